@@ -1,0 +1,1 @@
+"""Operators on the loss landscape of neural networks, as tested tensor kernels."""
