@@ -1,0 +1,18 @@
+"""Curvature of the empirical risk: exact Hessians, their inertia, and matrix-free spectra of large nets."""
+
+from lib.curvature.exact import Decomposition, decompose, hessian, working_bytes
+from lib.curvature.inertia import Inertia, NoSpectralGap, inertia
+from lib.curvature.matrix_free import ExtremeEigenvalues, extreme_eigenvalues, hvp
+
+__all__ = [
+    "Decomposition",
+    "ExtremeEigenvalues",
+    "Inertia",
+    "NoSpectralGap",
+    "decompose",
+    "extreme_eigenvalues",
+    "hessian",
+    "hvp",
+    "inertia",
+    "working_bytes",
+]

@@ -1,0 +1,166 @@
+"""The two parts of the Hessian of R_S in closed form, for a batch of nets of any depth.
+
+With a_l = W^[l] f^[l-1] + b^[l], P_l = da_l/dtheta and the errors delta_l = dR/da_l,
+
+    H1 = sum_i P_L^T (d2 loss/df2) P_L                                      (Gauss-Newton)
+    H2 = sum_i [ sum_{l<L} P_l^T diag(c_l) P_l + sum_{1<l<=L} (X_l + X_l^T) ],   c_l = (W^[l+1]^T delta_{l+1}) sigma''(a_l)
+
+where X_l couples W^[l]_jk with every earlier parameter: row (j,k) is delta_l,j df_k^[l-1]/dtheta. Neuron j of the
+first layer depends on its own input weights alone, so P_1 is kept as its diagonal blocks: a two-layer net of
+width 500 needs no array larger than its Hessian.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lib.activations import Activation
+from lib.mlp import MLP
+from lib.risk import Loss, cross_entropy, mse
+
+CLOSED_FORM: tuple[Loss, ...] = (mse, cross_entropy)
+
+
+def jet(sigma: Activation, a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """sigma, sigma' and sigma'' at a; one transcendental call where the three share it.
+
+    >>> from lib.activations import tanh
+    >>> jet(tanh, torch.zeros(1))
+    (tensor([0.]), tensor([1.]), tensor([-0.]))
+    """
+    if sigma.name == "tanh":
+        s = torch.tanh(a)
+        s1 = 1 - s * s
+        return s, s1, -2 * s * s1
+    if sigma.name == "sigmoid":
+        s = torch.sigmoid(a)
+        s1 = s * (1 - s)
+        return s, s1, s1 * (1 - 2 * s)
+    return sigma.value(a), sigma.derivative(a), sigma.second(a)
+
+
+def loss_jet(loss: Loss, output: Tensor, y: Tensor) -> tuple[Tensor, Tensor | float]:
+    """dR/df and a square root S of d2R/df2, sum_c S_kc S_jc, sample by sample.
+
+    Args:
+        loss: `mse` or `cross_entropy`.
+        output: (*batch, K, n), samples last;  y: (n, K), or (n,) class indices.
+    Returns:
+        The derivative (*batch, K, n), and S as one number s (S = s * identity) or (*batch, K, K, n).
+
+    >>> loss_jet(mse, torch.ones(1, 2), torch.zeros(2, 1))
+    (tensor([[1., 1.]]), 1.0)
+    """
+    k, n = output.shape[-2:]
+    if loss is mse:
+        return 2 / (n * k) * (output - y.T), (2 / (n * k)) ** 0.5
+    p = output.softmax(-2)
+    eye = torch.eye(k, dtype=p.dtype, device=p.device)
+    # diag(p) - p p^T = S S^T with S_kc = (delta_kc - p_k) sqrt(p_c): no eigendecomposition, no negative rounding
+    root = (eye.unsqueeze(-1) - p.unsqueeze(-2)) * (p.sqrt() / n**0.5).unsqueeze(-3)
+    return (p - eye[y].T) / n, root
+
+
+def parts(net: MLP, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+    """H1 (Gauss-Newton) and H2 of nets with one batch dimension; see the module's formula.
+
+    Args:
+        net: batch (B,);  x: (n, m_0);  y: targets;  loss: one of `CLOSED_FORM`.
+    Returns:
+        Two tensors (B, M, M), symmetric up to rounding, in the order of `lib.mlp.flatten`.
+
+    >>> h1, h2 = parts(MLP((torch.ones(1, 1, 1),)), torch.ones(4, 1), torch.zeros(4, 1), mse)
+    >>> h1.flatten(), h2.flatten()
+    (tensor([2.0000]), tensor([0.]))
+    """
+    depth, size = net.depth, net.n_parameters
+    count = net.batch[0]
+    ends, w_ends = _offsets(net)
+    xt = x.T if net.biases[0] is None else torch.cat([x.T, x.new_ones(1, x.shape[0])])  # (d', n)
+
+    values, firsts, seconds, f = [], [], [], x.T
+    for w, b in zip(net.weights, net.biases, strict=True):
+        a = w @ f if b is None else w @ f + b.unsqueeze(-1)  # (B, m_l, n)
+        if len(values) < depth - 1:
+            f, s1, s2 = jet(net.activation, a)
+            values.append(f), firsts.append(s1), seconds.append(s2)
+    delta, root = loss_jet(loss, a, y)
+    deltas, pulled = [delta], []  # pulled: W^[l+1]^T delta_{l+1}
+    for w, s1 in zip(net.weights[:0:-1], firsts[::-1], strict=True):
+        pulled.append(w.mT @ deltas[-1])
+        deltas.append(pulled[-1] * s1)
+    deltas, pulled = deltas[::-1], pulled[::-1]
+
+    h2 = x.new_zeros(count, size, size)
+    if depth == 1:
+        p = _own_block(x.new_zeros(count, size, net.widths[-1], x.shape[0]), 0, w_ends[0], xt)
+    else:
+        own = torch.cat([torch.arange(w_ends[0]).view(net.widths[1], -1), _bias_index(net)], 1)  # (m_1, d')
+        own = own.to(x.device)
+        _first_layer_blocks(h2, net, own, xt, pulled[0] * seconds[0], deltas[1], firsts[0], ends[0])
+        p = x.new_zeros(count, ends[1], net.widths[2], x.shape[0])
+        u = firsts[0].unsqueeze(2) * xt  # da_1/d(own weights) sigma', (B, m_1, d', n)
+        p[:, own.reshape(-1)] = (net.weights[1].mT[:, :, None, :, None] * u.unsqueeze(3)).flatten(1, 2)
+        _own_block(p, ends[0], w_ends[1], _with_one(values[0], net.biases[1]))
+    for layer in range(2, depth):  # zero-based: from P_layer to P_{layer+1}
+        _add_gram(h2, p, (pulled[layer - 1] * seconds[layer - 1]).unsqueeze(1))
+        q = p * firsts[layer - 1].unsqueeze(1)  # df^[layer]/dtheta
+        cross = torch.einsum("bjn,bpkn->bjkp", deltas[layer], q).flatten(1, 2)
+        rows = slice(ends[layer - 1], w_ends[layer])
+        h2[:, rows, : ends[layer - 1]] += cross
+        h2[:, : ends[layer - 1], rows] += cross.mT
+        p = x.new_zeros(count, ends[layer], net.widths[layer + 1], x.shape[0])
+        p[:, : ends[layer - 1]] = torch.einsum("bjk,bpkn->bpjn", net.weights[layer], q)
+        _own_block(p, ends[layer - 1], w_ends[layer], _with_one(values[layer - 1], net.biases[layer]))
+    g = p * root if isinstance(root, float) else torch.einsum("bpkn,bkcn->bpcn", p, root)
+    g = g.flatten(2)
+    return g @ g.mT, h2
+
+
+def _offsets(net: MLP) -> tuple[list[int], list[int]]:
+    """Where in `flatten`'s order each layer ends, and where its weight does."""
+    ends, w_ends, at = [], [], 0
+    for layer, b in enumerate(net.biases):
+        w_ends.append(at + net.widths[layer] * net.widths[layer + 1])
+        at = w_ends[-1] + (0 if b is None else net.widths[layer + 1])
+        ends.append(at)
+    return ends, w_ends
+
+
+def _bias_index(net: MLP) -> Tensor:
+    start, width = net.widths[0] * net.widths[1], net.widths[1]
+    columns = 0 if net.biases[0] is None else 1
+    return torch.arange(start, start + columns * width).view(width, columns)
+
+
+def _with_one(f: Tensor, bias: Tensor | None) -> Tensor:
+    return f if bias is None else torch.cat([f, f.new_ones(f.shape[0], 1, f.shape[2])], 1)
+
+
+def _own_block(p: Tensor, start: int, w_end: int, f: Tensor) -> Tensor:
+    """Write da_j/dW_jk = f_k and da_j/db_j = 1 into the rows of the layer's own parameters."""
+    width = p.shape[2]
+    fan_in = (w_end - start) // width
+    for j in range(width):
+        p[:, start + j * fan_in : start + (j + 1) * fan_in, j] = f[..., :fan_in, :]
+        if f.shape[-2] > fan_in:
+            p[:, w_end + j, j] = 1
+    return p
+
+
+def _first_layer_blocks(
+    h2: Tensor, net: MLP, own: Tensor, xt: Tensor, c: Tensor, delta: Tensor, slope: Tensor, end: int
+) -> None:
+    """The diagonal blocks of layer 1 and its coupling X_2 with W^[2], neuron by neuron."""
+    squares = (xt.unsqueeze(1) * xt).flatten(0, 1)  # (d'^2, n)
+    block = (c @ squares.T).unflatten(-1, (len(xt), len(xt)))
+    h2[:, own.unsqueeze(2), own.unsqueeze(1)] = block
+    cross = torch.einsum("bkn,bjn,cn->bkjc", delta, slope, xt)
+    rows = end + torch.arange(delta.shape[1] * slope.shape[1], device=own.device).view(delta.shape[1], -1, 1)
+    h2[:, rows, own] = cross
+    h2[:, own, rows] = cross
+
+
+def _add_gram(h: Tensor, p: Tensor, weight: Tensor) -> None:
+    h[:, : p.shape[1], : p.shape[1]] += (p * weight).flatten(2) @ p.flatten(2).mT

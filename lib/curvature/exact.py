@@ -1,0 +1,143 @@
+"""Exact Hessians of the empirical risk, batched, within a stated amount of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lib.curvature.analytic import CLOSED_FORM, parts
+from lib.mlp import MLP, flatten, unflatten
+from lib.risk import Loss, mse, risk
+
+MEMORY = 2 * 2**30  # bytes
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """H = gauss_newton + second_order, both (*batch, M, M).
+
+    Args:
+        gauss_newton: H^(1) = E sum_ij (d2 loss/df_i df_j) grad f_i grad f_j^T, positive semi-definite for convex losses.
+        second_order: H^(2) = E sum_i (d loss/df_i) grad^2 f_i, zero wherever the residual is.
+    """
+
+    gauss_newton: Tensor
+    second_order: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """The Hessian, their sum."""
+        return self.gauss_newton + self.second_order
+
+
+def hessian(net: MLP, x: Tensor, y: Tensor, loss: Loss = mse, *, memory: int = MEMORY) -> Tensor:
+    """The exact Hessian of R_S, symmetric, one matrix a net.
+
+    H_pq = d^2 R_S / d theta_p d theta_q, in the order of `lib.mlp.flatten`. In closed form for `mse` and
+    `cross_entropy`, through `torch.func` (reverse over reverse) for any other loss.
+
+    Args:
+        net: float64, any depth and batch.
+        x: inputs (n, m_0);  y: targets, as `loss` takes them.
+        memory: bytes that the result and the working arrays may take. The batch is worked through in chunks that fit.
+    Returns:
+        (*batch, M, M).
+    Raises:
+        TypeError: net or data are not float64.
+        ValueError: shapes do not match, or not even one net at a time fits into `memory` (the size needed is named).
+
+    >>> from lib.mlp import init
+    >>> net = init((1, 2, 1), batch=(4,), output_bias=False)
+    >>> hessian(net, torch.ones(5, 1, dtype=torch.float64), torch.zeros(5, 1, dtype=torch.float64)).shape
+    torch.Size([4, 6, 6])
+    """
+    if loss in CLOSED_FORM:
+        return _chunked(net, x, y, loss, memory, 1, lambda piece: (sum(parts(piece, x, y, loss)),))[0]
+
+    def by_autograd(piece: MLP) -> tuple[Tensor]:
+        def objective(theta: Tensor) -> Tensor:
+            return risk(unflatten(theta, piece[0]), x, y, loss)
+
+        return (torch.func.vmap(torch.func.jacrev(torch.func.grad(objective)))(flatten(piece)),)
+
+    return _chunked(net, x, y, loss, memory, 1, by_autograd)[0]
+
+
+def decompose(net: MLP, x: Tensor, y: Tensor, loss: Loss = mse, *, memory: int = MEMORY) -> Decomposition:
+    """The Gauss-Newton part H^(1) and the part H^(2) that the net's own curvature makes (Zhang et al. 2022, Sec. 6).
+
+    Args, Raises: as `hessian`; and ValueError for a loss other than `mse` and `cross_entropy`.
+    Returns:
+        A `Decomposition` of two (*batch, M, M).
+
+    >>> from lib.mlp import init
+    >>> net, one = init((1, 2, 1)), torch.ones(5, 1, dtype=torch.float64)
+    >>> parts = decompose(net, one, one)
+    >>> torch.allclose(parts.total, hessian(net, one, one))
+    True
+    """
+    if loss not in CLOSED_FORM:
+        raise ValueError(f"loss {loss!r} has no closed form here: expected lib.risk.mse or lib.risk.cross_entropy")
+    return Decomposition(*_chunked(net, x, y, loss, memory, 2, lambda piece: parts(piece, x, y, loss)))
+
+
+def working_bytes(net: MLP, n: int, loss: Loss = mse) -> int:
+    """Bytes of working arrays that `hessian` takes for one net of the batch and n samples, its result aside.
+
+    >>> from lib.mlp import init
+    >>> working_bytes(init((1, 500, 1), output_bias=False), 50) / 2**20 < 100
+    True
+    """
+    size, neurons = net.n_parameters, sum(net.widths[1:])
+    if loss not in CLOSED_FORM:  # autograd holds every layer's jet for each of M tangents at once
+        return 8 * (16 * size * n * neurons + 2 * size**2)
+    used, reach = 0, 0
+    for layer, w in enumerate(net.weights):
+        reach += w.shape[-2] * (w.shape[-1] + (net.biases[layer] is not None))
+        # P_l, P_l times a weight, df/dtheta; the first hidden layer keeps its diagonal blocks alone
+        copies = 1 if layer == 0 and net.depth > 1 else w.shape[-2]
+        used = max(used, 3 * reach * copies * n)
+    return 8 * (used + 6 * neurons * n + 3 * size**2)
+
+
+def _chunked(
+    net: MLP,
+    x: Tensor,
+    y: Tensor,
+    loss: Loss,
+    memory: int,
+    outputs: int,
+    compute: Callable[[MLP], tuple[Tensor, ...]],
+) -> tuple[Tensor, ...]:
+    """compute on pieces of the flattened batch, symmetrised: `outputs` tensors (*batch, M, M)."""
+    _check_float64(net, x, y)
+    nets, size = net.batch.numel(), net.n_parameters
+    flat = net.map(lambda p: p.detach().reshape(nets, *p.shape[len(net.batch) :]))
+    risk(flat, x[:0], y[:0], loss)  # names a shape mismatch at no cost
+    each, result = working_bytes(net, x.shape[0], loss), 8 * outputs * nets * size**2
+    if result + each > memory:
+        raise ValueError(
+            f"the Hessian of {net} on {x.shape[0]} samples needs {(result + each) / 2**30:.3g} GiB "
+            f"({result / 2**30:.3g} of it for the result): memory allows {memory / 2**30:.3g}. "
+            "Pass fewer nets or more memory, or use hvp and extreme_eigenvalues, which form no matrix"
+        )
+    # beyond a thousand nets a larger chunk gains nothing and leaves the cache
+    step = max(1, min(1024, (memory - result) // each))
+    found = tuple(flat.weights[0].new_empty(nets, size, size) for _ in range(outputs))
+    with torch.no_grad():
+        for start in range(0, nets, step):
+            piece = slice(start, start + step)
+            for out, h in zip(found, compute(flat[piece]), strict=True):
+                torch.add(h, h.mT, out=out[piece]).div_(2)
+    return tuple(out.reshape(*net.batch, size, size) for out in found)
+
+
+def _check_float64(net: MLP, *data: Tensor) -> None:
+    if net.dtype != torch.float64:
+        raise TypeError(f"the net is {net.dtype}: curvature is float64; pass net.to(torch.float64)")
+    for name, t in zip(("x", "y"), data, strict=True):
+        if t.is_floating_point() and t.dtype != torch.float64:
+            raise TypeError(f"{name} is {t.dtype}: expected torch.float64, as the net")
