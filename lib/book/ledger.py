@@ -1,0 +1,46 @@
+"""The claims of one chapter with what a run measured of them, as lines and tables of Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from lib.book.claims import Claim, Measurement
+from lib.book.numbers import pretty
+
+MARKS = {"reproduced": "✓ reproduced", "differs": "≠ differs", "not reproduced": "✗ not reproduced", "not run": "– not run"}
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The claims of one chapter with what a run measured of them."""
+
+    claims: Mapping[str, Claim]
+    measurements: Mapping[str, Measurement] = field(default_factory=dict)
+
+    def line(self, name: str) -> str:
+        """One claim as Markdown, to stand below the figure that shows it."""
+        claim, m = self.claims[name], self.measurements[name]
+        parts = [f"**{MARKS[m.verdict(claim)]}** · claim {name} ({claim.paper}, {claim.place}): {claim.statement}"]
+        if m.measured is not None:
+            parts.append(f"Measured {pretty(m.measured)}" + (f"; printed {claim.printed_text}." if claim.printed is not None else "."))
+        parts += [t for t in (m.note, m.why if m.verdict(claim) == "differs" else "", m.skipped) if t]
+        return " ".join(p.strip() for p in parts)
+
+    def table(self) -> str:
+        """All claims as a Markdown table."""
+        rows = ["| claim | place | statement | printed | measured | verdict |", "|---|---|---|---|---|---|"]
+        for name, claim in self.claims.items():
+            m = self.measurements.get(name)
+            if m is None:
+                continue
+            remark = " ".join(t for t in (m.why if m.verdict(claim) == "differs" else "", m.skipped) if t)
+            verdict = MARKS[m.verdict(claim)] + (f": {remark}" if remark else "")
+            measured = "–" if m.measured is None else pretty(m.measured)
+            cells = (name, f"{claim.paper}, {claim.place}", claim.statement, claim.printed_text, measured, verdict)
+            rows.append("| " + " | ".join(_cell(c) for c in cells) + " |")
+        return "\n".join(rows)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
