@@ -27,7 +27,7 @@ def from_sequential(module: nn.Sequential) -> MLP:
         if (place % 2 == 0) != isinstance(m, nn.Linear):
             expected = "Linear" if place % 2 == 0 else "an activation"
             raise TypeError(f"module {place} is {type(m).__name__}: expected {expected}")
-    sigmas = {_sigma_of(m) for m in layers[1::2]} or {get("identity")}
+    sigmas = {activation_of(m) for m in layers[1::2]} or {get("identity")}
     if len(sigmas) > 1:
         raise TypeError(f"activations differ: {sorted(map(repr, sigmas))}; expected one")
     linear = layers[0::2]
@@ -54,11 +54,19 @@ def to_sequential(net: MLP) -> nn.Sequential:
             linear.weight.copy_(w)
             if b is not None:
                 linear.bias.copy_(b)
-        modules += [linear, _module_of(net.activation)]
+        modules += [linear, activation_module(net.activation)]
     return nn.Sequential(*modules[:-1])
 
 
-def _sigma_of(module: nn.Module) -> Activation:
+def activation_of(module: nn.Module) -> Activation:
+    """The `Activation` of an activation module.
+
+    Raises:
+        TypeError: the module is no known activation.
+
+    >>> activation_of(nn.ELU())
+    elu(1)
+    """
     if isinstance(module, nn.LeakyReLU):
         return leaky_relu(module.negative_slope)
     if isinstance(module, nn.ELU):
@@ -68,7 +76,12 @@ def _sigma_of(module: nn.Module) -> Activation:
     return get(_MODULES[type(module)])
 
 
-def _module_of(sigma: Activation) -> nn.Module:
+def activation_module(sigma: Activation) -> nn.Module:
+    """The module of an `Activation`; the inverse of `activation_of`.
+
+    >>> activation_module(leaky_relu(0.2))
+    LeakyReLU(negative_slope=0.2)
+    """
     if sigma.name == "leaky_relu":
         return nn.LeakyReLU(sigma.parameter)
     if sigma.name == "elu":

@@ -1,0 +1,123 @@
+"""Residual blocks that leave the function as it is, and which of them leave a critical point critical (claim B13)."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+from lib.activations import Activation, get
+from lib.depth.factor import factor
+from lib.sequential import activation_module
+
+
+class ResidualBlock(nn.Module):
+    """x + V sigma(U x + b) + c on a stream of `width` features.
+
+    Args:
+        width: of the stream;  hidden: neurons of the block.
+
+    >>> ResidualBlock(2, 5, "relu")(torch.zeros(3, 2)).shape
+    torch.Size([3, 2])
+    """
+
+    def __init__(
+        self, width: int, hidden: int, activation: str | Activation, dtype: torch.dtype | None = None, bias: bool = True
+    ) -> None:
+        super().__init__()
+        self.inner = nn.Linear(width, hidden, dtype=dtype)
+        self.sigma = activation_module(get(activation))
+        self.outer = nn.Linear(hidden, width, bias=bias, dtype=dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.outer(self.sigma(self.inner(x)))
+
+
+def insert_block(module: nn.Sequential, index: int, block: ResidualBlock) -> nn.Sequential:
+    """A copy with a residual block before module `index`; a block with zero output leaves the function as it is.
+
+    Raises:
+        ValueError: index outside 0..len(module).
+
+    >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+    >>> x, deep = torch.ones(4, 2), insert_block(net, 2, null_block(3, 5, "relu"))
+    >>> torch.equal(deep(x), net(x))
+    True
+    """
+    if not 0 <= index <= len(module):
+        raise ValueError(f"index {index} outside 0..{len(module)}")
+    modules = list(deepcopy(module))
+    return nn.Sequential(*modules[:index], deepcopy(block), *modules[index:]).train(module.training)
+
+
+def zero_output_block(
+    width: int,
+    hidden: int,
+    activation: str | Activation,
+    *,
+    generator: torch.Generator | None = None,
+    dtype: torch.dtype | None = None,
+) -> ResidualBlock:
+    """A residual block with V = 0, c = 0 and Gaussian U, b: keeps the function, but is not critical in general.
+
+    dR/dV = sum_i e_i sigma(U x_i + b)^T with e = dR/d(stream): the shallow net's criticality says nothing about it.
+
+    >>> int(zero_output_block(2, 3, "relu").outer.weight.count_nonzero())
+    0
+    """
+    block = null_block(width, hidden, activation, dtype=dtype)
+    generator = generator or torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in block.inner.parameters():
+            p.copy_(torch.randn(p.shape, generator=generator, dtype=p.dtype))
+    return block
+
+
+def null_block(
+    width: int, hidden: int, activation: str | Activation, *, bias: float = 1.0, dtype: torch.dtype | None = None
+) -> ResidualBlock:
+    """A residual block with U = V = 0, c = 0 and a constant bias b: critical as soon as the sum of e over the sample is 0.
+
+    dR/dV = (sum_i e_i) sigma(b)^T and dR/dc = sum_i e_i, all other derivatives are 0. The sum vanishes at a critical point
+    when a bias was added to the stream directly before the block (a Linear's, or another block's c).
+
+    >>> int(null_block(2, 3, "relu").inner.weight.count_nonzero())
+    0
+    """
+    block = ResidualBlock(width, hidden, activation, dtype)
+    with torch.no_grad():
+        for p in block.parameters():
+            p.zero_()
+        block.inner.bias.fill_(bias)
+    return block
+
+
+def linearised_block(
+    width: int,
+    hidden: int,
+    activation: str | Activation,
+    stream: Tensor,
+    *,
+    generator: torch.Generator | None = None,
+) -> ResidualBlock:
+    """A residual block that is affine on the data and adds nothing: V diag(slope) U = 0, V (slope * b + shift) + c = 0.
+
+    dR/dV = (sum e x^T) U^T diag(slope) + ..., dR/dU = diag(slope) V^T (sum e x^T): critical where a Linear alone reads the
+    stream, since then e = W^T e' with sum e' x^T = 0 at a critical point.
+
+    Args:
+        stream: the stream's values on S before the block, (n, width);  hidden: >= width.
+
+    >>> block = linearised_block(2, 3, "relu", torch.eye(2, dtype=torch.float64))
+    >>> bool((block(torch.eye(2, dtype=torch.float64)) - torch.eye(2)).abs().max() < 1e-14)
+    True
+    """
+    zero = stream.new_zeros(width, width)
+    parts = factor(zero, zero[0], stream, hidden, get(activation), generator=generator)
+    block = ResidualBlock(width, hidden, activation, stream.dtype)
+    with torch.no_grad():
+        for linear, w, b in ((block.inner, parts.weight_in, parts.bias_in), (block.outer, parts.weight_out, parts.bias_out)):
+            linear.weight.copy_(w)
+            linear.bias.copy_(b)
+    return block
