@@ -1,0 +1,52 @@
+"""Targets for which a given net, of any depth and with any weights, is an exact critical point."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lib.mlp import MLP, flatten, forward, unflatten
+
+
+def plant(net: MLP, x: Tensor, generator: torch.Generator, *, residual: float = 1.0) -> Tensor:
+    """Targets y that make `net` a critical point of the mean squared error on (x, y), with a residual that is not zero.
+
+    grad R = (2 / nk) J^T (f(x) - y) vanishes as soon as f(x) - y is orthogonal to the columns of J = df(x)/dtheta:
+    y = f(x) - r with r drawn at random from the kernel of J^T. No training is needed, and the Hessian keeps its
+    residual part E sum_i r_i grad^2 f_i, so that the point may be a minimum (small residual) or a saddle.
+
+    Args:
+        net: one net.
+        x: inputs (n, m_0), with n m_L > rank J.
+        residual: root mean square of r, >= 0.
+    Returns:
+        y, (n, m_L).
+    Raises:
+        ValueError: a batch of nets, too few samples for a kernel, or residual < 0.
+    Source: (derived; the empirical critical points of Zhang et al. 2021, Sec. 3.2, are found by training instead).
+
+    >>> from lib.mlp import init
+    >>> from lib.risk import gradient, risk
+    >>> g = torch.Generator().manual_seed(0)
+    >>> net, x = init((2, 3, 3, 1)), torch.randn(40, 2, generator=g, dtype=torch.float64)
+    >>> y = plant(net, x, g)
+    >>> float(risk(net, x, y)), bool(flatten(gradient(net, x, y)).abs().max() < 1e-14)
+    (1.0, True)
+    """
+    if net.batch:
+        raise ValueError(f"{net} is a batch of nets: index one first")
+    if not residual >= 0:
+        raise ValueError(f"residual is {residual}: expected >= 0")
+    output = forward(net, x)
+    jacobian = torch.func.jacrev(lambda theta: forward(unflatten(theta, net), x).flatten())(flatten(net))
+    # The full left singular basis: its columns beyond the rank span the kernel of J^T, to machine precision.
+    left, s, _ = torch.linalg.svd(jacobian, full_matrices=True)
+    found = int((s > max(jacobian.shape) * torch.finfo(net.dtype).eps * s[0]).sum())
+    free = output.numel() - found
+    if free == 0:
+        raise ValueError(
+            f"{len(x)} samples of {output.shape[-1]} outputs leave no residual orthogonal to a Jacobian of rank {found}:"
+            f" expected more than {found // output.shape[-1]} samples"
+        )
+    r = left[:, found:] @ torch.randn(free, generator=generator, dtype=net.dtype)
+    return output - (r * residual / r.square().mean().sqrt()).reshape(output.shape)

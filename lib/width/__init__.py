@@ -1,0 +1,36 @@
+"""Embedding in width: splitting, null and general compatible embeddings (Zhang et al. 2021, 2022)."""
+
+from lib.width.compatible import compatible
+from lib.width.constructions import embedding, three_fold, two_fold_null
+from lib.width.embedding import NULL, Embedding
+from lib.width.general import general_dimension, random_embedding, tangent_dimension, tangents
+from lib.width.null import append, null_embed, remove_null
+from lib.width.splitting import merge_copy, split, split_into
+from lib.width.steps import AffineFamily, affine_family, embed, silent
+from lib.width.symmetry import permute, rescale, rescaling_direction
+
+__all__ = [
+    "NULL",
+    "AffineFamily",
+    "Embedding",
+    "affine_family",
+    "append",
+    "compatible",
+    "embed",
+    "embedding",
+    "general_dimension",
+    "merge_copy",
+    "null_embed",
+    "permute",
+    "random_embedding",
+    "remove_null",
+    "rescale",
+    "rescaling_direction",
+    "silent",
+    "split",
+    "split_into",
+    "tangent_dimension",
+    "tangents",
+    "three_fold",
+    "two_fold_null",
+]

@@ -1,0 +1,115 @@
+"""Named embeddings as `Embedding`s: compositions of steps, and the two global ones of the long paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lib.mlp import MLP
+from lib.width.checks import check_layer, check_neuron, real
+from lib.width.compatible import compatible
+from lib.width.embedding import NULL, Embedding
+from lib.width.steps import Step
+
+
+def embedding(net: MLP, steps: Sequence[Step]) -> Embedding:
+    """The `Embedding` that `embed(net, steps)` applies, with its gradient transport.
+
+    Each step copies a column of index and coefficients, as it copies a neuron; the shares multiply.
+
+    Args, Raises: as `embed`.
+
+    >>> from lib.mlp import init
+    >>> embedding(init((1, 2, 1)), [(1, 0, 0.25), (1, None, 0.5)]).beta[1]
+    tensor([0.7500, 1.0000, 0.2500, 0.0000], dtype=torch.float64)
+    """
+    index = [torch.arange(m, device=net.device) for m in net.widths]
+    like = net.weights[0]
+    alpha = [like.new_ones(w.shape[-2:]) for w in net.weights]
+    shift = [like.new_zeros(w.shape[-2]) for w in net.weights]
+    for count, (layer, neuron, number) in enumerate(steps, start=1):
+        try:
+            check_layer(net, layer)
+            number = real("alpha" if neuron is not None else "bias", number, net)
+            if neuron is not None:
+                check_neuron(net, layer, neuron, width=len(index[layer]))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"step {count}: {error}") from error
+        into, out, b = alpha[layer - 1], alpha[layer], shift[layer - 1]
+        if neuron is None:
+            new, row, bias = NULL, torch.zeros_like(into[..., :1, :]), number.unsqueeze(-1)
+            column = torch.zeros_like(out[..., :1])
+        else:
+            new, row, bias = int(index[layer][neuron]), into[..., neuron : neuron + 1, :], b[..., neuron : neuron + 1]
+            share = number[..., None, None]
+            column, rest = share * out[..., neuron : neuron + 1], (1 - share) * out[..., neuron : neuron + 1]
+            here = torch.arange(out.shape[-1], device=net.device) == neuron
+            out = torch.where(here, rest, out)
+        index[layer] = torch.cat([index[layer], torch.tensor([new], device=net.device)])
+        alpha[layer - 1] = torch.cat([into, row], dim=-2)
+        alpha[layer] = _join(out, column)
+        shift[layer - 1] = _join(b, bias)
+    return compatible(net, index[1:-1], alpha, shift)
+
+
+def three_fold(net: MLP) -> Embedding:
+    """Three-fold global splitting: three copies of the hidden layers side by side, W'^[L] = [W^[L], W^[L], -W^[L]].
+
+    Source: (Zhang et al. 2022, Ex. 5.1).
+
+    >>> from lib.mlp import init
+    >>> three_fold(init((1, 2, 2, 1)))
+    Embedding(1-2-2-1 into 1-6-6-1, tanh)
+    """
+    check_layer(net, 1)
+    index = [torch.arange(m, device=net.device).repeat(3) for m in net.widths[1:-1]]
+    return compatible(net, index, _block_coefficients(net, (1.0, 1.0, -1.0)))
+
+
+def two_fold_null(net: MLP, biases: Sequence[Tensor]) -> Embedding:
+    """Two-fold global null embedding: beside the net a second copy of its hidden layers whose weights are all zero.
+
+    W'^[L] = [W^[L], 0]; the second copy's biases are arbitrary.
+
+    Args:
+        biases: L - 1 tensors (*batch, m_l).
+    Raises:
+        ValueError: wrong number or shapes; or non-zero features of null neurons under a layer without biases.
+    Source: (Zhang et al. 2022, Ex. 5.2).
+
+    >>> from lib.mlp import init
+    >>> two_fold_null(init((1, 2, 1)), [torch.tensor([0.3, -2.0], dtype=torch.float64)])
+    Embedding(1-2-1 into 1-4-1, tanh)
+    """
+    check_layer(net, 1)
+    if len(biases) != net.depth - 1:
+        raise ValueError(f"got biases of {len(biases)} layers: expected {net.depth - 1}, one a hidden layer of {net}")
+    index, shift = [], []
+    for layer, given in enumerate(biases, start=1):
+        b, width = real(f"biases of layer {layer}", given, net, trailing=1), net.widths[layer]
+        if b.shape[-1] != width:
+            raise ValueError(f"biases of layer {layer} are {b.shape[-1]}: expected {width}")
+        own = torch.arange(width, device=net.device)
+        index.append(torch.cat([own, torch.full_like(own, NULL)]))
+        shift.append(torch.cat([torch.zeros_like(b), b], dim=-1))
+    shift.append(net.weights[0].new_zeros(net.widths[-1]))
+    coefficients = _block_coefficients(net, (1.0, 0.0), null_copies=True)
+    return compatible(net, index, coefficients, shift)
+
+
+def _block_coefficients(net: MLP, last: Sequence[float], *, null_copies: bool = False) -> list[Tensor]:
+    """Copy c of a layer reads copy c of the layer before (none but the first reads, with `null_copies`)."""
+    copies, like = len(last), net.weights[0]
+    shares = like.new_tensor(last)
+    between = torch.diag(shares if null_copies else torch.ones_like(shares))
+    first = (shares if null_copies else torch.ones_like(shares)).unsqueeze(-1)
+    blocks = [first, *[between] * (net.depth - 2), shares.unsqueeze(0)]
+    return [torch.kron(block, like.new_ones(w.shape[-2:])) for block, w in zip(blocks, net.weights, strict=True)]
+
+
+def _join(t: Tensor, last: Tensor) -> Tensor:
+    """cat along the last dimension, batch dimensions broadcast."""
+    batch = torch.broadcast_shapes(t.shape[:-1], last.shape[:-1])
+    return torch.cat([t.expand(*batch, t.shape[-1]), last.expand(*batch, last.shape[-1])], dim=-1)

@@ -1,0 +1,192 @@
+"""The family of general compatible embeddings: its parametrisation, random members, and its dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lib.activations import Activation
+from lib.linear import Rank, rank
+from lib.mlp import MLP, flatten
+from lib.width.checks import check_layer
+from lib.width.compatible import compatible
+from lib.width.embedding import NULL, Embedding, indicator
+
+
+def random_embedding(
+    net: MLP, widths: Sequence[int], generator: torch.Generator, *, null: float = 0.25, scale: float = 1.0
+) -> Embedding:
+    """A random general compatible embedding into nets of those widths.
+
+    Index maps are uniform; beta, the free part of alpha and the effective biases are normal, projected on the
+    conditions by `assemble`.
+
+    Args:
+        net: any net of the narrow shape.
+        widths: (m'_0, ..., m'_L), m'_l >= m_l, with the net's own m_0 and m_L.
+        generator: source of randomness.
+        null: probability that an additional neuron is null. No null neuron is drawn in a layer l below one without biases
+            when sigma(0) != 0, for none would keep criticality.
+        scale: standard deviation of the free coefficients, >= 0.
+    Returns:
+        An `Embedding`; nothing in it depends on the weights of `net`, on data or on the loss.
+    Raises:
+        ValueError: impossible widths, null outside [0, 1], or scale < 0.
+    Source: (Zhang et al. 2022, Def. 5.2).
+
+    >>> from lib.mlp import init
+    >>> random_embedding(init((1, 2, 2, 1)), (1, 4, 3, 1), torch.Generator().manual_seed(0))
+    Embedding(1-2-2-1 into 1-4-3-1, tanh)
+    """
+    check_layer(net, 1)
+    widths = tuple(widths)
+    fits = len(widths) == net.depth + 1 and (widths[0], widths[-1]) == (net.widths[0], net.widths[-1])
+    if not fits or any(w < m for w, m in zip(widths, net.widths, strict=True)):
+        raise ValueError(f"widths {widths}: expected {net.depth + 1} of them, at least {net.widths}, equal at both ends")
+    if not 0 <= null <= 1:
+        raise ValueError(f"null is {null}: expected a probability")
+    if not scale >= 0:
+        raise ValueError(f"scale is {scale}: expected >= 0")
+
+    def uniform(count: int) -> Tensor:
+        return torch.rand(count, generator=generator, dtype=torch.float64)
+
+    def normal(*shape: int) -> Tensor:
+        return scale * torch.randn(*shape, generator=generator, dtype=net.dtype)
+
+    at_zero = float(net.activation.value(torch.zeros((), dtype=net.dtype)))
+    index = []
+    for layer in range(1, net.depth):
+        m, extra = net.widths[layer], widths[layer] - net.widths[layer]
+        drawn = (uniform(extra) * m).long().clamp_max(m - 1)
+        is_null = uniform(extra) < (0 if net.biases[layer] is None and at_zero != 0 else null)
+        own = torch.cat([torch.arange(m), torch.where(is_null, NULL, drawn)])
+        index.append(own[torch.randperm(len(own), generator=generator)])
+    beta = [normal(w) for w in widths[1:-1]]
+    alpha = [normal(out, into) for into, out in zip(widths[:-1], widths[1:], strict=True)]
+    # A layer without biases, above or at the null neuron, leaves it no other pre-activation than 0.
+    free = [net.biases[l - 1] is not None and net.biases[l] is not None for l in range(1, net.depth)]
+    null_bias = [normal(w) * f for w, f in zip(widths[1:-1], free, strict=True)]
+    maps = [torch.arange(widths[0]), *index, torch.arange(widths[-1])]
+    coefficients, shifts = assemble(maps, net.widths, beta, alpha, null_bias, net.activation)
+    # What rounding leaves of a shift that is zero in exact arithmetic
+    shifts = [s if b is not None else torch.zeros_like(s) for s, b in zip(shifts, net.biases, strict=True)]
+    return compatible(net, index, coefficients, shifts)
+
+
+def assemble(
+    maps: Sequence[Tensor],
+    narrow: Sequence[int],
+    beta: Sequence[Tensor],
+    alpha: Sequence[Tensor],
+    null_bias: Sequence[Tensor],
+    sigma: Activation,
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Coefficients and shifts that fulfil every condition, from free numbers of the same shapes.
+
+    With S_l the indicator of I_l and B_l = diag(beta^[l]) S_l, where beta is shifted so that S_l^T beta = 1,
+
+        alpha^[l] = S_l S_l^T-blocks of beta^[l-1] + (I - S_l B_l^T) Z (I - S_{l-1} diag(1 / copies) S_{l-1}^T):
+
+    the first term meets FORWARD and BACKWARD, and the two projections keep what leaves them so. Compatible coefficients
+    are reproduced: assemble is a projection, hence a parametrisation of the whole family around any member.
+
+    Args:
+        maps: I_0..I_L;  narrow: (m_0, ..., m_L).
+        beta: L - 1 tensors (m'_l,);  alpha: Z^[1..L], (m'_l, m'_{l-1});  null_bias: b_*, L - 1 tensors (m'_l,).
+    Returns:
+        alpha^[1..L] and alpha_b^[1..L].
+
+    >>> from lib.activations import tanh
+    >>> maps = [torch.tensor([0]), torch.tensor([0, 0]), torch.tensor([0])]
+    >>> free = [torch.zeros(2, 1), torch.tensor([[1.0, 0.0]])]
+    >>> assemble(maps, (1, 1, 1), [torch.tensor([0.0, 2.0])], free, [torch.zeros(2)], tanh)[0][1]
+    tensor([[-0.5000,  1.5000]])
+    """
+    members = [indicator(i, m, alpha[0]) for i, m in zip(maps, narrow, strict=True)]
+    ones = [torch.ones_like(alpha[0][0]), torch.ones_like(alpha[-1][:, 0])]
+    shares = [ones[0], *(_shift_to_one(s, b) for s, b in zip(members[1:-1], beta, strict=True)), ones[1]]
+    pre = [torch.zeros_like(ones[0]), *null_bias, torch.zeros_like(ones[1])]
+    coefficients, shifts = [], []
+    for l in range(1, len(maps)):
+        below, here = members[l - 1], members[l]
+        z = alpha[l - 1] - here @ ((here * shares[l].unsqueeze(-1)).mT @ alpha[l - 1])
+        z = z - ((z @ below) / below.sum(0)) @ below.mT
+        base = (here.sum(-1).unsqueeze(-1) * below.sum(-1)) * shares[l - 1]
+        a = base + z
+        constant = torch.where(maps[l - 1] == NULL, sigma.value(pre[l - 1]), 0.0)
+        coefficients.append(a)
+        shifts.append(torch.where(maps[l] == NULL, pre[l], 0.0) - a @ constant)
+    return coefficients, shifts
+
+
+def general_dimension(narrow: Sequence[int], wide: Sequence[int]) -> int:
+    """K + sum_l K_l K_{l-1} with K_l = m'_l - m_l and K = sum_l K_l: the family's dimension, for nets with biases.
+
+    Raises:
+        ValueError: other depths, narrower widths, or other in- or outputs.
+    Source: (Zhang et al. 2022, Sec. 5.3).
+
+    >>> general_dimension((1, 2, 2, 1), (1, 3, 4, 1))
+    5
+    """
+    extra = [w - m for m, w in zip(narrow, wide, strict=False)]
+    if len(narrow) != len(wide) or min(extra) < 0 or extra[0] or extra[-1]:
+        raise ValueError(f"widths {tuple(wide)}: expected at least {tuple(narrow)}, equal at both ends")
+    return sum(extra) + sum(a * b for a, b in zip(extra[:-1], extra[1:], strict=True))
+
+
+def tangents(embedding: Embedding, net: MLP) -> Tensor:
+    """Directions along which the wide net moves within the general compatible embeddings of `net`: (*free numbers, M').
+
+    The rows span the tangent space; each is the derivative of the wide net with respect to one free number of `assemble`.
+    At a critical net they all lie in the kernel of the wide Hessian.
+
+    Args:
+        embedding: unbatched;  net: one net.
+    Raises:
+        ValueError: a batch.
+
+    >>> from lib.mlp import init
+    >>> net = init((1, 2, 1))
+    >>> tangents(random_embedding(net, (1, 3, 1), torch.Generator().manual_seed(0)), net).shape
+    torch.Size([12, 10])
+    """
+    if net.batch or any(a.dim() > 2 for a in embedding.coefficients):
+        raise ValueError(f"got {net} and {embedding}: expected one net and coefficients without batch dimensions")
+    maps, narrow, sigma = embedding.index, embedding.narrow, embedding.activation
+    inner = range(1, len(maps) - 1)
+    # Null neurons may move where a bias sets their pre-activation and the layer above has biases; else it is pinned.
+    movable = [embedding.has_bias[l - 1] and embedding.has_bias[l] for l in inner]
+    free = (
+        [embedding.beta[l] for l in inner],
+        list(embedding.coefficients),
+        [embedding.null_bias[l] for l in inner],
+    )
+
+    def move(beta: list[Tensor], alpha: list[Tensor], null_bias: list[Tensor]) -> Tensor:
+        pinned = [b if m else b.detach() for b, m in zip(null_bias, movable, strict=True)]
+        coefficients, shifts = assemble(maps, narrow, beta, alpha, pinned, sigma)
+        return flatten(embedding.with_coefficients(coefficients, shifts)(net))
+
+    jacobian = torch.func.jacrev(move, argnums=(0, 1, 2))(*free)
+    return torch.cat([d.flatten(1) for group in jacobian for d in group], dim=-1).mT
+
+
+def tangent_dimension(embedding: Embedding, net: MLP) -> Rank:
+    """The numerical rank of `tangents`, to compare with `general_dimension`; less where weights of `net` vanish.
+
+    >>> from lib.mlp import init
+    >>> net = init((1, 2, 2, 1))
+    >>> int(tangent_dimension(random_embedding(net, (1, 3, 4, 1), torch.Generator().manual_seed(0)), net).value)
+    5
+    """
+    return rank(tangents(embedding, net))
+
+
+def _shift_to_one(member: Tensor, beta: Tensor) -> Tensor:
+    """beta, shifted equally within the copies of each neuron to add up to 1 there, and 0 on null neurons."""
+    gap = (1 - beta @ member) / member.sum(0)
+    return (beta + member @ gap) * member.sum(-1)
