@@ -1,0 +1,6 @@
+"""Full-batch training of many small nets at once: one front, a CPU kernel, and a torch reference of the same results."""
+
+from lib.descent.front import descend
+from lib.descent.trajectory import Diverged, Rule, State, Trajectory, record_steps
+
+__all__ = ["Diverged", "Rule", "State", "Trajectory", "descend", "record_steps"]
