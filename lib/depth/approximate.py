@@ -1,4 +1,4 @@
-"""Approximate lifting for an activation without an affine piece: a layer that works near one point of sigma (tanh, sigmoid)."""
+"""Approximate lifting where sigma has no affine piece (tanh, sigmoid): a layer that works near one point of sigma."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ def approximate_lift(
     """A deep net whose inserted layer stays within `scale` of one point t0 of sigma, where sigma is nearly affine.
 
     sigma(t) ~ sigma(t0) + sigma'(t0) (t - t0): the factors of `lift` for that tangent, W' = scale * (unit factor) and
-    A = (unit factor) / scale. The output gap is O(scale^2) at an inflection point (t0 = 0 of tanh, sigmoid), else O(scale).
+    A = (unit factor) / scale. The output gap is O(scale^2) at an inflection point (t0 = 0 of tanh, sigmoid), otherwise
+    O(scale).
 
     Args:
         net: one net;  x: inputs (n, m_0);  y: targets;  position, width: as in `lift`.
@@ -82,7 +83,7 @@ def approximate_lift(
         raise ValueError(f"{'error' if scale is None else 'scale'} is {chosen!r}: expected a finite number > 0")
     check_place(net.widths, position, width)
     if net.biases[position] is None:
-        raise ValueError(f"layer {position + 1} of {net!r} has no bias: the inserted layer's shift needs one to undo it")
+        raise ValueError(f"layer {position + 1} of {net!r} has no bias: the inserted shift needs one to undo it")
     unit = _unit_lift(net, x, position, width, centre, generator or torch.Generator().manual_seed(0))
     target = forward(net, x)
 

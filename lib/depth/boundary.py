@@ -133,7 +133,7 @@ def _piece_of(net: MLP, x: Tensor, layer: int, neuron: int):
     if not 0 <= neuron < net.widths[layer]:
         raise ValueError(f"neuron {neuron} outside 0..{net.widths[layer] - 1} of layer {layer}")
     if net.biases[layer - 1] is None or net.biases[layer] is None:
-        raise ValueError(f"layers {layer} and {layer + 1} of {net!r} need biases: they are what moves along the manifold")
+        raise ValueError(f"layers {layer} and {layer + 1} of {net!r} need biases: they move along the manifold")
     piece = all_pieces(net.activation)[int(pieces_of(net, x, layer)[neuron])]
     if not (math.isfinite(piece.low) or math.isfinite(piece.high)):
         raise ValueError(f"the affine piece of {net.activation!r} has no end: its lifted manifold has no boundary")

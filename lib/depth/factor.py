@@ -51,7 +51,8 @@ def factor(
 
     Args:
         weight: W, (*batch, m_{q+1}, m_q);  bias: b, (*batch, m_{q+1});  f: the layer's inputs (*batch, n, m_q).
-        width: >= min(m_q, m_{q+1});  pieces: index into `sigma.pieces`, one for all neurons, one each, or None: at random.
+        width: >= min(m_q, m_{q+1}).
+        pieces: index into `sigma.pieces`, one for all neurons or one each, or None: at random.
         margin: least distance of a pre-activation from the end of its piece, in units of the neuron's own range
             over the data (1 for a neuron constant on them), > 0.
         generator: source of randomness; without one, seed 0.
@@ -95,10 +96,12 @@ def factor(
     # A bounded piece may be narrower than the neuron's range: shrink that row and grow its outgoing column to match.
     room = (high - low) / (1 + 4 * margin)
     shrink = torch.where(reach > room, room / reach, torch.ones_like(reach))
-    inner, last, u, reach = inner * shrink.unsqueeze(-1), last / shrink.unsqueeze(-2), u * shrink.unsqueeze(-2), reach * shrink
+    inner, last = inner * shrink.unsqueeze(-1), last / shrink.unsqueeze(-2)
+    u, reach = u * shrink.unsqueeze(-2), reach * shrink
     start = _starts(u, reach, low, high, margin, generator)
     outer_bias = bias - (last @ (slope * start + shift).unsqueeze(-1)).squeeze(-1)
-    if not torch.equal(place(u + start.unsqueeze(-2), sigma), torch.tensor(chosen, device=u.device).expand(start.shape)):
+    wanted = torch.tensor(chosen, device=u.device).expand(start.shape)
+    if not torch.equal(place(u + start.unsqueeze(-2), sigma), wanted):
         raise ValueError(f"margin {margin} is lost in the rounding of {weight.dtype}: expected a larger margin")
     return Factors(inner, start, last, outer_bias)
 
@@ -112,7 +115,7 @@ def check_position(widths: Sequence[int], position: int) -> None:
         raise TypeError(f"position is {position!r}: expected an int")
     if not 0 <= position < len(widths) - 1:
         raise ValueError(
-            f"position {position} outside 0..{len(widths) - 2}: a layer goes between layer q and q+1 of widths {tuple(widths)}"
+            f"position {position} outside 0..{len(widths) - 2}: a layer goes between layer q and q+1 of {tuple(widths)}"
         )
 
 
@@ -135,7 +138,7 @@ def check_place(widths: Sequence[int], position: int, width: int) -> None:
 def _choose(pieces: Pieces, width: int, sigma: Activation, generator: torch.Generator) -> list[int]:
     count = len(all_pieces(sigma))
     if count == 0:
-        raise ValueError(f"{sigma!r} has no affine piece, so no layer of it can be exactly affine on data: use approximate_lift")
+        raise ValueError(f"{sigma!r} has no affine piece, so no layer of it is exactly affine: use approximate_lift")
     if pieces is None:
         return torch.randint(count, (width,), generator=generator).tolist()
     chosen = [pieces] * width if isinstance(pieces, int) and not isinstance(pieces, bool) else list(pieces)

@@ -19,7 +19,7 @@ def lifted_dimension(widths: Sequence[int], position: int, width: int) -> int:
     Raises:
         ValueError: position or width are impossible.
 
-    Source: (Bai et al. 2024); a regular fibre of the merging map, whose derivative is onto at a full-rank factorisation.
+    Source: (Bai et al. 2024); it is a fibre of the merging map, whose derivative is onto at a full-rank factorisation.
 
     >>> lifted_dimension((2, 3, 1), 1, 4)
     17
@@ -53,7 +53,7 @@ def lift(
     Returns:
         a net of depth L + 1; `merge(result, x, position + 1)` gives `net` back.
     Raises:
-        ValueError: position, width, pieces, margin or x are impossible; layer q+1 has no bias; sigma has no affine piece.
+        ValueError: an argument is impossible, layer q+1 has no bias, or sigma has no affine piece.
 
     Source: (Bai et al. 2024), one-layer lifting; the sampling of the manifold is ours.
 
@@ -68,8 +68,8 @@ def lift(
     bias = net.biases[position]
     if bias is None:
         raise ValueError(
-            f"layer {position + 1} of {net!r} has no bias: the inserted layer shifts its data into an affine piece, and only a "
-            "bias behind it can undo the shift (without one the lift is not critical either); give the layer a bias"
+            f"layer {position + 1} of {net!r} has no bias: the inserted layer shifts its data into an affine piece, and "
+            "only a bias behind it can undo the shift (without one the lift is not critical either); give the layer a bias"
         )
     f = features(net, x)[position]
     if f.shape[-2] == 0:

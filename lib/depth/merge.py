@@ -44,7 +44,7 @@ def merge_known(net: MLP, layer: int, slope: Tensor, shift: Tensor) -> MLP:
         layer: hidden layer l that disappears, 1..L-1;  slope, shift: (*batch, m_l), sigma(t) = slope * t + shift.
 
     >>> net = MLP((torch.tensor([[2.0]]), torch.tensor([[3.0]])), (torch.ones(1), torch.zeros(1)), "relu")
-    >>> merge_known(net, 1, torch.ones(1), torch.zeros(1)).weights, merge_known(net, 1, torch.ones(1), torch.zeros(1)).biases
+    >>> merged = merge_known(net, 1, torch.ones(1), torch.zeros(1)); merged.weights, merged.biases
     ((tensor([[6.]]),), (tensor([3.]),))
     """
     check_hidden(net, layer)
@@ -84,8 +84,8 @@ def merge(net: MLP, x: Tensor, layer: int, *, flat: bool = False) -> MLP:
     if (index == NO_PIECE).any():
         lost = (index == NO_PIECE).any(dim=tuple(range(index.dim() - 1))).nonzero().flatten().tolist()
         raise ValueError(
-            f"layer {layer} of {net!r} is not linearised on the {x.shape[0]} samples: neurons {lost} have data in no single affine "
-            "piece; expected every neuron in one (`pieces_of` lists them)"
+            f"layer {layer} of {net!r} is not linearised on the {x.shape[0]} samples: neurons {lost} have data in no "
+            "single affine piece; expected every neuron in one (`pieces_of` lists them)"
         )
     return merge_known(net, layer, *_affine(index, net.activation, flat, net))
 
@@ -126,7 +126,9 @@ def merging_jacobian(net: MLP, x: Tensor, layer: int, *, flat: bool = False) -> 
 
 
 def is_regular(net: MLP, x: Tensor, layer: int, *, flat: bool = False) -> bool:
-    """Whether the merging map's derivative is onto: diag(slope) W^[l] has full column rank or W^[l+1] diag(slope) full row rank.
+    """Whether the merging map's derivative is onto.
+
+    It is when diag(slope) W^[l] has full column rank, or W^[l+1] diag(slope) full row rank.
 
     >>> net = MLP((torch.ones(1, 2), torch.ones(2, 1)), (torch.ones(1), torch.zeros(2)), "relu")
     >>> is_regular(net, torch.eye(2), 1)
@@ -171,7 +173,8 @@ def lifted_from(deep: MLP, shallow: MLP, x: Tensor, *, tolerance: float = 1e-10)
     """The hidden layers of `deep` whose merging gives `shallow`, or None when deep is no element of T_S(shallow).
 
     Args:
-        x: inputs S (n, m_0);  tolerance: largest difference of a parameter, relative to the largest parameter of shallow.
+        x: inputs S (n, m_0).
+        tolerance: largest difference of a parameter, relative to the largest parameter of shallow.
     Raises:
         ValueError: deep is not deeper, or the two nets differ in activation or in their input or output width.
 
@@ -181,9 +184,11 @@ def lifted_from(deep: MLP, shallow: MLP, x: Tensor, *, tolerance: float = 1e-10)
     >>> lifted_from(lift(net, x, 0, 2), net, x), lifted_from(lift(net, x, 0, 2), net, 9 * x)
     ((1,), None)
     """
-    ends = (deep.activation, deep.widths[0], deep.widths[-1]), (shallow.activation, shallow.widths[0], shallow.widths[-1])
+    ends = [(net.activation, net.widths[0], net.widths[-1]) for net in (deep, shallow)]
     if deep.depth <= shallow.depth or ends[0] != ends[1]:
-        raise ValueError(f"{deep!r} cannot be a lift of {shallow!r}: expected more layers, one activation, equal input and output")
+        raise ValueError(
+            f"{deep!r} cannot be a lift of {shallow!r}: expected more layers, one activation, equal input and output"
+        )
     for layers in combinations(membership(deep, x).layers, deep.depth - shallow.depth):
         merged = merge_layers(deep, x, layers)
         if merged.widths != shallow.widths or merged.n_parameters != shallow.n_parameters:
@@ -196,7 +201,6 @@ def lifted_from(deep: MLP, shallow: MLP, x: Tensor, *, tolerance: float = 1e-10)
 
 def _affine(index: Tensor, sigma: Activation, flat: bool, like: MLP) -> tuple[Tensor, Tensor]:
     table = all_pieces(sigma, flat)
-    slope, shift = (
-        torch.tensor([getattr(p, name) for p in table], dtype=like.dtype, device=like.device) for name in ("slope", "shift")
-    )
+    slope = torch.tensor([p.slope for p in table], dtype=like.dtype, device=like.device)
+    shift = torch.tensor([p.shift for p in table], dtype=like.dtype, device=like.device)
     return slope[index], shift[index]

@@ -33,8 +33,10 @@ def insert_layer(
 
     Args:
         index: of an `nn.Linear` with bias;  x: the batch S (n, m_0); batch statistics are those of S in train mode.
-        width: >= min(in, out) of that Linear;  activation: sigma of the new layer;  pieces, margin, generator: as in `lift`.
-        normalise: put a batch normalisation before the new sigma (needs n >= 2; the gain absorbs its eps). Its running statistics are those of S, so evaluation mode agrees on S too.
+        width: >= min(in, out) of that Linear;  activation: sigma of the new layer.
+        pieces, margin, generator: as in `lift`.
+        normalise: put a batch normalisation before the new sigma (needs n >= 2; the gain absorbs its eps). Its
+            running statistics are those of S, so evaluation mode agrees on S too.
     Returns:
         a new `nn.Sequential`, 2 or 3 modules longer, in the mode of `module`.
     Raises:
@@ -97,11 +99,15 @@ def merge_layer(module: nn.Sequential, index: int, x: Tensor) -> nn.Sequential:
         chosen = place(z, sigma)
         if (chosen == NO_PIECE).any():
             lost = (chosen == NO_PIECE).nonzero().flatten().tolist()
-            raise ValueError(f"module {index} is not linearised on the {x.shape[0]} samples: neurons {lost} are in no single affine piece")
+            raise ValueError(
+                f"module {index} is not linearised on the {x.shape[0]} samples: neurons {lost} are in no single "
+                "affine piece"
+            )
         slope = torch.tensor([p.slope for p in sigma.pieces], dtype=z.dtype, device=z.device)[chosen]
         shift = torch.tensor([p.shift for p in sigma.pieces], dtype=z.dtype, device=z.device)[chosen]
-        merged_bias = outer.weight @ (slope * bias + shift)
-        merged = _linear(outer.weight @ (slope[:, None] * weight), merged_bias if outer.bias is None else merged_bias + outer.bias)
+        total = outer.weight @ (slope * bias + shift)
+        total = total if outer.bias is None else total + outer.bias
+        merged = _linear(outer.weight @ (slope[:, None] * weight), total)
     modules = list(deepcopy(module))
     return nn.Sequential(*modules[:index], merged, *deepcopy(rest[2:])).train(module.training)
 
@@ -136,7 +142,8 @@ def _linear_at(module: nn.Sequential, index: int) -> nn.Linear:
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, dtype=weight.dtype, device=weight.device)
+    out, into = weight.shape
+    linear = nn.Linear(into, out, bias=bias is not None, dtype=weight.dtype, device=weight.device)
     with torch.no_grad():
         linear.weight.copy_(weight)
         if bias is not None:

@@ -1,4 +1,4 @@
-"""Layer linearisation: which affine piece of sigma holds all the data of a neuron, and how far a layer is from affine."""
+"""Layer linearisation: which affine piece of sigma holds a neuron's data, and how far a layer is from affine."""
 
 from __future__ import annotations
 
@@ -114,7 +114,9 @@ def affine_error(h: Tensor, f: Tensor) -> Tensor:
     (True, 1.0)
     """
     if h.dim() < 2 or f.dim() < 2 or h.shape[-2] != f.shape[-2]:
-        raise ValueError(f"h has shape {tuple(h.shape)}, f {tuple(f.shape)}: expected (*batch, n, m') and (*batch, n, m)")
+        raise ValueError(
+            f"h has shape {tuple(h.shape)}, f {tuple(f.shape)}: expected (*batch, n, m') and (*batch, n, m)"
+        )
     h, f = h - h.mean(-2, keepdim=True), f - f.mean(-2, keepdim=True)
     u, s, _ = torch.linalg.svd(f, full_matrices=False)
     rounding = s.amax(-1, keepdim=True) * max(f.shape[-2:]) * torch.finfo(s.dtype).eps

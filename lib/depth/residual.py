@@ -77,10 +77,10 @@ def zero_output_block(
 def null_block(
     width: int, hidden: int, activation: str | Activation, *, bias: float = 1.0, dtype: torch.dtype | None = None
 ) -> ResidualBlock:
-    """A residual block with U = V = 0, c = 0 and a constant bias b: critical as soon as the sum of e over the sample is 0.
+    """A residual block with U = V = 0, c = 0 and a constant bias b: critical where e sums to 0 over the sample.
 
-    dR/dV = (sum_i e_i) sigma(b)^T and dR/dc = sum_i e_i, all other derivatives are 0. The sum vanishes at a critical point
-    when a bias was added to the stream directly before the block (a Linear's, or another block's c).
+    dR/dV = (sum_i e_i) sigma(b)^T and dR/dc = sum_i e_i, all other derivatives are 0. The sum vanishes at a critical
+    point when a bias was added to the stream directly before the block (a Linear's, or another block's c).
 
     >>> int(null_block(2, 3, "relu").inner.weight.count_nonzero())
     0
@@ -103,8 +103,8 @@ def linearised_block(
 ) -> ResidualBlock:
     """A residual block that is affine on the data and adds nothing: V diag(slope) U = 0, V (slope * b + shift) + c = 0.
 
-    dR/dV = (sum e x^T) U^T diag(slope) + ..., dR/dU = diag(slope) V^T (sum e x^T): critical where a Linear alone reads the
-    stream, since then e = W^T e' with sum e' x^T = 0 at a critical point.
+    dR/dV = (sum e x^T) U^T diag(slope) + (sum e)(slope * b + shift)^T, dR/dU = diag(slope) V^T (sum e x^T): critical
+    where a Linear alone reads the stream, since then e = W^T e' with sum e' x^T = 0 and sum e' = 0 at a critical point.
 
     Args:
         stream: the stream's values on S before the block, (n, width);  hidden: >= width.
@@ -117,7 +117,8 @@ def linearised_block(
     parts = factor(zero, zero[0], stream, hidden, get(activation), generator=generator)
     block = ResidualBlock(width, hidden, activation, stream.dtype)
     with torch.no_grad():
-        for linear, w, b in ((block.inner, parts.weight_in, parts.bias_in), (block.outer, parts.weight_out, parts.bias_out)):
-            linear.weight.copy_(w)
-            linear.bias.copy_(b)
+        block.inner.weight.copy_(parts.weight_in)
+        block.inner.bias.copy_(parts.bias_in)
+        block.outer.weight.copy_(parts.weight_out)
+        block.outer.bias.copy_(parts.bias_out)
     return block

@@ -1,4 +1,4 @@
-"""How much of parameter space is linearised on the data: Monte Carlo volumes of lifted manifolds and their shrinkage."""
+"""How much of parameter space is linearised on the data: Monte Carlo volumes of lifted manifolds as data grow."""
 
 from __future__ import annotations
 
@@ -68,10 +68,10 @@ def in_hull(points: Tensor, cloud: Tensor) -> Tensor:
     tensor([ True, False])
     """
     if points.dim() != 2 or cloud.dim() != 2 or points.shape[1] != cloud.shape[1] or cloud.shape[0] == 0:
-        raise ValueError(f"points {tuple(points.shape)} and cloud {tuple(cloud.shape)}: expected (k, m) and (n >= 1, m)")
+        raise ValueError(
+            f"points {tuple(points.shape)} and cloud {tuple(cloud.shape)}: expected (k, m) and (n >= 1, m)"
+        )
     hull = np.vstack([cloud.numpy().T, np.ones(len(cloud))])
-    answers = [
-        linprog(np.zeros(len(cloud)), A_eq=hull, b_eq=np.append(p.numpy(), 1.0), bounds=(0, None), method="highs").status
-        for p in points
-    ]
+    cost = np.zeros(len(cloud))
+    answers = [linprog(cost, A_eq=hull, b_eq=np.append(p.numpy(), 1.0), bounds=(0, None)).status for p in points]
     return torch.tensor([status == 0 for status in answers], dtype=torch.bool)
