@@ -163,7 +163,12 @@ def certify(
             a, c = affine_map(embedding, net).matrix, affine_map(embedding.transport, net).matrix
             found["compression_gap"] = _largest(a.mT @ wide @ a - h, 2)
             found["intertwining_gap"] = _largest(wide @ a - c @ h, 2)
-        if predicted_zeros is None and isinstance(embedding, Embedding) and not net.batch and gradient_before <= CRITICAL:
+        if (
+            predicted_zeros is None
+            and isinstance(embedding, Embedding)
+            and not net.batch
+            and gradient_before <= CRITICAL
+        ):
             predicted_zeros = promised_zeros(net, embedding, h, int(found["inertia_before"].zero))
     if predicted_zeros is not None:
         found["predicted_zeros"] = torch.as_tensor(predicted_zeros)
@@ -214,7 +219,9 @@ def _pair(net: MLP, embedded: MLP | None, embedding: CriticalEmbedding | None) -
             raise ValueError("got neither an embedded net nor an embedding: expected at least one")
         embedded = embedding(net)
     if (net.batch, net.widths[0], net.widths[-1]) != (embedded.batch, embedded.widths[0], embedded.widths[-1]):
-        raise ValueError(f"got {net} before and {embedded} after: expected one batch shape, and the same in- and outputs")
+        raise ValueError(
+            f"got {net} before and {embedded} after: expected one batch shape, and the same in- and outputs"
+        )
     return embedded
 
 

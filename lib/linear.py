@@ -98,5 +98,7 @@ def affine_map(operator: Callable[[MLP], MLP], like: MLP) -> AffineMap:
     scale = (matrix.abs() @ theta.abs().unsqueeze(-1)).squeeze(-1) + zero.abs()
     eps = 64 * torch.finfo(like.dtype).eps
     if not ((linear - image).abs() <= eps * (1 + scale)).all():
-        raise ValueError(f"operator differs by {float((linear - image).abs().max()):g} from its linear part: expected an affine one")
+        raise ValueError(
+            f"operator differs by {float((linear - image).abs().max()):g} from its linear part: expected an affine one"
+        )
     return AffineMap(matrix, zero)

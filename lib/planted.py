@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from lib.flat_module import output_at, parameter_vector
 from lib.mlp import MLP, flatten, forward, unflatten
 
 
-def plant(net: MLP, x: Tensor, generator: torch.Generator, *, residual: float = 1.0) -> Tensor:
+def plant(net: MLP | nn.Module, x: Tensor, generator: torch.Generator, *, residual: float = 1.0) -> Tensor:
     """Targets y that make `net` a critical point of the mean squared error on (x, y), with a residual that is not zero.
 
     grad R = (2 / nk) J^T (f(x) - y) vanishes as soon as f(x) - y is orthogonal to the columns of J = df(x)/dtheta:
@@ -16,8 +17,8 @@ def plant(net: MLP, x: Tensor, generator: torch.Generator, *, residual: float = 
     residual part E sum_i r_i grad^2 f_i, so that the point may be a minimum (small residual) or a saddle.
 
     Args:
-        net: one net.
-        x: inputs (n, m_0), with n m_L > rank J.
+        net: one `MLP`, or a module with outputs (n, m_L) in the mode in which it is to be critical.
+        x: inputs (n, ...), with n m_L > rank J.
         residual: root mean square of r, >= 0.
     Returns:
         y, (n, m_L).
@@ -33,20 +34,25 @@ def plant(net: MLP, x: Tensor, generator: torch.Generator, *, residual: float = 
     >>> round(float(risk(net, x, y)), 9), bool(flatten(gradient(net, x, y)).abs().max() < 1e-14)
     (1.0, True)
     """
-    if net.batch:
+    if isinstance(net, MLP) and net.batch:
         raise ValueError(f"{net} is a batch of nets: index one first")
     if not residual >= 0:
         raise ValueError(f"residual is {residual}: expected >= 0")
-    output = forward(net, x)
-    jacobian = torch.func.jacrev(lambda theta: forward(unflatten(theta, net), x).flatten())(flatten(net))
+    theta = flatten(net) if isinstance(net, MLP) else parameter_vector(net)
+
+    def outputs(t: Tensor) -> Tensor:
+        return forward(unflatten(t, net), x) if isinstance(net, MLP) else output_at(net, t, x)
+
+    output = outputs(theta)
+    jacobian = torch.func.jacrev(lambda t: outputs(t).flatten())(theta)
     # The full left singular basis: its columns beyond the rank span the kernel of J^T, to machine precision.
     left, s, _ = torch.linalg.svd(jacobian, full_matrices=True)
-    found = int((s > max(jacobian.shape) * torch.finfo(net.dtype).eps * s[0]).sum())
+    found = int((s > max(jacobian.shape) * torch.finfo(theta.dtype).eps * s[0]).sum())
     free = output.numel() - found
     if free == 0:
         raise ValueError(
-            f"{len(x)} samples of {output.shape[-1]} outputs leave no residual orthogonal to a Jacobian of rank {found}:"
-            f" expected more than {found // output.shape[-1]} samples"
+            f"{len(x)} samples of {output.shape[-1]} outputs leave no residual orthogonal to a Jacobian"
+            f" of rank {found}: expected more than {found // output.shape[-1]} samples"
         )
-    r = left[:, found:] @ torch.randn(free, generator=generator, dtype=net.dtype)
+    r = left[:, found:] @ torch.randn(free, generator=generator, dtype=theta.dtype)
     return output - (r * residual / r.square().mean().sqrt()).reshape(output.shape)

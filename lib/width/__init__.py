@@ -1,10 +1,12 @@
 """Embedding in width: splitting, null and general compatible embeddings (Zhang et al. 2021, 2022)."""
 
+from lib.width.channels import merge_channel, split_channel
 from lib.width.compatible import compatible
 from lib.width.constructions import embedding, three_fold, two_fold_null
 from lib.width.embedding import NULL, Embedding
 from lib.width.general import general_dimension, random_embedding, tangent_dimension, tangents
 from lib.width.null import append, null_embed, remove_null
+from lib.width.saddle import Witness, saddle_witness
 from lib.width.splitting import merge_copy, split, split_into
 from lib.width.steps import AffineFamily, affine_family, embed, silent
 from lib.width.symmetry import permute, rescale, rescaling_direction
@@ -13,12 +15,14 @@ __all__ = [
     "NULL",
     "AffineFamily",
     "Embedding",
+    "Witness",
     "affine_family",
     "append",
     "compatible",
     "embed",
     "embedding",
     "general_dimension",
+    "merge_channel",
     "merge_copy",
     "null_embed",
     "permute",
@@ -26,8 +30,10 @@ __all__ = [
     "remove_null",
     "rescale",
     "rescaling_direction",
+    "saddle_witness",
     "silent",
     "split",
+    "split_channel",
     "split_into",
     "tangent_dimension",
     "tangents",

@@ -70,7 +70,9 @@ def real(what: str, number: float | Tensor, net: MLP, *, trailing: int = 0) -> T
     try:
         torch.broadcast_shapes(lead, net.batch)
     except RuntimeError:
-        raise ValueError(f"{what} has leading shape {tuple(lead)}: it does not broadcast with batch {tuple(net.batch)}") from None
+        raise ValueError(
+            f"{what} has leading shape {tuple(lead)}: it does not broadcast with batch {tuple(net.batch)}"
+        ) from None
     return value
 
 
@@ -96,7 +98,7 @@ def replace(net: MLP, weights: dict[int, Tensor], biases: dict[int, Tensor | Non
 
 
 def reindex(net: MLP, layer: int, index: Sequence[int], shares: Tensor) -> MLP:
-    """Layer l rebuilt from copies: new neuron i has the input weights of neuron index[i] and shares[i] of its output weights.
+    """Layer l rebuilt from copies: neuron i with the input weights of index[i] and shares[i] of its output weights.
 
     W'^[l]_i = W^[l]_{index[i]},  b'^[l]_i = b^[l]_{index[i]},  W'^[l+1]_{:,i} = shares_i W^[l+1]_{:,index[i]}.
 
@@ -144,3 +146,16 @@ def finite_tolerance(tolerance: float) -> float:
     if not isinstance(tolerance, (int, float)) or not math.isfinite(tolerance) or tolerance < 0:
         raise ValueError(f"tolerance is {tolerance!r}: expected a finite number >= 0")
     return float(tolerance)
+
+
+def finite_number(what: str, number: float) -> float:
+    """A finite number as float.
+
+    Raises:
+        TypeError: no number.  ValueError: not finite.
+    """
+    if isinstance(number, bool) or not isinstance(number, (int, float)):
+        raise TypeError(f"{what} is {number!r}: expected a number")
+    if not math.isfinite(number):
+        raise ValueError(f"{what} is {number}: expected a finite number")
+    return float(number)

@@ -65,7 +65,7 @@ def three_fold(net: MLP) -> Embedding:
     """
     check_layer(net, 1)
     index = [torch.arange(m, device=net.device).repeat(3) for m in net.widths[1:-1]]
-    return compatible(net, index, _block_coefficients(net, (1.0, 1.0, -1.0)))
+    return compatible(net, index, _blocks(net, hidden=(1.0, 1.0, 1.0), last=(1.0, 1.0, -1.0)))
 
 
 def two_fold_null(net: MLP, biases: Sequence[Tensor]) -> Embedding:
@@ -95,18 +95,17 @@ def two_fold_null(net: MLP, biases: Sequence[Tensor]) -> Embedding:
         index.append(torch.cat([own, torch.full_like(own, NULL)]))
         shift.append(torch.cat([torch.zeros_like(b), b], dim=-1))
     shift.append(net.weights[0].new_zeros(net.widths[-1]))
-    coefficients = _block_coefficients(net, (1.0, 0.0), null_copies=True)
-    return compatible(net, index, coefficients, shift)
+    return compatible(net, index, _blocks(net, hidden=(1.0, 0.0), last=(1.0, 0.0)), shift)
 
 
-def _block_coefficients(net: MLP, last: Sequence[float], *, null_copies: bool = False) -> list[Tensor]:
-    """Copy c of a layer reads copy c of the layer before (none but the first reads, with `null_copies`)."""
-    copies, like = len(last), net.weights[0]
-    shares = like.new_tensor(last)
-    between = torch.diag(shares if null_copies else torch.ones_like(shares))
-    first = (shares if null_copies else torch.ones_like(shares)).unsqueeze(-1)
-    blocks = [first, *[between] * (net.depth - 2), shares.unsqueeze(0)]
-    return [torch.kron(block, like.new_ones(w.shape[-2:])) for block, w in zip(blocks, net.weights, strict=True)]
+def _blocks(net: MLP, hidden: Sequence[float], last: Sequence[float]) -> list[Tensor]:
+    """Coefficients of copies side by side: copy c reads copy c with hidden[c], the output reads it with last[c]."""
+    between, out = net.weights[0].new_tensor(hidden), net.weights[0].new_tensor(last)
+    blocks = [between.unsqueeze(-1), *[torch.diag(between)] * (net.depth - 2), out.unsqueeze(0)]
+    return [
+        torch.kron(block, torch.ones_like(block[0, 0]).expand(w.shape[-2:]))
+        for block, w in zip(blocks, net.weights, strict=True)
+    ]
 
 
 def _join(t: Tensor, last: Tensor) -> Tensor:

@@ -18,8 +18,9 @@ NULL = -1  # the index of a null neuron; the papers write 0 and count neurons fr
 class Embedding:
     """A general compatible embedding, theta -> A theta + c, built by `compatible` (which checks it).
 
-    W'^[l]_ij = alpha^[l]_ij W^[l]_{I_l(i),I_{l-1}(j)},  b'^[l]_i = alpha_b^[l]_i + b^[l]_{I_l(i)}, where an entry of W with
-    a null index reads 1 and one of b reads 0.
+    W'^[l]_ij = alpha^[l]_ij W^[l]_{I_l(i),I_{l-1}(j)},  b'^[l]_i = alpha_b^[l]_i + b^[l]_{I_l(i)},
+
+    where an entry of W with a null index reads 1 and one of b reads 0.
 
     Args:
         index: I_0..I_L, int64 (m'_l,): the neuron of the narrow net that each wide neuron stems from, or NULL.
@@ -64,10 +65,10 @@ class Embedding:
         return _chained(weights, biases, net.activation)
 
     def transport(self, gradient: MLP) -> MLP:
-        """C: the gradient of the risk at the wide net, from that at the narrow one, grad R'(A theta + c) = C grad R(theta).
+        """C: the risk's gradient at the wide net from that at the narrow one, grad R'(A theta + c) = C grad R(theta).
 
-        grad W'_ij = beta_i grad W_{I(i)I(j)};  sigma(b_*j) beta_i grad b_{I(i)} for null j;  grad b'_i = beta_i grad b_{I(i)};
-        0 for null i.
+        grad W'_ij = beta_i grad W_{I(i)I(j)}, or beta_i sigma(b_*j) grad b_{I(i)} for null j;
+        grad b'_i = beta_i grad b_{I(i)}; both 0 for null i.
         """
         self._check(gradient)
         weights, biases = [], []
@@ -92,7 +93,8 @@ class Embedding:
         has_bias = tuple(b is not None for b in net.biases)
         if (net.widths, has_bias, net.activation) != (self.narrow, self.has_bias, self.activation):
             raise ValueError(
-                f"got {net} with biases {has_bias}: expected widths {self.narrow}, {self.activation!r}, biases {self.has_bias}"
+                f"got {net} with biases {has_bias}: expected widths {self.narrow}, {self.activation!r} and biases"
+                f" {self.has_bias}"
             )
 
     def __repr__(self) -> str:
@@ -120,9 +122,7 @@ def _pick(b: Tensor, rows: Tensor, null: float) -> Tensor:
 
 def _chained(weights: list[Tensor], biases: list[Tensor | None], sigma: Activation) -> MLP:
     # Coefficients of some layers may have batch dimensions that others lack: one batch for all.
-    batch = torch.broadcast_shapes(
-        *(w.shape[:-2] for w in weights), *(b.shape[:-1] for b in biases if b is not None)
-    )
+    batch = torch.broadcast_shapes(*(w.shape[:-2] for w in weights), *(b.shape[:-1] for b in biases if b is not None))
     return MLP(
         [w.expand(*batch, *w.shape[-2:]) for w in weights],
         [None if b is None else b.expand(*batch, b.shape[-1]) for b in biases],

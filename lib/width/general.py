@@ -27,8 +27,8 @@ def random_embedding(
         net: any net of the narrow shape.
         widths: (m'_0, ..., m'_L), m'_l >= m_l, with the net's own m_0 and m_L.
         generator: source of randomness.
-        null: probability that an additional neuron is null. No null neuron is drawn in a layer l below one without biases
-            when sigma(0) != 0, for none would keep criticality.
+        null: probability that an additional neuron is null. None is drawn in a layer below one without biases when
+            sigma(0) != 0, for none would keep criticality.
         scale: standard deviation of the free coefficients, >= 0.
     Returns:
         An `Embedding`; nothing in it depends on the weights of `net`, on data or on the loss.
@@ -44,7 +44,9 @@ def random_embedding(
     widths = tuple(widths)
     fits = len(widths) == net.depth + 1 and (widths[0], widths[-1]) == (net.widths[0], net.widths[-1])
     if not fits or any(w < m for w, m in zip(widths, net.widths, strict=True)):
-        raise ValueError(f"widths {widths}: expected {net.depth + 1} of them, at least {net.widths}, equal at both ends")
+        raise ValueError(
+            f"widths {widths}: expected {net.depth + 1} of them, at least {net.widths}, equal at both ends"
+        )
     if not 0 <= null <= 1:
         raise ValueError(f"null is {null}: expected a probability")
     if not scale >= 0:
@@ -67,7 +69,7 @@ def random_embedding(
     beta = [normal(w) for w in widths[1:-1]]
     alpha = [normal(out, into) for into, out in zip(widths[:-1], widths[1:], strict=True)]
     # A layer without biases, above or at the null neuron, leaves it no other pre-activation than 0.
-    free = [net.biases[l - 1] is not None and net.biases[l] is not None for l in range(1, net.depth)]
+    free = [net.biases[layer - 1] is not None and net.biases[layer] is not None for layer in range(1, net.depth)]
     null_bias = [normal(w) * f for w, f in zip(widths[1:-1], free, strict=True)]
     maps = [torch.arange(widths[0]), *index, torch.arange(widths[-1])]
     coefficients, shifts = assemble(maps, net.widths, beta, alpha, null_bias, net.activation)
@@ -86,12 +88,12 @@ def assemble(
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Coefficients and shifts that fulfil every condition, from free numbers of the same shapes.
 
-    With S_l the indicator of I_l and B_l = diag(beta^[l]) S_l, where beta is shifted so that S_l^T beta = 1,
+    With S_l the indicator of I_l, beta^[l] shifted so that S_l^T beta^[l] = 1, and B_l = diag(beta^[l]) S_l,
 
-        alpha^[l] = S_l S_l^T-blocks of beta^[l-1] + (I - S_l B_l^T) Z (I - S_{l-1} diag(1 / copies) S_{l-1}^T):
+        alpha^[l]_ij = beta^[l-1]_j (i, j no null neurons) + [(I - S_l B_l^T) Z (I - S_{l-1} N^{-1} S_{l-1}^T)]_ij,
 
-    the first term meets FORWARD and BACKWARD, and the two projections keep what leaves them so. Compatible coefficients
-    are reproduced: assemble is a projection, hence a parametrisation of the whole family around any member.
+    N the numbers of copies: the first term meets FORWARD and BACKWARD, and the projections keep what leaves them so.
+    Compatible coefficients are reproduced: a projection, hence a parametrisation of the whole family around a member.
 
     Args:
         maps: I_0..I_L;  narrow: (m_0, ..., m_L).
@@ -110,15 +112,15 @@ def assemble(
     shares = [ones[0], *(_shift_to_one(s, b) for s, b in zip(members[1:-1], beta, strict=True)), ones[1]]
     pre = [torch.zeros_like(ones[0]), *null_bias, torch.zeros_like(ones[1])]
     coefficients, shifts = [], []
-    for l in range(1, len(maps)):
-        below, here = members[l - 1], members[l]
-        z = alpha[l - 1] - here @ ((here * shares[l].unsqueeze(-1)).mT @ alpha[l - 1])
+    for layer in range(1, len(maps)):
+        below, here = members[layer - 1], members[layer]
+        z = alpha[layer - 1] - here @ ((here * shares[layer].unsqueeze(-1)).mT @ alpha[layer - 1])
         z = z - ((z @ below) / below.sum(0)) @ below.mT
-        base = (here.sum(-1).unsqueeze(-1) * below.sum(-1)) * shares[l - 1]
+        base = (here.sum(-1).unsqueeze(-1) * below.sum(-1)) * shares[layer - 1]
         a = base + z
-        constant = torch.where(maps[l - 1] == NULL, sigma.value(pre[l - 1]), 0.0)
+        constant = torch.where(maps[layer - 1] == NULL, sigma.value(pre[layer - 1]), 0.0)
         coefficients.append(a)
-        shifts.append(torch.where(maps[l] == NULL, pre[l], 0.0) - a @ constant)
+        shifts.append(torch.where(maps[layer] == NULL, pre[layer], 0.0) - a @ constant)
     return coefficients, shifts
 
 
@@ -139,9 +141,9 @@ def general_dimension(narrow: Sequence[int], wide: Sequence[int]) -> int:
 
 
 def tangents(embedding: Embedding, net: MLP) -> Tensor:
-    """Directions along which the wide net moves within the general compatible embeddings of `net`: (*free numbers, M').
+    """Directions along which the wide net moves within the general compatible embeddings of `net`, (rows, M').
 
-    The rows span the tangent space; each is the derivative of the wide net with respect to one free number of `assemble`.
+    The rows span the tangent space; each is the derivative of the wide net by one free number of `assemble`.
     At a critical net they all lie in the kernel of the wide Hessian.
 
     Args:
@@ -159,11 +161,11 @@ def tangents(embedding: Embedding, net: MLP) -> Tensor:
     maps, narrow, sigma = embedding.index, embedding.narrow, embedding.activation
     inner = range(1, len(maps) - 1)
     # Null neurons may move where a bias sets their pre-activation and the layer above has biases; else it is pinned.
-    movable = [embedding.has_bias[l - 1] and embedding.has_bias[l] for l in inner]
+    movable = [embedding.has_bias[layer - 1] and embedding.has_bias[layer] for layer in inner]
     free = (
-        [embedding.beta[l] for l in inner],
+        [embedding.beta[layer] for layer in inner],
         list(embedding.coefficients),
-        [embedding.null_bias[l] for l in inner],
+        [embedding.null_bias[layer] for layer in inner],
     )
 
     def move(beta: list[Tensor], alpha: list[Tensor], null_bias: list[Tensor]) -> Tensor:

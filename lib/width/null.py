@@ -61,7 +61,10 @@ def append(net: MLP, layer: int, incoming: Tensor, bias: float | Tensor, outgoin
     incoming = real("incoming", incoming, net, trailing=1)
     outgoing = real("outgoing", outgoing, net, trailing=1)
     bias = real("bias", bias, net)
-    for name, given, width in (("incoming", incoming, net.widths[layer - 1]), ("outgoing", outgoing, net.widths[layer + 1])):
+    for name, given, width in (
+        ("incoming", incoming, net.widths[layer - 1]),
+        ("outgoing", outgoing, net.widths[layer + 1]),
+    ):
         if given.shape[-1] != width:
             raise ValueError(f"{name} has {given.shape[-1]} weights: expected {width}")
     if net.biases[layer - 1] is None and (bias != 0).any():

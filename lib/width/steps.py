@@ -11,8 +11,8 @@ from torch.utils import _pytree
 
 from lib.linear import Rank, rank
 from lib.mlp import MLP, flatten, stack
-from lib.width.null import null_embed
 from lib.width.checks import check_layer, expand, finite_tolerance, real
+from lib.width.null import null_embed
 from lib.width.splitting import split
 
 Step = tuple[int, int | None, float | Tensor]
@@ -23,7 +23,8 @@ def embed(net: MLP, steps: Sequence[Step]) -> MLP:
 
     Args:
         net: one net or a batch of nets.
-        steps: (l, s, alpha) splits neuron s of layer l of the net as it then is; (l, None, b) adds a null neuron of bias b.
+        steps: (l, s, alpha) splits neuron s of layer l of the net as it then is; (l, None, b) adds a null
+            neuron of bias b.
     Returns:
         The net that is K neurons wider.
     Raises:

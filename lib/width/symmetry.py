@@ -65,7 +65,8 @@ def rescale(net: MLP, layer: int, neuron: int, factor: float | Tensor) -> MLP:
 def rescaling_direction(net: MLP, layer: int, neuron: int) -> MLP:
     """d/d beta of `rescale` at beta = 1: (W^[l]_s, b^[l]_s, -p W^[l+1]_{:,s}), zero elsewhere.
 
-    At a critical point it lies in the Hessian's kernel: one zero mode per neuron with non-zero input and output weights.
+    At a critical point it lies in the Hessian's kernel: a zero mode per neuron with non-zero input and output
+    weights.
 
     Raises:
         ValueError: sigma is not homogeneous; no such layer or neuron.
