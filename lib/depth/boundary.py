@@ -117,8 +117,8 @@ def exits(net: MLP, x: Tensor, y: Tensor, layer: int, loss: Loss = mse) -> Exits
         piece = _piece_of(net, x, layer, j)
         _, i = _nearest(z[:, j], piece)
         side, end = (-1.0, piece.low) if math.isfinite(piece.low) else (1.0, piece.high)
-        outside = torch.tensor(math.nextafter(end, side * math.inf), dtype=net.dtype, device=net.device)
-        pull = errors[i] @ net.weights[layer][:, j]
+        outside = torch.nextafter(torch.tensor(end, dtype=net.dtype), torch.tensor(side * math.inf, dtype=net.dtype))
+        outside, pull = outside.to(net.device), errors[i] @ net.weights[layer][:, j]
         # sigma(end + side d) - (slope (end + side d) + shift) = side (sigma' - slope) d + sigma'' d^2 / 2 + ...
         first.append(pull * side * (net.activation.derivative(outside) - piece.slope))
         second.append(pull * net.activation.second(outside))

@@ -1,4 +1,9 @@
-"""Residual blocks that leave the function as it is, and which of them leave a critical point critical (claim B13)."""
+"""Residual blocks that leave the function as it is, and which of them leave a critical point critical (claim B13).
+
+On a stream x_{l+1} = x_l + V_l sigma(U_l x_l + b_l) + c_l with e_l = dR / dx_l, a critical point has the same two sums
+over the sample at every l: sum e_l (from dR/db_l = 0) and sum e_l x_l^T (from dR/dU_l = dR/dV_l = 0, dR/dc_l = 0). Both are 0
+if a Linear layer with bias reads the end of the stream. What a new block feels of the point is these two sums.
+"""
 
 from __future__ import annotations
 
@@ -79,8 +84,8 @@ def null_block(
 ) -> ResidualBlock:
     """A residual block with U = V = 0, c = 0 and a constant bias b: critical where e sums to 0 over the sample.
 
-    dR/dV = (sum_i e_i) sigma(b)^T and dR/dc = sum_i e_i, all other derivatives are 0. The sum vanishes at a critical
-    point when a bias was added to the stream directly before the block (a Linear's, or another block's c).
+    dR/dV = (sum_i e_i) sigma(b)^T and dR/dc = sum_i e_i, all other derivatives are 0. At a critical point the sum is 0
+    when any bias is added to the stream, before the block or after it, or the stream's reader has one.
 
     >>> int(null_block(2, 3, "relu").inner.weight.count_nonzero())
     0
@@ -103,8 +108,10 @@ def linearised_block(
 ) -> ResidualBlock:
     """A residual block that is affine on the data and adds nothing: V diag(slope) U = 0, V (slope * b + shift) + c = 0.
 
-    dR/dV = (sum e x^T) U^T diag(slope) + (sum e)(slope * b + shift)^T, dR/dU = diag(slope) V^T (sum e x^T): critical
-    where a Linear alone reads the stream, since then e = W^T e' with sum e' x^T = 0 and sum e' = 0 at a critical point.
+    dR/dV = (sum e x^T) U^T diag(slope) + (sum e)(slope * b + shift)^T, dR/dU = diag(slope) V^T (sum e x^T), and both sums
+    vanish at a critical point whose stream a Linear with bias reads: critical at every place of the stream. An
+    affine map of the stream can be carried to the reader by a change of basis (U -> U G^-1, V -> G V), so the block merges
+    like any other lift: n+ and n- stay and the corank grows by the block's parameters.
 
     Args:
         stream: the stream's values on S before the block, (n, width);  hidden: >= width.
