@@ -6,7 +6,6 @@ Everything a run says goes into the outputs of its notebook, with the machine-re
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import time
@@ -182,24 +181,3 @@ def _show(bundle: dict, book: dict, **metadata) -> None:
 def _flags(values: Mapping[str, object], source: str) -> str:
     defaults = {name: p.default for name, p in params.declared(source).items()}
     return "".join(f" -p {k} {v}" for k, v in values.items() if v != defaults[k])
-
-
-def figure_names(source: str) -> list[str]:
-    """The figures that a chapter's source says it shows, in order.
-
-    Raises:
-        ValueError: a name that is not a literal.
-
-    >>> figure_names("run.figure(fig, 'loss', 'c', 'a', data)\\nrun.claim('A1')")
-    ['loss']
-    """
-    names = []
-    for node in ast.walk(ast.parse(source)):
-        if not (isinstance(node, ast.Call) and ast.unparse(node.func) == "run.figure"):
-            continue
-        words = {k.arg: k.value for k in node.keywords}
-        name = node.args[1] if len(node.args) > 1 else words.get("name")
-        if not (isinstance(name, ast.Constant) and isinstance(name.value, str)):
-            raise ValueError(f"line {node.lineno}: write the name of a figure as a literal, so that its absence is noticed")
-        names.append(name.value)
-    return names

@@ -14,7 +14,14 @@
 # %% [markdown]
 # # A toy chapter
 #
-# The paper says that $\tanh$ is odd {cite}`zhang2021embedding`: see {numref}`fig-toy-odd`,
+# ```{prf:theorem} Oddness
+# :label: thm-toy
+# For all $x$,
+#
+# $$\tanh(-x) = -\tanh(x).$$
+# ```
+#
+# {prf:ref}`thm-toy` is what the paper says, in other words that $\tanh$ is odd {cite}`zhang2021embedding`: see {numref}`fig-toy-odd`,
 # where the largest gap is {glue:text}`toy-gap`.
 
 # %% tags=["parameters"]
@@ -51,8 +58,8 @@ run.claim("T1", gap, note="Largest sum of opposite values.")
 # %% [markdown]
 # ## What was found
 
-# %%
+# %% tags=["remove-input"]
 run.claims_table()
 
-# %%
+# %% tags=["remove-input"]
 run.provenance()

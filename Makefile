@@ -1,0 +1,61 @@
+# Two commands: `make book` and `make test`. Each sets up what it needs. `make help` lists the rest.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PROFILE ?= quick
+VENV := .venv
+PY := $(VENV)/bin/python
+CALL := $(PY) -m lib.book
+ONE := $(if $(CH),--chapter $(CH))
+# a change of the pins, of the project or of the torch build has another name, so it is installed again
+BACKEND := $(or $(TORCH_BACKEND),$(shell cat $(VENV)/torch-backend 2>/dev/null))
+READY := $(VENV)/ready-$(shell cat requirements.txt pyproject.toml | cksum | cut -d' ' -f1)$(if $(BACKEND),-$(BACKEND))
+
+.PHONY: help book test chapter record data notebooks check-pages clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo '  PROFILE=quick|cpu|paper   the scale (quick)      DATA_DIR=data   where MNIST and CIFAR-10 lie'
+	@echo '  CH=01_width               one chapter            TORCH_BACKEND=cpu|auto|cu130   another torch build'
+	@echo '  P="trials=50 seed=3"      its parameters         PYTHON=python3.12   the Python to build on'
+
+book: $(READY) ## the book: runs the chapters that changed, then makes the pages
+	@$(CALL) build --profile $(PROFILE)
+
+test: $(READY) ## all tests and the examples in the docstrings
+	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=2 $(PY) -m pytest -n auto --doctest-modules lib tests $(T)
+
+chapter: $(READY) ## one chapter with parameters of your own: CH=01_width P="trials=50 seed=3"
+	@test -n "$(CH)" || { echo 'Which chapter? make chapter CH=01_width P="trials=50 seed=3"' >&2; exit 2; }
+	@$(CALL) build --profile $(PROFILE) --chapter $(CH) --set '$(P)'
+
+record: $(READY) ## write what a profile measured into book/records/: PROFILE=cpu [CH=01_width]
+	@$(CALL) build --profile $(PROFILE) $(ONE) --until chapters
+	@$(CALL) record --profile $(PROFILE) $(ONE)
+
+data: $(READY) ## download MNIST and CIFAR-10 into DATA_DIR
+	@$(CALL) data
+
+notebooks: $(READY) ## the chapters as .ipynb in _build/notebooks/, for Jupyter or plain papermill
+	@$(CALL) notebooks $(ONE)
+
+check-pages: $(READY) ## open the built book in a headless Chromium and check every page
+	@$(PY) tests/book/check_pages.py _build/$(PROFILE)/html
+
+clean: ## remove what was built, keep .venv and data
+	rm -rf _build .snakemake
+
+$(PY):
+	@for python in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
+	  $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || continue; \
+	  $$python -m venv $(VENV) || { echo "$$python cannot make $(VENV): its venv module is missing (on Debian: apt install python3-venv)" >&2; exit 1; }; \
+	  exit 0; \
+	done; echo 'No Python 3.11, 3.12 or 3.13 found. Install one, or say where it is: make book PYTHON=/path/to/python3.12' >&2; exit 1
+
+$(READY): | $(PY)
+	@echo "Installing the exact pins of requirements.txt into $(VENV)$(if $(BACKEND), (torch for $(BACKEND)))"
+	@uv=uv; $$uv --version >/dev/null 2>&1 || { uv=$(VENV)/bin/uv; test -x $$uv || $(PY) -m pip install --quiet --disable-pip-version-check uv; }; \
+	$$uv pip install --python $(PY) $(if $(BACKEND),--torch-backend=$(BACKEND)) $(if $(TORCH_BACKEND),--reinstall-package torch --reinstall-package torchvision) -r requirements.txt && \
+	$$uv pip install --python $(PY) --no-deps --editable .
+	@rm -f $(VENV)/ready-*; $(if $(BACKEND),echo $(BACKEND) > $(VENV)/torch-backend;) touch $@
