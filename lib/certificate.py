@@ -144,7 +144,8 @@ def certify(
     >>> from lib.width import embedding
     >>> g = torch.Generator().manual_seed(1)
     >>> net, x = init((1, 2, 1)), torch.randn(20, 1, generator=g, dtype=torch.float64)
-    >>> found = certify(net, None, x, plant(net, x, g, residual=0.01), embedding=embedding(net, [(1, 0, 0.3)]))
+    >>> y = plant(net, x, g, residual=0.01)
+    >>> found = certify(net, None, x, y, embedding=embedding(net, [(1, 0, 0.3)]))
     >>> found.inertia_before, found.inertia_after  # doctest: +ELLIPSIS
     (Inertia(negative=0, zero=0, positive=7, ...), Inertia(negative=1, zero=1, positive=8, ...))
     >>> int(found.predicted_zeros), bool(found.inertia_kept), bool(found.transport_gap < 1e-15)

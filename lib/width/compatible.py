@@ -55,7 +55,7 @@ def compatible(
     ... # doctest: +NORMALIZE_WHITESPACE
     Traceback (most recent call last):
     ...
-    ValueError: not compatible: FORWARD, layer 2, neuron 0: coefficients on copies of layer 1's neuron 0 add up to
+    ValueError: not compatible: FORWARD, layer 2, neuron 0: coefficients on copies of neuron 0 of layer 1 add up to
     0.75, expected 1
     """
     maps = _index_maps(net, index)
@@ -96,7 +96,8 @@ def _forward(net: MLP, maps: Sequence[Tensor], alpha: Sequence[Tensor], tests: _
         wanted = (maps[layer] != NULL).to(a).unsqueeze(-1)
 
         def words(i: int, s: int, layer: int = layer) -> str:
-            return f"FORWARD, layer {layer}, neuron {i}: coefficients on copies of layer {layer - 1}'s neuron {s} add up to"
+            source = f"copies of neuron {s} of layer {layer - 1}"
+            return f"FORWARD, layer {layer}, neuron {i}: coefficients on {source} add up to"
 
         tests.compare(a @ member, wanted, a.abs() @ member, words)
 
