@@ -7,7 +7,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 CALL := $(PY) -m lib.book
 ONE := $(if $(CH),--chapter $(CH))
-# a change of the pins, of the project or of the torch build has another name, so it is installed again
+# A change of the pins, of the project or of the torch build has another name, so it is installed again. Another torch
+# build brings its own CUDA libraries, so their pins are left out for it.
 BACKEND := $(or $(TORCH_BACKEND),$(shell cat $(VENV)/torch-backend 2>/dev/null))
 READY := $(VENV)/ready-$(shell cat requirements.txt pyproject.toml | cksum | cut -d' ' -f1)$(if $(BACKEND),-$(BACKEND))
 
@@ -56,6 +57,6 @@ $(PY):
 $(READY): | $(PY)
 	@echo "Installing the exact pins of requirements.txt into $(VENV)$(if $(BACKEND), (torch for $(BACKEND)))"
 	@uv=uv; $$uv --version >/dev/null 2>&1 || { uv=$(VENV)/bin/uv; test -x $$uv || $(PY) -m pip install --quiet --disable-pip-version-check uv; }; \
-	$$uv pip install --python $(PY) $(if $(BACKEND),--torch-backend=$(BACKEND)) $(if $(TORCH_BACKEND),--reinstall-package torch --reinstall-package torchvision) -r requirements.txt && \
+	$(if $(BACKEND),sed -E '/^(nvidia-|cuda-|triton==)/d' requirements.txt > $(VENV)/pins.txt; $$uv pip install --python $(PY) --torch-backend=$(BACKEND) --reinstall-package torch --reinstall-package torchvision -r $(VENV)/pins.txt,$$uv pip install --python $(PY) -r requirements.txt) && \
 	$$uv pip install --python $(PY) --no-deps --editable .
 	@rm -f $(VENV)/ready-*; $(if $(BACKEND),echo $(BACKEND) > $(VENV)/torch-backend;) touch $@
