@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from torch.func import jacrev
 
 from lib.activations import Activation, AffinePiece, elu, leaky_relu
-from lib.critical.targets import critical_targets
 from lib.curvature import hessian, inertia
 from lib.depth import (
     factor,
@@ -25,6 +24,7 @@ from lib.depth import (
     pieces_of,
 )
 from lib.mlp import MLP, features, flatten, forward, init, unflatten
+from lib.planted import plant
 from lib.risk import gradient, risk
 
 SIGMAS = ("relu", leaky_relu(0.3), "elu", elu(0.5))
@@ -56,7 +56,7 @@ def critical(widths, sigma, x, kind: str):
     for seed in range(50):
         net = alive(widths, sigma, x, seed)
         for residual in {"minimum": (1e-4,), "saddle": (3.0, 30.0, 300.0)}[kind]:
-            y = critical_targets(net, x, residual, generator=seeded(2))
+            y = plant(net, x, seeded(2), residual=residual)
             found = inertia(hessian(net, x, y), gap=1e6, require=False)
             if bool(found.clear) and (found.counts[0] > 0) == (kind == "saddle"):
                 return net, y, found.counts
@@ -113,7 +113,7 @@ def test_theorem_single_output_two_layer_critical_points_are_no_strict_saddles(s
     x = data(30, 2)
     net = alive((2, 3, 1), sigma, x)
     for residual in (1e-4, 1.0, 300.0):
-        negative, zero, _ = inertia(hessian(net, x, critical_targets(net, x, residual))).counts
+        negative, zero, _ = inertia(hessian(net, x, plant(net, x, seeded(0), residual=residual))).counts
         assert (negative, zero) == (0, 3)  # one zero a neuron: its rescaling
 
 
@@ -121,7 +121,7 @@ def test_theorem_hessian_of_a_lift_is_a_congruence():
     """H' = J^T H J with J the derivative of the merging map; autograd of the definition as the oracle."""
     x = data(25, 2)
     net = alive((2, 3, 1), "relu", x)
-    y = critical_targets(net, x, 1.0)
+    y = plant(net, x, seeded(0), residual=1.0)
     deep = lift(net, x, 1, 4)
     jacobian = merging_jacobian(deep, x, 2)
     oracle = jacrev(jacrev(lambda v: risk(unflatten(v, deep), x, y)))(flatten(deep))

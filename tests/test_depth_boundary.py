@@ -8,7 +8,6 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from lib.activations import elu, leaky_relu
-from lib.critical.targets import critical_targets
 from lib.curvature import hessian, inertia
 from lib.depth import (
     approximate_lift,
@@ -23,6 +22,7 @@ from lib.depth import (
     slide,
 )
 from lib.mlp import MLP, flatten, forward, init, preactivations
+from lib.planted import plant
 from lib.risk import cross_entropy, gradient, mse, risk
 
 
@@ -39,7 +39,7 @@ def lifted_minimum(sigma, residual: float = 0.1, seed: int = 3):
     x = data(30, 2)
     while True:
         net = init((2, 3, 1), sigma, generator=seeded(seed))
-        y = critical_targets(net, x, residual)
+        y = plant(net, x, seeded(0), residual=residual)
         found = inertia(hessian(net, x, y), require=False)
         # A neuron that sees one sample only forces that sample's error to 0: no pull at the boundary to measure.
         pulled = layer_error(net, x, y, 2).abs().min() > 1e-7
@@ -117,7 +117,7 @@ def test_layer_error_against_autograd_of_the_biases():
 def test_approximate_lift_meets_its_error_and_shrinks_with_the_scale(sigma):
     x = data(20, 2)
     net = init((2, 3, 1), sigma)
-    y = critical_targets(net, x, 0.3)
+    y = plant(net, x, seeded(0), residual=0.3)
     for position, width in ((0, 2), (1, 4), (1, 1)):
         for error in (1e-2, 1e-5):
             found = approximate_lift(net, x, y, position, width, error=error)

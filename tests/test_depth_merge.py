@@ -6,7 +6,6 @@ import torch
 from sklearn.linear_model import LinearRegression
 
 from lib.activations import leaky_relu
-from lib.critical.targets import critical_targets
 from lib.curvature import hessian, inertia
 from lib.depth import (
     affine_error,
@@ -24,6 +23,7 @@ from lib.depth import (
     place,
 )
 from lib.mlp import MLP, flatten, forward, init
+from lib.planted import plant
 from lib.risk import gradient
 
 
@@ -93,7 +93,7 @@ def test_regular_merging_takes_critical_points_down():
     x = data(25, 2)
     net = init((2, 3, 4, 1), leaky_relu(0.4), generator=seeded(3))
     flat = MLP(net.weights, [net.biases[0], net.biases[1] + 50.0, net.biases[2]], net.activation)
-    y = critical_targets(flat, x, 0.5)  # criticality imposed on the DEEP net
+    y = plant(flat, x, seeded(0), residual=0.5)  # criticality imposed on the DEEP net
     found = membership(flat, x)
     assert found.layers == (2,) and found.regular == (True,)
     assert flatten(gradient(found.shallow, x, y)).norm() < 1e-11
