@@ -72,6 +72,17 @@ def splat(typing, scalar):
 
 
 @intrinsic
+def broadcast(typing, array, index):
+    """Element `index` of a contiguous float64 array in every lane; the index is not checked, nor may it be negative."""
+
+    def emit(context, builder, sig, args):
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        return _splat(builder, builder.load(builder.gep(data, [args[1]])))
+
+    return lanes(array, types.intp), emit
+
+
+@intrinsic
 def load(typing, array, index):
     """Eight numbers of a contiguous float64 array, from element 8 * index on."""
 
@@ -103,6 +114,14 @@ def fma(typing, x, y, z):
 
 
 @intrinsic
+def fnma(typing, x, y, z):
+    """z - x * y, rounded once where the machine can."""
+    return lanes(lanes, lanes, lanes), lambda context, builder, sig, args: _call(
+        builder, f"llvm.fmuladd.v{LANES}f64", _VEC, builder.fneg(args[0]), *args[1:]
+    )
+
+
+@intrinsic
 def sqrt(typing, x):
     """Square root of every lane."""
     return lanes(lanes), lambda context, builder, sig, args: _call(builder, f"llvm.sqrt.v{LANES}f64", _VEC, *args)
@@ -127,6 +146,17 @@ def some(typing, condition):
     def emit(context, builder, sig, args):
         bits = builder.bitcast(args[0], ir.IntType(LANES))
         return builder.icmp_unsigned("!=", bits, ir.Constant(ir.IntType(LANES), 0))
+
+    return types.boolean(mask), emit
+
+
+@intrinsic
+def every(typing, condition):
+    """Whether the condition holds in all lanes."""
+
+    def emit(context, builder, sig, args):
+        bits = builder.bitcast(args[0], ir.IntType(LANES))
+        return builder.icmp_unsigned("==", bits, ir.Constant(ir.IntType(LANES), 2**LANES - 1))
 
     return types.boolean(mask), emit
 
