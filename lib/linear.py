@@ -1,9 +1,9 @@
-"""Linear algebra that operators share: numerical rank with its gap, and the matrix of an affine map between nets."""
+"""Linear algebra that operators share: numerical rank with its gap, Jacobians, and the matrix of an affine operator."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -57,6 +57,29 @@ def rank(matrix: Tensor, *, tolerance: float | None = None, clear: float = 1e3) 
             f" {float(first.flatten()[gap.argmin()]):.3g} is not, a gap below {clear:g}; set tolerance"
         )
     return Rank(value, gap, s)
+
+
+def jacobian(output: Tensor, inputs: Sequence[Tensor]) -> Tensor:
+    """d output / d inputs as one matrix, row by row with plain reverse-mode differentiation.
+
+    For some hundred rows. `torch.func` would do as well, but its first use in a process imports a compiler, about 5 s.
+
+    Args:
+        output: any shape with m entries, computed from the inputs.
+        inputs: tensors with requires_grad and N entries in all.
+    Returns:
+        (m, N), detached; zero where the output does not depend on an input.
+
+    >>> t = torch.tensor([1.0, 2.0], requires_grad=True)
+    >>> jacobian(t.square(), [t])
+    tensor([[2., 0.],
+            [0., 4.]])
+    """
+    rows = []
+    for entry in output.flatten():
+        found = torch.autograd.grad(entry, inputs, retain_graph=True, materialize_grads=True)
+        rows.append(torch.cat([d.flatten() for d in found]))
+    return torch.stack(rows)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.func import grad, jacrev
 
 from lib.certificate import Certificate
 from lib.curvature import inertia
 from lib.flat_module import output_at, parameter_vector
+from lib.linear import jacobian
 from lib.risk import Loss, mse
 
 
@@ -22,7 +22,8 @@ def module_gradient(module: nn.Module, x: Tensor, y: Tensor, loss: Loss = mse) -
     >>> module_gradient(linear, torch.ones(4, 1), torch.zeros(4, 1))
     tensor([2.])
     """
-    return grad(_objective(module, x, y, loss))(parameter_vector(module))
+    theta = parameter_vector(module).requires_grad_()
+    return torch.autograd.grad(loss(output_at(module, theta, x), y), theta)[0]
 
 
 def module_hessian(module: nn.Module, x: Tensor, y: Tensor, loss: Loss = mse) -> Tensor:
@@ -34,10 +35,11 @@ def module_hessian(module: nn.Module, x: Tensor, y: Tensor, loss: Loss = mse) ->
     >>> module_hessian(nn.Linear(1, 1, bias=False).double(), torch.ones(4, 1).double(), torch.zeros(4, 1).double())
     tensor([[2.]], dtype=torch.float64)
     """
-    theta = parameter_vector(module)
+    theta = parameter_vector(module).requires_grad_()
     if theta.dtype != torch.float64:
         raise TypeError(f"parameters are {theta.dtype}: curvature is float64; pass module.double()")
-    h = jacrev(grad(_objective(module, x, y, loss)))(theta)
+    slope = torch.autograd.grad(loss(output_at(module, theta, x), y), theta, create_graph=True)[0]
+    h = jacobian(slope, [theta])
     return (h + h.mT) / 2
 
 
@@ -73,7 +75,7 @@ def certify_modules(
     ((10, 19), True)
     """
     gradients = [module_gradient(m, x, y, loss) for m in (before, after)]
-    risks = [_objective(m, x, y, loss)(parameter_vector(m)) for m in (before, after)]
+    risks = [loss(output_at(m, parameter_vector(m), x), y) for m in (before, after)]
     found: dict[str, object] = {}
     if curvature:
         counts = [inertia(module_hessian(m, x, y, loss)) for m in (before, after)]
@@ -90,10 +92,6 @@ def certify_modules(
         gradient_after=gradients[1].abs().sum(),
         **found,
     )
-
-
-def _objective(module: nn.Module, x: Tensor, y: Tensor, loss: Loss):
-    return lambda theta: loss(output_at(module, theta, x), y)
 
 
 def _gap(before: nn.Module, after: nn.Module, x: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.flat_module import output_at, parameter_vector
+from lib.linear import jacobian
 from lib.mlp import MLP, flatten, forward, unflatten
 
 
@@ -38,21 +39,28 @@ def plant(net: MLP | nn.Module, x: Tensor, generator: torch.Generator, *, residu
         raise ValueError(f"{net} is a batch of nets: index one first")
     if not residual >= 0:
         raise ValueError(f"residual is {residual}: expected >= 0")
-    theta = flatten(net) if isinstance(net, MLP) else parameter_vector(net)
-
-    def outputs(t: Tensor) -> Tensor:
-        return forward(unflatten(t, net), x) if isinstance(net, MLP) else output_at(net, t, x)
-
-    output = outputs(theta)
-    jacobian = torch.func.jacrev(lambda t: outputs(t).flatten())(theta)
+    output, derivative = _linearised(net, x)
     # The full left singular basis: its columns beyond the rank span the kernel of J^T, to machine precision.
-    left, s, _ = torch.linalg.svd(jacobian, full_matrices=True)
-    found = int((s > max(jacobian.shape) * torch.finfo(theta.dtype).eps * s[0]).sum())
+    left, s, _ = torch.linalg.svd(derivative, full_matrices=True)
+    found = int((s > max(derivative.shape) * torch.finfo(output.dtype).eps * s[0]).sum())
     free = output.numel() - found
     if free == 0:
         raise ValueError(
             f"{len(x)} samples of {output.shape[-1]} outputs leave no residual orthogonal to a Jacobian"
             f" of rank {found}: expected more than {found // output.shape[-1]} samples"
         )
-    r = left[:, found:] @ torch.randn(free, generator=generator, dtype=theta.dtype)
+    r = left[:, found:] @ torch.randn(free, generator=generator, dtype=output.dtype)
     return output - (r * residual / r.square().mean().sqrt()).reshape(output.shape)
+
+
+def _linearised(net: MLP | nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The output (n, m_L) and its Jacobian (n m_L, M)."""
+    if not isinstance(net, MLP):
+        theta = parameter_vector(net).requires_grad_()
+        output = output_at(net, theta, x)
+        return output.detach(), jacobian(output, [theta])
+    output = forward(net, x).detach()
+    # One copy of the net for every entry of the output: a single backward pass gives every row of the Jacobian.
+    copies = flatten(net).detach().expand(output.numel(), -1).clone().requires_grad_()
+    entries = forward(unflatten(copies, net), x).flatten(1).diagonal()
+    return output, torch.autograd.grad(entries.sum(), copies)[0]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lib.activations import Activation
-from lib.linear import Rank, rank
+from lib.linear import Rank, jacobian, rank
 from lib.mlp import MLP, flatten
 from lib.width.checks import check_layer
 from lib.width.compatible import compatible
@@ -162,19 +162,12 @@ def tangents(embedding: Embedding, net: MLP) -> Tensor:
     inner = range(1, len(maps) - 1)
     # Null neurons may move where a bias sets their pre-activation and the layer above has biases; else it is pinned.
     movable = [embedding.has_bias[layer - 1] and embedding.has_bias[layer] for layer in inner]
-    free = (
-        [embedding.beta[layer] for layer in inner],
-        list(embedding.coefficients),
-        [embedding.null_bias[layer] for layer in inner],
-    )
-
-    def move(beta: list[Tensor], alpha: list[Tensor], null_bias: list[Tensor]) -> Tensor:
-        pinned = [b if m else b.detach() for b, m in zip(null_bias, movable, strict=True)]
-        coefficients, shifts = assemble(maps, narrow, beta, alpha, pinned, sigma)
-        return flatten(embedding.with_coefficients(coefficients, shifts)(net))
-
-    jacobian = torch.func.jacrev(move, argnums=(0, 1, 2))(*free)
-    return torch.cat([d.flatten(1) for group in jacobian for d in group], dim=-1).mT
+    beta = [embedding.beta[layer].detach().requires_grad_() for layer in inner]
+    alpha = [a.detach().requires_grad_() for a in embedding.coefficients]
+    null_bias = [embedding.null_bias[layer].detach().requires_grad_() for layer in inner]
+    pinned = [b if m else b.detach() for b, m in zip(null_bias, movable, strict=True)]
+    wide = embedding.with_coefficients(*assemble(maps, narrow, beta, alpha, pinned, sigma))(net)
+    return jacobian(flatten(wide), [*beta, *alpha, *null_bias]).mT
 
 
 def tangent_dimension(embedding: Embedding, net: MLP) -> Rank:
