@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from lib.descent.deep import DeepEngine, obstacles
 from lib.descent.packing import NumbaEngine
-from lib.descent.pointwise import KINDS
 from lib.descent.reference import TorchEngine
 from lib.descent.trajectory import Diverged, Rule, State, Trajectory, record_steps
 from lib.mlp import MLP
@@ -54,7 +54,8 @@ def descend(
         lr: learning rate.  optimizer: "gd" or "adam".  betas, eps: Adam's constants.
         records: how many log-spaced steps to record (always 0 and the last), or the steps themselves.
         keep_smallest: keep the smallest-gradient iterate of every interval between records, not only its norm.
-        backend: "numba" (two layers, MSE, CPU), "torch" (any depth and loss), or "auto", the first that can.
+        backend: "numba" (any depth, MSE or cross entropy, CPU), "torch" (any loss and device), or "auto", the first that
+            can.
         resume: a trajectory to go on from, of the same problem; `net` is then only checked for its shape. With the
             same arguments as the run it continues, the result is that of one uninterrupted run, bit for bit.
         on_divergence: "raise" a `Diverged` error, or "mask": freeze those nets, and say so in `diverged_at`.
@@ -98,7 +99,7 @@ def descend(
     net = net.map(torch.Tensor.detach)
     state = resume.state if resume is not None else _initial_state(net, x, y, loss, rule, keep_smallest)
     threads = threads or torch.get_num_threads()
-    extra = {"loss": loss} if kind is TorchEngine else {}
+    extra = {} if kind is NumbaEngine else {"loss": loss}
     engine = kind(net, x, y, rule, plan, resume, state, keep_smallest=keep_smallest, threads=threads, **extra)
     done = resume.steps_done if resume is not None else 0
     interrupted = _drive(engine, done, int(steps), threads, progress)
@@ -151,18 +152,14 @@ def _initial_state(net: MLP, x: Tensor, y: Tensor, loss: Loss, rule: Rule, keep_
 def _choose(backend: str, net: MLP, loss: Loss):
     if backend not in ("auto", "numba", "torch"):
         raise ValueError(f'backend is {backend!r}: expected "auto", "numba" or "torch"')
-    obstacles = []
-    if net.depth != 2:
-        obstacles.append(f"nets of two layers (this one has {net.depth})")
-    if loss is not mse:
-        obstacles.append("the loss lib.risk.mse")
-    if net.device.type != "cpu":
-        obstacles.append(f"tensors on the CPU (these are on {net.device})")
-    if net.activation.name not in KINDS:
-        obstacles.append(f"the activations {', '.join(KINDS)} (this is {net.activation!r})")
-    if backend == "numba" and obstacles:
-        raise ValueError(f'the numba backend takes only {" and ".join(obstacles)}: use backend="torch"')
-    return TorchEngine if backend == "torch" or obstacles else NumbaEngine
+    if backend == "torch":
+        return TorchEngine
+    found = obstacles(net, loss)
+    if backend == "numba" and found:
+        raise ValueError(f'the numba backend takes only {" and ".join(found)}: use backend="torch"')
+    if found:
+        return TorchEngine
+    return NumbaEngine if net.depth == 2 and loss is mse else DeepEngine
 
 
 def _checked_rule(optimizer: str, lr: float, betas: tuple[float, float], eps: float) -> Rule:
