@@ -1,5 +1,18 @@
 """Critical points: found in slow windows, polished to rounding, and told apart modulo symmetry."""
 
+from lib.critical.cluster import Cluster, canonical, cluster, orbit_distance
 from lib.critical.polish import CriticalPoint, polish
+from lib.critical.windows import SlowIterates, Window, slow_windows, smallest_gradient_iterates
 
-__all__ = ["CriticalPoint", "polish"]
+__all__ = [
+    "Cluster",
+    "CriticalPoint",
+    "SlowIterates",
+    "Window",
+    "canonical",
+    "cluster",
+    "orbit_distance",
+    "polish",
+    "slow_windows",
+    "smallest_gradient_iterates",
+]
