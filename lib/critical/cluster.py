@@ -139,7 +139,7 @@ def cluster(
 
     >>> net = MLP((torch.tensor([[[1.0]], [[-1.0]], [[2.0]]]), torch.tensor([[[3.0]], [[-3.0]], [[1.0]]])))
     >>> [c.count for c in cluster(net, torch.ones(4, 1), losses=torch.zeros(3))]
-    [2, 1]
+    [1, 2]
     """
     net, loss, gradient = _flat(points, losses)
     for name, tol in (("loss_tol", loss_tol), ("output_tol", output_tol), ("input_tol", input_tol or 0.0)):

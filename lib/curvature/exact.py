@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lib.curvature.analytic import CLOSED_FORM, parts
 from lib.mlp import MLP, flatten, unflatten
-from lib.risk import Loss, mse, risk
+from lib.risk import Loss, cross_entropy, mse, risk
 
 MEMORY = 2 * 2**30  # bytes
 
@@ -37,7 +37,7 @@ def hessian(net: MLP, x: Tensor, y: Tensor, loss: Loss = mse, *, memory: int = M
     """The exact Hessian of R_S, symmetric, one matrix a net.
 
     H_pq = d^2 R_S / d theta_p d theta_q, in the order of `lib.mlp.flatten`. In closed form for `mse` and
-    `cross_entropy`, through `torch.func` (reverse over reverse) for any other loss.
+    `cross_entropy`, by double backward, row by row, for any other loss.
 
     Args:
         net: float64, any depth and batch.
@@ -58,10 +58,12 @@ def hessian(net: MLP, x: Tensor, y: Tensor, loss: Loss = mse, *, memory: int = M
         return _chunked(net, x, y, loss, memory, 1, lambda piece: (sum(parts(piece, x, y, loss)),))[0]
 
     def by_autograd(piece: MLP) -> tuple[Tensor]:
-        def objective(theta: Tensor) -> Tensor:
-            return risk(unflatten(theta, piece[0]), x, y, loss)
-
-        return (torch.func.vmap(torch.func.jacrev(torch.func.grad(objective)))(flatten(piece)),)
+        theta = flatten(piece).requires_grad_()
+        with torch.enable_grad():
+            # Nets of a batch do not interact: one backward pass gives row i of every net's Hessian.
+            (slope,) = torch.autograd.grad(risk(unflatten(theta, piece), x, y, loss).sum(), theta, create_graph=True)
+            rows = [torch.autograd.grad(s.sum(), theta, retain_graph=True)[0] for s in slope.unbind(-1)]
+        return (torch.stack(rows, -2),)
 
     return _chunked(net, x, y, loss, memory, 1, by_autograd)[0]
 
@@ -92,8 +94,8 @@ def working_bytes(net: MLP, n: int, loss: Loss = mse) -> int:
     True
     """
     size, neurons = net.n_parameters, sum(net.widths[1:])
-    if loss not in CLOSED_FORM:  # autograd holds every layer's jet for each of M tangents at once
-        return 8 * (16 * size * n * neurons + 2 * size**2)
+    if loss not in CLOSED_FORM:  # autograd keeps the graph of a gradient, and adds one of its gradient
+        return 8 * (24 * n * neurons + 3 * size**2)
     used, reach = 0, 0
     for layer, w in enumerate(net.weights):
         reach += w.shape[-2] * (w.shape[-1] + (net.biases[layer] is not None))
@@ -116,7 +118,7 @@ def _chunked(
     _check_float64(net, x, y)
     nets, size = net.batch.numel(), net.n_parameters
     flat = net.map(lambda p: p.detach().reshape(nets, *p.shape[len(net.batch) :]))
-    risk(flat, x[:0], y[:0], loss)  # names a shape mismatch at no cost
+    _check_targets(flat, x, y, loss)
     each, result = working_bytes(net, x.shape[0], loss), 8 * outputs * nets * size**2
     if result + each > memory:
         raise ValueError(
@@ -133,6 +135,15 @@ def _chunked(
             for out, h in zip(found, compute(flat[piece]), strict=True):
                 torch.add(h, h.mT, out=out[piece]).div_(2)
     return tuple(out.reshape(*net.batch, size, size) for out in found)
+
+
+def _check_targets(net: MLP, x: Tensor, y: Tensor, loss: Loss) -> None:
+    if loss is mse and y.dim() != 2:
+        raise ValueError(f"targets have shape {tuple(y.shape)}: mse takes (n, m_L) = {(x.shape[0], net.widths[-1])}")
+    if loss is cross_entropy and (y.dim() != 1 or y.is_floating_point()):
+        raise ValueError(f"targets are {y.dtype} of shape {tuple(y.shape)}: cross_entropy takes class indices ({x.shape[0]},)")
+    with torch.no_grad():
+        risk(net[:1], x, y, loss)  # names any other mismatch, at the cost of one net
 
 
 def _check_float64(net: MLP, *data: Tensor) -> None:
