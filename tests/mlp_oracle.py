@@ -1,6 +1,6 @@
 """What the tests compare with: fully connected nets in plain numpy and Python loops, written from the papers' formulas.
 
-    f^[l] = sigma(W^[l] f^[l-1] + b^[l]),  z^[L] = dloss/df,  z^[l] = W^[l+1]^T (z^[l+1] * g^[l+1]),  g = sigma'(pre-activation).
+f^[l] = sigma(W^[l] f^[l-1] + b^[l]),  z^[L] = dloss/df,  z^[l] = W^[l+1]^T (z^[l+1] * g^[l+1]),  g^[l] = sigma'(.).
 """
 
 from __future__ import annotations

@@ -66,7 +66,9 @@ def test_both_zeros_are_needed(name):
     assert l1(fixed, x, y) > 1e-8
 
 
-@pytest.mark.parametrize(("name", "bias", "critical"), [("tanh", 0.0, True), ("tanh", 0.5, False), ("relu", -1.0, True)])
+@pytest.mark.parametrize(
+    ("name", "bias", "critical"), [("tanh", 0.0, True), ("tanh", 0.5, False), ("relu", -1.0, True)]
+)
 def test_without_output_bias_the_constant_has_to_vanish(name, bias, critical):
     """The theorem assumes biases: without one above, the new weight's gradient is sigma(b) E[error], not 0."""
     g = torch.Generator().manual_seed(0)

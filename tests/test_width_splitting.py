@@ -1,4 +1,4 @@
-"""Splitting: outputs, representations and critical points are preserved (Zhang et al. 2021, Lemma 1, Prop. 1, Thm 1)."""
+"""Splitting keeps outputs, representations and critical points (Zhang et al. 2021, Lemma 1, Prop. 1, Thm 1)."""
 
 import math
 
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlp_oracle import alphas, arrays, loop_backward, loop_features, nets, neurons, samples
 
-from lib.mlp import MLP, features, flatten, forward, init, stack
+from lib.mlp import MLP, flatten, forward, init, stack
 from lib.planted import plant
 from lib.risk import cross_entropy, gradient
 from lib.width import embed, merge_copy, split, split_into

@@ -34,7 +34,7 @@ class Witness:
     block: str | list
 
 
-def saddle_witness(net: MLP, x: Tensor, y: Tensor, loss: Loss = mse, *, tolerance: float = 1e-9) -> Witness:
+def saddle_witness(net: MLP, x: Tensor, y: Tensor, loss: Loss = mse, *, tolerance: float = 1e-11) -> Witness:
     """The direction that shows a critical point, embedded by three-fold global splitting, to be a strict saddle.
 
     With (lambda, v) an eigenpair of H^(2) = E sum_i (d loss / d f_i) grad^2 f_i, of its block at the hidden layers,
