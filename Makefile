@@ -25,7 +25,7 @@ book: $(READY) ## the book: runs the chapters that changed, then makes the pages
 	@$(CALL) build --profile $(PROFILE)
 
 test: $(READY) ## all tests and the examples in the docstrings
-	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=2 $(PY) -m pytest -n auto --doctest-modules lib tests $(T)
+	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=2 $(PY) -m pytest -n logical --dist loadgroup --doctest-modules lib tests $(T)
 
 chapter: $(READY) ## one chapter with parameters of your own: CH=01_width P="trials=50 seed=3"
 	@test -n "$(CH)" || { echo 'Which chapter? make chapter CH=01_width P="trials=50 seed=3"' >&2; exit 2; }

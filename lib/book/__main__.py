@@ -50,7 +50,8 @@ def build(args: argparse.Namespace) -> int:
     target = [] if args.until is None else [args.until]
     config = [f"profile={args.profile}", *([f"chapter={args.chapter}"] if alone else []), *([f"set={args.set}"] if args.set else [])]
     command = [sys.executable, "-m", "snakemake", *target, "--cores", str(args.cores), "--keep-going", "--nolock"]
-    command += ["--rerun-incomplete", "--rerun-triggers", "mtime", "--scheduler", "greedy", "--config", *config]
+    # outputs are renamed into place when whole, so one that is there is never incomplete
+    command += ["--ignore-incomplete", "--keep-incomplete", "--rerun-triggers", "mtime", "--scheduler", "greedy", "--config", *config]
     command += [] if args.verbose else ["--quiet", "host", "rules", "reason"]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     process = subprocess.Popen(command, cwd=root, env=environment)
