@@ -1,4 +1,4 @@
-"""Polishing to critical points of any index: known minima, saddles built by splitting, and what is no critical point."""
+"""Polishing to critical points of any index: known minima, saddles that splitting makes, and what is none."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def test_polish_returns_to_the_saddle_that_embedding_made(alpha):
     starts = stack([shaken(wide, 1e-3, seed) for seed in range(5)])
     points = polish(starts, X, Y)
     assert bool(points.converged.all())
-    # the same critical set: loss of the narrow minimum, and beside its three positive eigenvalues a zero mode (along alpha)
-    # and one of each sign, since the block of H^(2) that belongs to (w, b) is indefinite here
+    # the same critical set: loss of the narrow minimum, and beside its three positive eigenvalues a zero mode (along
+    # alpha) and one of each sign, since the block of H^(2) that belongs to (w, b) is indefinite here
     torch.testing.assert_close(points.loss, torch.full((5,), float(risk(narrow, X, Y)), dtype=F64), rtol=0, atol=1e-12)
     assert float(points.moved.max()) < 10 * 1e-3
     found = inertia(hessian(points.net, X, Y))
@@ -66,7 +66,7 @@ def test_polish_returns_to_the_saddle_that_embedding_made(alpha):
 
 
 def test_polish_keeps_to_the_saddle_while_descent_would_leave_it():
-    point = polish(shaken(MLP((torch.zeros(3, 1, dtype=F64), torch.zeros(1, 3, dtype=F64)), (torch.zeros(3, dtype=F64), None)), 1e-3), X, Y)
+    point = polish(shaken(net_of([0.0] * 3, [0.0] * 3, [0.0] * 3), 1e-3), X, Y)
     assert bool(point.converged)
     assert float(point.loss) == pytest.approx(float((Y**2).mean()), abs=1e-12)  # the zero function, an index-3 saddle
     assert inertia(hessian(point.net, X, Y)).negative == 3
@@ -101,7 +101,8 @@ def test_converged_means_that_the_gradient_is_small(seed, width, sigma):
     points = polish(starts, x, y, max_steps=40)
     norms = flatten(gradient(points.net, x, y)).abs().sum(-1)
     assert bool((norms[points.converged] <= 1e-13).all())
-    assert bool((points.gradient <= points.gradient_before * len(flatten(starts[0]))).all())  # L2 falls, L1 within sqrt(M)
+    # the L2 norm falls, and L1 is within a factor sqrt(M) of it
+    assert bool((points.gradient <= points.gradient_before * starts.n_parameters**0.5).all())
     assert len(points.found.loss) == int(points.converged.sum())
 
 

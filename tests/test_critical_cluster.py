@@ -54,7 +54,8 @@ def test_canonical_form_is_one_for_the_whole_orbit(widths, sigma, bias, seed):
 def test_canonical_form_breaks_ties_of_copied_neurons_by_their_output_weights():
     w = torch.tensor([[1.0], [1.0], [-1.0]], dtype=F64)
     nets = [
-        MLP((w[list(p)], torch.tensor([[3.0, 1.0, -2.0]], dtype=F64)[:, list(p)])) for p in itertools.permutations(range(3))
+        MLP((w[list(p)], torch.tensor([[3.0, 1.0, -2.0]], dtype=F64)[:, list(p)]))
+        for p in itertools.permutations(range(3))
     ]
     forms = {tuple(flatten(canonical(n)).tolist()) for n in nets}
     assert forms == {(1.0, 1.0, 1.0, 1.0, 2.0, 3.0)}
@@ -72,7 +73,9 @@ def test_canonical_form_of_a_batch_is_that_of_each_net():
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
-@given(width=st.integers(1, 4), sigma=st.sampled_from(["tanh", "sigmoid"]), bias=st.booleans(), seed=st.integers(0, 10**6))
+@given(
+    width=st.integers(1, 4), sigma=st.sampled_from(["tanh", "sigmoid"]), bias=st.booleans(), seed=st.integers(0, 10**6)
+)
 def test_orbit_distance_is_the_least_over_all_symmetries(width, sigma, bias, seed):
     g = torch.Generator().manual_seed(seed)
     a, b = (init((2, width, 2), sigma, bias=bias, output_bias=bias, generator=g) for _ in range(2))
@@ -155,8 +158,16 @@ def test_cluster_leads_with_the_smallest_gradient():
     nets = stack([minimum(), minimum()])
     values = torch.tensor([1e-14, 1e-15], dtype=F64)
     zeros, yes = torch.zeros(2, dtype=F64), torch.ones(2, dtype=torch.bool)
-    points = CriticalPoint(nets.map(lambda p: p * torch.tensor([1.0, 1.0 + 1e-9]).view(2, *[1] * (p.dim() - 1))), zeros, values,
-                           values, zeros, zeros.long(), yes, 1e-13)
+    points = CriticalPoint(
+        nets.map(lambda p: p * torch.tensor([1.0, 1.0 + 1e-9]).view(2, *[1] * (p.dim() - 1))),
+        zeros,
+        values,
+        values,
+        zeros,
+        zeros.long(),
+        yes,
+        1e-13,
+    )
     (one,) = cluster(points, X)
     assert torch.equal(flatten(one.representative), flatten(canonical(points.net[1])))
 
@@ -173,7 +184,9 @@ def test_cluster_errors():
     with pytest.raises(ValueError, match="output_tol is -1"):
         cluster(nets, X, losses=torch.zeros(3), output_tol=-1.0)
     # a chain: the middle one is close to both ends, which are not close to one another
-    chain = MLP((torch.zeros(3, 1, 1, dtype=F64), torch.ones(3, 1, 1, dtype=F64)),
-                (torch.zeros(3, 1, dtype=F64), torch.tensor([[0.0], [1.8e-4], [0.9e-4]], dtype=F64)))
+    chain = MLP(
+        (torch.zeros(3, 1, 1, dtype=F64), torch.ones(3, 1, 1, dtype=F64)),
+        (torch.zeros(3, 1, dtype=F64), torch.tensor([[0.0], [1.8e-4], [0.9e-4]], dtype=F64)),
+    )
     with pytest.raises(ValueError, match="do not separate"):
         cluster(chain, X, losses=torch.zeros(3, dtype=F64))

@@ -24,7 +24,11 @@ def steps_to(last: int, records: int = 300) -> torch.Tensor:
 def plateau(steps, height, begin, end):
     """t^-1 before begin, level to end, t^-1 after."""
     t = steps.double().clamp(min=0.5)
-    return height * (begin / torch.minimum(t, torch.tensor(float(begin)))) * (end / torch.maximum(t, torch.tensor(float(end))))
+    return (
+        height
+        * (begin / torch.minimum(t, torch.tensor(float(begin))))
+        * (end / torch.maximum(t, torch.tensor(float(end))))
+    )
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)

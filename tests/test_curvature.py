@@ -35,7 +35,9 @@ def by_autograd(net, x, y, loss):
     return torch.stack([torch.autograd.grad(s, theta, retain_graph=True)[0] for s in slope])
 
 
-@pytest.mark.parametrize("bias", [(True, True), (True, False), (False, False)], ids=["bias", "no output bias", "no bias"])
+@pytest.mark.parametrize(
+    "bias", [(True, True), (True, False), (False, False)], ids=["bias", "no output bias", "no bias"]
+)
 @pytest.mark.parametrize("loss", [mse, cross_entropy])
 @pytest.mark.parametrize("sigma", SIGMAS, ids=repr)
 def test_hessian_is_that_of_autograd(sigma, loss, bias):
@@ -68,7 +70,9 @@ def test_hessian_of_one_neuron_in_closed_form():
     t = math.tanh(w * x + b)
     s, r = 1 - t * t, a * t - y
     j = np.array([a * s * x, a * s, t])  # df/d(w, b, a)
-    second = np.array([[-2 * a * t * s * x * x, -2 * a * t * s * x, s * x], [-2 * a * t * s * x, -2 * a * t * s, s], [s * x, s, 0]])
+    second = np.array(
+        [[-2 * a * t * s * x * x, -2 * a * t * s * x, s * x], [-2 * a * t * s * x, -2 * a * t * s, s], [s * x, s, 0]]
+    )
     expected = 2 * np.outer(j, j) + 2 * r * second
     h = hessian(net, torch.tensor([[x]], dtype=F64), torch.tensor([[y]], dtype=F64))
     np.testing.assert_allclose(h.numpy(), expected, rtol=1e-14, atol=1e-15)
@@ -99,7 +103,7 @@ def test_decompose_into_gauss_newton_and_second_order(loss):
 
 
 def test_second_order_part_vanishes_at_zero_residual():
-    """H^(2) = E sum_i (d_i loss) grad^2 f_i: nothing of it where every residual is zero (Zhang et al. 2022, Thm 6.3)."""
+    """H^(2) = E sum_i (d_i loss) grad^2 f_i vanishes with the residuals (Zhang et al. 2022, Thm 6.3)."""
     net, x, _ = problem((2, 3, 2), "tanh", mse)
     assert decompose(net, x, forward(net, x)).second_order.abs().max() == 0
 
@@ -219,7 +223,9 @@ def test_sylvester_inertia_is_that_of_a_congruent_matrix():
 
 
 def test_inertia_of_a_batch_is_that_of_each():
-    h = torch.stack([rotated([-1.0, 0.0, 2.0]), rotated([1.0, 2.0, 3.0]), torch.zeros(3, 3, dtype=F64)]).view(3, 1, 3, 3)
+    h = torch.stack([rotated([-1.0, 0.0, 2.0]), rotated([1.0, 2.0, 3.0]), torch.zeros(3, 3, dtype=F64)]).view(
+        3, 1, 3, 3
+    )
     found = inertia(h)
     assert found.negative.tolist() == [[1], [0], [0]]
     assert found.zero.tolist() == [[1], [0], [3]]

@@ -40,11 +40,11 @@ class Cluster:
 def canonical(net: MLP) -> MLP:
     """The same functions with neurons in a fixed order and, for odd activations, fixed signs.
 
-    In every hidden layer: where the activation is odd, the first non-zero entry of a neuron's (W_s, b_s), or failing that
-    of its output weights, is made positive; then neurons are sorted by (W_s, b_s, W^[l+1]_{:,s}), lexicographically.
+    In every hidden layer: where the activation is odd, the first non-zero entry of a neuron's (W_s, b_s), or failing
+    that of its output weights, is made positive; then neurons are sorted by (W_s, b_s, W^[l+1]_{:,s}), first entry first.
 
-    For two layers, nets that differ by permutation and signs have one canonical form, bit for bit. With more layers this
-    holds as long as no two neurons of a layer share all input weights (a tie is then broken by weights not yet sorted).
+    For two layers, nets that differ by permutation and signs have one canonical form, bit for bit. With more layers
+    this holds as long as no two neurons of a layer share all input weights: a tie is broken by weights not yet sorted.
 
     Args:
         net: any depth and batch.
@@ -95,7 +95,11 @@ def orbit_distance(a: MLP, b: MLP, *, output_weights: bool = True) -> float:
     for net in (a, b):
         if net.batch or net.depth != 2:
             raise ValueError(f"{net}: expected one two-layer net")
-    if a.widths != b.widths or a.activation != b.activation or [t is None for t in a.biases] != [t is None for t in b.biases]:
+    if (
+        a.widths != b.widths
+        or a.activation != b.activation
+        or [t is None for t in a.biases] != [t is None for t in b.biases]
+    ):
         raise ValueError(f"cannot compare {a} with {b}: expected one shape and activation")
     u, v = (_neurons(net, output_weights) for net in (a, b))
     cost = (u[:, None] - v).square().sum(-1)
@@ -119,9 +123,9 @@ def cluster(
 ) -> tuple[Cluster, ...]:
     """Group critical points by loss, output function on the data and, if asked, input weights modulo symmetry.
 
-    Two points are one cluster when their losses differ by at most `loss_tol`, their outputs f(x) by at most `output_tol`
-    in root mean square, and their (w, b) by at most `input_tol` in `orbit_distance`. Mirror images x -> -x, y -> -y are
-    different functions and stay apart.
+    Two points are one cluster when their losses differ by at most `loss_tol`, their outputs f(x) by at most
+    `output_tol` in root mean square, and their (w, b) by at most `input_tol` in `orbit_distance`. Mirror images
+    x -> -x, y -> -y are different functions and stay apart.
 
     Args:
         points: converged critical points (`polish(...).found`), or nets with their `losses`; any batch, taken flat.
@@ -132,8 +136,8 @@ def cluster(
     Returns:
         Clusters by falling loss; those of one loss in the order of their outputs.
     Raises:
-        ValueError: points that did not converge, losses missing or superfluous, a negative tolerance, or a point that is
-            close to two clusters that are not close to one another (the tolerance does not separate these points).
+        ValueError: points that did not converge, losses missing or superfluous, a negative tolerance, or a point that
+            is close to two clusters that are not close to one another (the tolerance does not separate these points).
 
     Source: (Zhang et al. 2021, Fig. 4) clusters by loss, output function and input parameters.
 
@@ -156,8 +160,9 @@ def cluster(
             near = [k for k in near if orbit_distance(net[i], net[leaders[k]], output_weights=False) <= input_tol]
         if len(near) > 1:
             raise ValueError(
-                f"point {i} is within tolerance of clusters led by points {[leaders[k] for k in near]}: tolerances loss {loss_tol}, "
-                f"output {output_tol}, input {input_tol} do not separate these points; polish further, or change the tolerances"
+                f"point {i} is within tolerance of clusters led by points {[leaders[k] for k in near]}: "
+                f"tolerances loss {loss_tol}, output {output_tol}, input {input_tol} do not separate these points; "
+                "polish further, or change the tolerances"
             )
         if near:
             members[near[0]].append(i)
@@ -215,4 +220,3 @@ def _lexicographic(keys: Tensor) -> Tensor:
     for column in keys.unbind(-1)[::-1]:
         order = order.gather(-1, column.gather(-1, order).sort(dim=-1, stable=True).indices)
     return order
-

@@ -12,7 +12,8 @@ from lib.mlp import MLP, flatten, unflatten
 from lib.risk import Loss, gradient, mse, risk
 
 TOLERANCE = 1e-13
-# Directions whose eigenvalue is rounding (see lib.curvature.inertia) carry no information: the pseudo-inverse drops them.
+# Directions whose eigenvalue is rounding (see lib.curvature.inertia) carry no information: the pseudo-inverse drops
+# them.
 CUT = 100 * torch.finfo(torch.float64).eps
 
 
@@ -26,7 +27,8 @@ class CriticalPoint:
         gradient: L1 norm of the gradient, (*batch);  gradient_before: at the start.
         moved: Euclidean distance from the start in parameter space, (*batch).
         steps: accepted steps, (*batch), int64.
-        converged: gradient <= tolerance within reach of the start, (*batch), bool. Where False, `net` is the best point seen, not a critical point.
+        converged: gradient <= tolerance within reach of the start, (*batch), bool. Where False, `net` is the best
+            point seen, not a critical point.
         tolerance: the L1 norm asked for.
 
     >>> from lib.mlp import init
@@ -46,7 +48,9 @@ class CriticalPoint:
 
     def __getitem__(self, index) -> CriticalPoint:
         """The points at that index of the batch."""
-        parts = {n: getattr(self, n)[index] for n in ("loss", "gradient", "gradient_before", "moved", "steps", "converged")}
+        parts = {
+            n: getattr(self, n)[index] for n in ("loss", "gradient", "gradient_before", "moved", "steps", "converged")
+        }
         return CriticalPoint(net=self.net[index], tolerance=self.tolerance, **parts)
 
     @property
@@ -56,7 +60,8 @@ class CriticalPoint:
 
     def __repr__(self) -> str:
         if self.converged.dim():
-            return f"CriticalPoint({int(self.converged.sum())} of {self.converged.numel()} converged to {self.tolerance:g})"
+            share = f"{int(self.converged.sum())} of {self.converged.numel()}"
+            return f"CriticalPoint({share} converged to {self.tolerance:g})"
         state = "converged" if self.converged else "NOT converged"
         return f"CriticalPoint(loss={float(self.loss):.6g}, gradient={float(self.gradient):.1e}, {state})"
 
@@ -76,25 +81,27 @@ def polish(
 
     Each step s minimises ||g + H s|| within ||s|| <= Delta: with H = Q diag(lambda) Q^T,
         s = -Q diag(lambda / (lambda^2 + mu)) Q^T g,   mu >= ||g||^2 the least that keeps ||s|| <= Delta,
-    where eigenvalues within rounding of zero are dropped (pseudo-inverse), so that degenerate points converge as fast as
-    others; it is accepted when ||g|| falls. Nothing in it prefers minima: a saddle is as good an end as a minimum. Below
-    `tol` it goes on while steps still halve the gradient: embeddings multiply what is left of it.
+    where eigenvalues within rounding of zero are dropped (pseudo-inverse), so that degenerate points converge as fast
+    as others; it is accepted when ||g|| falls. Nothing in it prefers minima: a saddle is as good an end as a minimum.
+    Below `tol` it goes on while steps still halve the gradient: embeddings multiply what is left of it.
 
     Args:
         net: float64, any depth and batch; x: (n, m_0); y: targets.
         tol: the L1 norm of the gradient to reach.
         max_steps: of which each costs one Hessian and one eigendecomposition for the nets still under way.
-        radius: Delta at the start, relative to the norm of a net's parameters; grows and shrinks as steps succeed or fail.
+        radius: Delta at the start, relative to the norm of a net's parameters; grows and shrinks as steps succeed or
+            fail.
         reach: give a net up once it is farther from its start than this many times the norm of its parameters there: it
-            is not near a critical point, and gradients also vanish at infinity, where neurons saturate. `math.inf` to allow.
+            is not near a critical point, and gradients also vanish at infinity, where neurons saturate. `math.inf` to
+            allow.
     Returns:
         A `CriticalPoint`; read `converged` (or take `.found`) before using it.
     Raises:
         TypeError: net or data are not float64.
         ValueError: shapes do not match; a setting out of range; a non-finite parameter or gradient.
 
-    Source: (Zhang et al. 2021, Sec. 3.2) calls the point of least gradient in a slow window an empirical critical point;
-    this turns it into one to rounding.
+    Source: (Zhang et al. 2021, Sec. 3.2) calls the point of least gradient in a slow window an empirical critical
+    point; this turns it into one to rounding.
 
     >>> from lib.mlp import init
     >>> x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
@@ -109,7 +116,9 @@ def polish(
     g = _slope(theta, like, x, y, loss)
     if not bool(torch.isfinite(g).all()):
         bad = (~torch.isfinite(g).all(-1)).nonzero().flatten()[:5].tolist()
-        raise ValueError(f"the gradient is not finite at nets {bad} of the flattened batch: polish needs finite nets and data")
+        raise ValueError(
+            f"the gradient is not finite at nets {bad} of the flattened batch: polish needs finite nets and data"
+        )
     before = g.abs().sum(-1)
     size = start.norm(dim=-1).clamp_min(1e-3)  # so that the zero net, a critical point, has room to move as well
     delta = radius * size

@@ -54,7 +54,8 @@ class SlowIterates:
 
     Args:
         net: the iterates, a batch (K,).
-        index: which net of the flattened batch each belongs to;  window: which of that net's windows, from 0; both (K,).
+        index: which net of the flattened batch each belongs to;  window: which of that net's windows, from 0; both
+            (K,).
         step, loss, gradient: step, loss and L1 norm of the gradient there, (K,).
     """
 
@@ -77,8 +78,8 @@ def slow_windows(
     Args:
         steps: recorded steps (R,), increasing; step 0 has no logarithm.
         losses: of one net, (R,), positive.
-        slope: 0.1 calls a loss slow that needs e^(1/0.1), four decades, to fall by a factor e. The plateau of the paper's
-            Fig. 1 has 0.01, a power law towards zero loss 1 or more.
+        slope: 0.1 calls a loss slow that needs e^(1/0.1), four decades, to fall by a factor e. The plateau of the
+            paper's Fig. 1 has 0.01, a power law towards zero loss 1 or more.
         ratio: shortest length of a window on the log axis.
         smooth: > 1; half width of the fit on the log axis.
         begin: earliest step of a window. During the first steps every loss is slow on a log axis, far from any critical
@@ -86,7 +87,8 @@ def slow_windows(
     Returns:
         Windows in order, perhaps none.
     Raises:
-        ValueError: shapes differ, steps do not increase, a loss that is not positive and finite, or a setting out of range.
+        ValueError: shapes differ, steps do not increase, a loss that is not positive and finite, or a setting out of
+            range.
 
     Source: (Zhang et al. 2021, Sec. 3.2) chose them by eye.
 
@@ -130,8 +132,8 @@ def smallest_gradient_iterates(
         trajectory: of `lib.descent.descend` with `keep_smallest`; any batch of nets, R records.
         windows: for each net of the flattened batch its windows; without them, `slow_windows` with these `settings`.
     Returns:
-        A `SlowIterates`, net by net and window by window; nets whose loss is not finite (diverged) or not positive at some
-        record have no windows.
+        A `SlowIterates`, net by net and window by window; nets whose loss is not finite (diverged) or not positive at
+        some record have no windows.
     Raises:
         ValueError: the trajectory kept no iterates, not one entry of `windows` a net, or a window beyond its records.
 
@@ -151,7 +153,9 @@ def smallest_gradient_iterates(
     count = losses.shape[1]
     if windows is None:
         usable = (torch.isfinite(losses) & (losses > 0)).all(0).tolist()
-        windows = [slow_windows(trajectory.steps, losses[:, i], **settings) if ok else () for i, ok in enumerate(usable)]
+        windows = [
+            slow_windows(trajectory.steps, losses[:, i], **settings) if ok else () for i, ok in enumerate(usable)
+        ]
     elif settings:
         raise ValueError(f"got windows and settings {sorted(settings)}: expected one of them")
     if len(windows) != count:
@@ -161,7 +165,9 @@ def smallest_gradient_iterates(
     for net, of_net in enumerate(windows):
         for k, window in enumerate(of_net):
             if not 0 <= window.start < window.stop < records:
-                raise ValueError(f"window {k} of net {net} has records {window.start}..{window.stop}: expected 0..{records - 1}")
+                raise ValueError(
+                    f"window {k} of net {net} has records {window.start}..{window.stop}: expected 0..{records - 1}"
+                )
             rows.append(window.start + int(gradients[window.start : window.stop, net].argmin()))
             index.append(net), number.append(k)
     at = torch.tensor(rows, dtype=torch.int64), torch.tensor(index, dtype=torch.int64)
@@ -197,6 +203,8 @@ def _check(steps: Tensor, losses: Tensor, slope: float, ratio: float, smooth: fl
     if bool((steps[1:] <= steps[:-1]).any()) or bool((steps < 0).any()):
         raise ValueError("steps do not increase from >= 0: expected the recorded steps in order")
     if not bool((torch.isfinite(losses) & (losses > 0)).all()):
-        raise ValueError("a loss is not positive and finite: log loss needs that; cut the curve before it, or drop the net")
+        raise ValueError(
+            "a loss is not positive and finite: log loss needs that; cut the curve before it, or drop the net"
+        )
     if not slope > 0 or not ratio > 1 or not smooth > 1:
         raise ValueError(f"slope {slope}, ratio {ratio}, smooth {smooth}: expected slope > 0, ratio > 1 and smooth > 1")

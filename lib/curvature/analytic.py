@@ -3,7 +3,8 @@
 With a_l = W^[l] f^[l-1] + b^[l], P_l = da_l/dtheta and the errors delta_l = dR/da_l,
 
     H1 = sum_i P_L^T (d2 loss/df2) P_L                                      (Gauss-Newton)
-    H2 = sum_i [ sum_{l<L} P_l^T diag(c_l) P_l + sum_{1<l<=L} (X_l + X_l^T) ],   c_l = (W^[l+1]^T delta_{l+1}) sigma''(a_l)
+    H2 = sum_i [ sum_{l<L} P_l^T diag(c_l) P_l + sum_{1<l<=L} (X_l + X_l^T) ],
+    c_l = (W^[l+1]^T delta_{l+1}) sigma''(a_l),
 
 where X_l couples W^[l]_jk with every earlier parameter: row (j,k) is delta_l,j df_k^[l-1]/dtheta. Neuron j of the
 first layer depends on its own input weights alone, so P_1 is kept as its diagonal blocks: a two-layer net of

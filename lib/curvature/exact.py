@@ -20,7 +20,8 @@ class Decomposition:
     """H = gauss_newton + second_order, both (*batch, M, M).
 
     Args:
-        gauss_newton: H^(1) = E sum_ij (d2 loss/df_i df_j) grad f_i grad f_j^T, positive semi-definite for convex losses.
+        gauss_newton: H^(1) = E sum_ij (d2 loss/df_i df_j) grad f_i grad f_j^T, positive semi-definite for convex
+            losses.
         second_order: H^(2) = E sum_i (d loss/df_i) grad^2 f_i, zero wherever the residual is.
     """
 
@@ -141,7 +142,9 @@ def _check_targets(net: MLP, x: Tensor, y: Tensor, loss: Loss) -> None:
     if loss is mse and y.dim() != 2:
         raise ValueError(f"targets have shape {tuple(y.shape)}: mse takes (n, m_L) = {(x.shape[0], net.widths[-1])}")
     if loss is cross_entropy and (y.dim() != 1 or y.is_floating_point()):
-        raise ValueError(f"targets are {y.dtype} of shape {tuple(y.shape)}: cross_entropy takes class indices ({x.shape[0]},)")
+        raise ValueError(
+            f"targets are {y.dtype} of shape {tuple(y.shape)}: cross_entropy takes class indices ({x.shape[0]},)"
+        )
     with torch.no_grad():
         risk(net[:1], x, y, loss)  # names any other mismatch, at the cost of one net
 

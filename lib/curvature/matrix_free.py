@@ -91,8 +91,12 @@ def extreme_eigenvalues(
     try:
         values, vectors = eigsh(operator, k=k, which="SA" if which == "smallest" else "LA", v0=start)
     except ArpackNoConvergence as stopped:
-        raise RuntimeError(f"Lanczos found {len(stopped.eigenvalues)} of {k} eigenvalues of {net}: ask for fewer") from None
+        raise RuntimeError(
+            f"Lanczos found {len(stopped.eigenvalues)} of {k} eigenvalues of {net}: ask for fewer"
+        ) from None
     order = np.argsort(values)
     values, rows = values[order], np.ascontiguousarray(vectors[:, order].T)
     residuals = [np.linalg.norm(apply(v) - e * v) for e, v in zip(values, rows, strict=True)]
-    return ExtremeEigenvalues(torch.from_numpy(values), torch.from_numpy(rows), torch.tensor(residuals, dtype=torch.float64))
+    return ExtremeEigenvalues(
+        torch.from_numpy(values), torch.from_numpy(rows), torch.tensor(residuals, dtype=torch.float64)
+    )
