@@ -41,7 +41,7 @@ def canonical(net: MLP) -> MLP:
     """The same functions with neurons in a fixed order and, for odd activations, fixed signs.
 
     In every hidden layer: where the activation is odd, the first non-zero entry of a neuron's (W_s, b_s), or failing
-    that of its output weights, is made positive; then neurons are sorted by (W_s, b_s, W^[l+1]_{:,s}), first entry first.
+    that of its output weights, is made positive; then neurons are sorted by (W_s, b_s, W^[l+1]_{:,s}).
 
     For two layers, nets that differ by permutation and signs have one canonical form, bit for bit. With more layers
     this holds as long as no two neurons of a layer share all input weights: a tie is broken by weights not yet sorted.
