@@ -244,6 +244,22 @@ def stack(nets: Sequence[MLP]) -> MLP:
     return _rebuild([torch.stack(ps) for ps in zip(*(n.parameters() for n in nets), strict=True)], context)
 
 
+def concatenate(nets: Sequence[MLP]) -> MLP:
+    """Batches of nets of one shape as one batch, along their first dimension.
+
+    Raises:
+        ValueError: the nets differ in shape, biases or activation, or are single nets (`stack` takes those).
+
+    >>> concatenate([init((1, 2, 1), batch=(3,)), init((1, 2, 1), batch=(2,))])
+    MLP((5,) x 1-2-1, tanh, 7 parameters)
+    """
+    contexts = {(_flatten_pytree(n)[1], n.widths, n.batch[1:]) for n in nets}
+    if len(contexts) != 1 or not all(n.batch for n in nets):
+        raise ValueError(f"cannot concatenate {[repr(n) for n in nets]}: expected batches of nets of one shape and activation")
+    context = _flatten_pytree(nets[0])[1]
+    return _rebuild([torch.cat(ps) for ps in zip(*(n.parameters() for n in nets), strict=True)], context)
+
+
 def init(
     widths: Sequence[int],
     activation: str | Activation = "tanh",

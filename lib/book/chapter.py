@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict
 
+import numpy as np
 from IPython.display import display
 
 from lib.book import claims, figures, ledger, params, paths, provenance, records
@@ -84,7 +85,9 @@ class Run:
         meta = {k: v for k, v in asdict(drawn).items() if k != "image"}
         _show({drawn.mime: drawn.image, "text/plain": f"{alt}\n{caption}"}, {"figure": meta})
 
-    def claim(self, name: str, measured: object = None, *, holds: bool | None = None, why: str = "", note: str = "") -> None:
+    def claim(
+        self, name: str, measured: object = None, *, holds: bool | None = None, why: str = "", note: str = ""
+    ) -> None:
         """Enter a measurement into the ledger and show the verdict that follows; see `lib.book.claims`.
 
         Args:
@@ -147,6 +150,16 @@ class Run:
         x, y = data.load(name, split, paths.data_dir())
         self._data[f"{name} {split}"] = provenance.checksum(x, y)
         return x, y
+
+    def printed(self, name: str) -> dict[str, np.ndarray]:
+        """What a paper prints, read off its figures or taken from its authors' results: book/printed/<name>.csv.
+
+        Returns:
+            column -> numbers.
+        Raises:
+            ValueError: no such file.
+        """
+        return records.printed(name)
 
     def record(self, profile: str) -> records.Record | None:
         """What a recorded run of another profile measured, or None without one.

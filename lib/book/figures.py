@@ -52,7 +52,7 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlesize": 10.5,
-    "axes.titleweight": "semibold",
+    "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.labelsize": 10,
     "font.size": 10,
@@ -149,5 +149,7 @@ def numbers(name: str, data: Mapping[str, object]) -> dict[str, str]:
         np.savez_compressed(packed, **arrays)
         file, content = f"{name}.npz", packed.getvalue()
     if len(content) > MAX_DATA:
-        raise ValueError(f"figure {name} has {len(content):,} bytes of data: expected at most {MAX_DATA:,}; thin it out")
+        raise ValueError(
+            f"figure {name} has {len(content):,} bytes of data: expected at most {MAX_DATA:,}; thin it out"
+        )
     return {file: base64.b64encode(content).decode()}

@@ -68,7 +68,9 @@ def load(chapter: str, profile: str, root: Path | None = None) -> Record | None:
     return Record(chapter, profile, record["parameters"], record["provenance"], measured, curves)
 
 
-def save(record: Mapping[str, object], drawn: Mapping[str, Mapping[str, str]], root: Path | None = None) -> tuple[Path, Path]:
+def save(
+    record: Mapping[str, object], drawn: Mapping[str, Mapping[str, str]], root: Path | None = None
+) -> tuple[Path, Path]:
     """Write what `Run.provenance` put into a notebook, and the numbers behind its figures.
 
     Args:
@@ -103,3 +105,21 @@ def _column(texts: list[str]) -> np.ndarray:
         except ValueError:
             continue
     return np.array(texts)
+
+
+def printed(name: str, root: Path | None = None) -> dict[str, np.ndarray]:
+    """Numbers that a paper prints, column -> array, from book/printed/<name>.csv.
+
+    Raises:
+        ValueError: no such file; the message lists those there are.
+
+    >>> len(printed("gu2020-fig3b-right")["gamma"])
+    11
+    """
+    folder = (root or paths.root()) / "book" / "printed"
+    path = folder / f"{name}.csv"
+    if not path.is_file():
+        raise ValueError(f"no printed numbers {name!r}: there are {', '.join(sorted(p.stem for p in folder.glob('*.csv')))}")
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    columns = np.array([[float(v) for v in line.split(",")] for line in lines[1:]]).T
+    return dict(zip(lines[0].split(","), columns, strict=True))
