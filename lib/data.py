@@ -120,7 +120,8 @@ def fingerprint(images: np.ndarray, labels: np.ndarray) -> str:
     True
     """
     each = sorted(
-        hashlib.sha256(image.tobytes() + bytes([label])).digest() for image, label in zip(images, labels.tolist(), strict=True)
+        hashlib.sha256(image.tobytes() + bytes([label])).digest()
+        for image, label in zip(images, labels.tolist(), strict=True)
     )
     return hashlib.sha256(b"".join(each)).hexdigest()
 
@@ -146,7 +147,9 @@ def _downloaded(name: str, split: str, folder: Path) -> tuple[np.ndarray, np.nda
         return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
     found = [f for f in files(name, folder) if f.name.startswith(split)]
     if not found:
-        raise MissingData(f"no {name} {split} data in {folder}: run `make data` (or set DATA_DIR to a folder that has them)")
+        raise MissingData(
+            f"no {name} {split} data in {folder}: run `make data` (or set DATA_DIR to a folder that has them)"
+        )
     images, labels = [], []
     for file in found:
         with np.load(file) as arrays:
@@ -154,7 +157,11 @@ def _downloaded(name: str, split: str, folder: Path) -> tuple[np.ndarray, np.nda
             labels.append(arrays["labels"])
     x, y = np.concatenate(images), np.concatenate(labels)
     if x.shape[1:] != _SHAPES[name] or x.dtype != np.uint8 or len(x) != len(y):
-        raise ValueError(f"{name} in {folder} holds {x.dtype} {x.shape}: expected uint8 (n, {', '.join(map(str, _SHAPES[name]))})")
+        raise ValueError(
+            f"{name} in {folder} holds {x.dtype} {x.shape}: expected uint8 (n, {', '.join(map(str, _SHAPES[name]))})"
+        )
     if not genuine(name, split, x, y):
-        raise ValueError(f"{name} {split} in {folder} is damaged or incomplete ({len(x)} images): remove it and run `make data`")
+        raise ValueError(
+            f"{name} {split} in {folder} is damaged or incomplete ({len(x)} images): remove it and run `make data`"
+        )
     return x, y.astype(np.int64)

@@ -90,7 +90,9 @@ def test_an_unknown_set_is_refused(tmp_path) -> None:
         data.load("svhn", "train", tmp_path)
 
 
-def test_download_fills_what_is_missing_mends_what_is_damaged_and_leaves_the_rest(tmp_path, genuine_fakes, capsys) -> None:
+def test_download_fills_what_is_missing_mends_what_is_damaged_and_leaves_the_rest(
+    tmp_path, genuine_fakes, capsys
+) -> None:
     asked = []
 
     def fetch(name, split, scratch):

@@ -26,5 +26,12 @@ def test_every_file_and_module_it_names_exists() -> None:
     for module in set(re.findall(r"`(lib\.[a-z_.]+)`", README)):
         path = ROOT / module.replace(".", "/")
         assert path.is_dir() or path.with_suffix(".py").is_file(), module
-    for path in ("book/01_width.py", "book/records", "requirements.txt", "environment.yml", "pyproject.toml", "CITATION.cff"):
+    for path in (
+        "book/01_width.py",
+        "book/records",
+        "requirements.txt",
+        "environment.yml",
+        "pyproject.toml",
+        "CITATION.cff",
+    ):
         assert path in README and (ROOT / path).exists(), path

@@ -28,7 +28,7 @@ def words(text: str) -> dict[str, str]:
     for word in shlex.split(text):
         name, equals, value = word.partition("=")
         if not equals or not name:
-            raise ValueError(f"cannot read the parameter {word!r}: expected name=value, as in P=\"trials=50 seed=3\"")
+            raise ValueError(f'cannot read the parameter {word!r}: expected name=value, as in P="trials=50 seed=3"')
         found[name] = value
     return found
 
@@ -48,10 +48,23 @@ def build(args: argparse.Namespace) -> int:
     if waiting:
         print(f"To run at the {args.profile} profile: {', '.join(waiting)}", flush=True)
     target = [] if args.until is None else [args.until]
-    config = [f"profile={args.profile}", *([f"chapter={args.chapter}"] if alone else []), *([f"set={args.set}"] if args.set else [])]
+    config = [
+        f"profile={args.profile}",
+        *([f"chapter={args.chapter}"] if alone else []),
+        *([f"set={args.set}"] if args.set else []),
+    ]
     command = [sys.executable, "-m", "snakemake", *target, "--cores", str(args.cores), "--keep-going", "--nolock"]
     # outputs are renamed into place when whole, so one that is there is never incomplete
-    command += ["--ignore-incomplete", "--keep-incomplete", "--rerun-triggers", "mtime", "--scheduler", "greedy", "--config", *config]
+    command += [
+        "--ignore-incomplete",
+        "--keep-incomplete",
+        "--rerun-triggers",
+        "mtime",
+        "--scheduler",
+        "greedy",
+        "--config",
+        *config,
+    ]
     command += [] if args.verbose else ["--quiet", "host", "rules", "reason"]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     process = subprocess.Popen(command, cwd=root, env=environment)
@@ -79,7 +92,9 @@ def verdicts(jobs, root: Path) -> list[str]:
     ledger, lines = claims.load(root / "book" / "claims.yaml"), []
     for job in jobs:
         for name, m in gate.measurements(nbformat.read(root / job.executed, 4)).items():
-            measured = "" if m.measured is None else f": measured {pretty(m.measured)}, printed {ledger[name].printed_text}"
+            measured = (
+                "" if m.measured is None else f": measured {pretty(m.measured)}, printed {ledger[name].printed_text}"
+            )
             lines.append(f"  {name} {m.verdict(ledger[name])}{measured}")
     return lines
 
@@ -116,10 +131,10 @@ def record(args: argparse.Namespace) -> int:
 
 
 def notebooks(args: argparse.Namespace) -> int:
-    from lib.book import execute, plan
+    from lib.book import contents, execute
 
     root = paths.root()
-    for chapter in [args.chapter] if args.chapter else plan.chapters(root):
+    for chapter in [args.chapter] if args.chapter else contents.chapters(root):
         print(execute.write_notebook(chapter, root).relative_to(root))
     return 0
 
@@ -129,6 +144,11 @@ def data(args: argparse.Namespace) -> int:
 
     download.fill(paths.data_dir())
     return 0
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def parser() -> argparse.ArgumentParser:
@@ -148,7 +168,7 @@ def parser() -> argparse.ArgumentParser:
         one.add_argument("--profile", default="quick", help=f"one of {', '.join(paths.PROFILES)}")
         one.add_argument("--chapter", help="one chapter, as in 01_width; all without it", required=function is execute)
         one.add_argument("--set", default="", help='parameters, as in "trials=50 seed=3"')
-        one.add_argument("--cores", type=int, default=os.cpu_count() or 1)
+        one.add_argument("--cores", type=int, default=cores())
         one.add_argument("--threads", type=int, default=1)
         one.add_argument("--until", help="stop at this rule, as in `chapters`")
         one.add_argument("--verbose", action="store_true")
@@ -163,6 +183,8 @@ def main(arguments: list[str] | None = None) -> int:
     except QUICK_FAULTS as fault:
         print(f"{fault}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130  # what a shell gives for Ctrl-C
 
 
 if __name__ == "__main__":

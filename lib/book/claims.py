@@ -67,9 +67,13 @@ class Claim:
             return "–"
         if isinstance(self.printed, str):
             bound, value = _split_bound(self.printed, self.id)
-            return f"{ {'<=': '≤', '>=': '≥'}.get(bound, bound)} {pretty(value)}"
+            return f"{ {'<=': '≤', '>=': '≥'}.get(bound, bound) } {pretty(value)}"
         unit = str(self.tolerance)
-        within = f" (within a factor {unit[1:]})" if unit.startswith("x") else f" ± {unit if '%' in unit else pretty(self.tolerance)}"
+        within = (
+            f" (within a factor {unit[1:]})"
+            if unit.startswith("x")
+            else f" ± {unit if '%' in unit else pretty(self.tolerance)}"
+        )
         return pretty(self.printed) + (within if self.tolerance else "")
 
 
@@ -96,8 +100,8 @@ class Measurement:
             ValueError: neither a measurement for the printed value nor a condition.
 
         >>> c = Claim("A8", "01_width", "A", "Fig. 1a", "", {}, printed=0.105, tolerance=0.005)
-        >>> Measurement(0.109).verdict(c), Measurement(0.12, why="other optimiser").verdict(c), Measurement(0.12).verdict(c)
-        ('reproduced', 'differs', 'not reproduced')
+        >>> [m.verdict(c) for m in (Measurement(0.109), Measurement(0.12, why="other optimiser"), Measurement(0.12))]
+        ['reproduced', 'differs', 'not reproduced']
         """
         if self.skipped:
             return "not run"
@@ -161,7 +165,9 @@ def load(path: Path | None = None) -> dict[str, Claim]:
         expected = entry["expected"]
         expected = expected if isinstance(expected, dict) else dict.fromkeys(paths.PROFILES, expected)
         if set(expected) != set(paths.PROFILES) or not set(expected.values()) <= set(VERDICTS):
-            raise ValueError(f"{path.name}: claim {name} expects {expected}: one of {VERDICTS} for each of {paths.PROFILES}")
+            raise ValueError(
+                f"{path.name}: claim {name} expects {expected}: one of {VERDICTS} for each of {paths.PROFILES}"
+            )
         claim = Claim(**{**entry, "printed": _yaml_number(entry.get("printed")), "expected": expected})
         if isinstance(claim.printed, str):
             _split_bound(claim.printed, name)

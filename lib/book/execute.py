@@ -1,4 +1,4 @@
-"""Run one chapter: py:percent -> notebook (jupytext) -> executed notebook (papermill), stamped with what it rests on."""
+"""Run one chapter: py:percent -> notebook (jupytext) -> executed notebook (papermill), stamped."""
 
 from __future__ import annotations
 

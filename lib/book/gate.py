@@ -41,7 +41,13 @@ def check_chapter(nb: NotebookNode, job: Job, source: str, ledger: Mapping[str, 
     Raises:
         Refused: with every fault found.
     """
-    faults = [*_cells(nb), *_stamps(nb, job), *_figures(nb, figure_names(source)), *_claims(nb, ledger, job), *_foot(nb)]
+    faults = [
+        *_cells(nb),
+        *_stamps(nb, job),
+        *_figures(nb, figure_names(source)),
+        *_claims(nb, ledger, job),
+        *_foot(nb),
+    ]
     if faults:
         raise Refused(f"{job.chapter} is refused:\n" + "\n".join(f"  - {f}" for f in faults))
 
@@ -59,7 +65,7 @@ def _cells(nb: NotebookNode) -> Iterator[str]:
         last = count or last
         for output in cell.get("outputs", ()):
             if output.output_type == "error":
-                yield f"cell {number} ended in an error, {output.ename}: {output.evalue.splitlines()[0] if output.evalue else ''}"
+                yield f"cell {number} ended in an error, {output.ename}: {output.evalue.partition(chr(10))[0]}"
             if output.output_type == "stream" and output.name == "stderr":
                 yield f"cell {number} printed a warning: {output.text.strip().splitlines()[0]}"
 
@@ -102,8 +108,8 @@ def _claims(nb: NotebookNode, ledger: Mapping[str, Claim], job: Job) -> Iterator
         # with parameters of one's own another verdict is a result, not a regression
         if not job.overrides and verdict != claim.expected[job.profile]:
             yield (
-                f"claim {name}: the verdict is “{verdict}” (measured {measured[name].measured}, printed {claim.printed_text}), "
-                f"book/claims.yaml expects “{claim.expected[job.profile]}” at the {job.profile} profile"
+                f"claim {name}: the verdict is “{verdict}” (measured {measured[name].measured}, printed {claim.printed_text})"
+                f", book/claims.yaml expects “{claim.expected[job.profile]}” at the {job.profile} profile"
             )
 
 
@@ -164,6 +170,8 @@ def figure_names(source: str) -> list[str]:
         words = {k.arg: k.value for k in node.keywords}
         name = node.args[1] if len(node.args) > 1 else words.get("name")
         if not (isinstance(name, ast.Constant) and isinstance(name.value, str)):
-            raise ValueError(f"line {node.lineno}: write the name of a figure as a literal, so that its absence is noticed")
+            raise ValueError(
+                f"line {node.lineno}: write the name of a figure as a literal, so that its absence is noticed"
+            )
         names.append(name.value)
     return names

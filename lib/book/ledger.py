@@ -8,7 +8,12 @@ from dataclasses import dataclass, field
 from lib.book.claims import Claim, Measurement
 from lib.book.numbers import pretty
 
-MARKS = {"reproduced": "✓ reproduced", "differs": "≠ differs", "not reproduced": "✗ not reproduced", "not run": "– not run"}
+MARKS = {
+    "reproduced": "✓ reproduced",
+    "differs": "≠ differs",
+    "not reproduced": "✗ not reproduced",
+    "not run": "– not run",
+}
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,10 @@ class Ledger:
         claim, m = self.claims[name], self.measurements[name]
         parts = [f"**{MARKS[m.verdict(claim)]}** · claim {name} ({claim.paper}, {claim.place}): {claim.statement}"]
         if m.measured is not None:
-            parts.append(f"Measured {pretty(m.measured)}" + (f"; printed {claim.printed_text}." if claim.printed is not None else "."))
+            parts.append(
+                f"Measured {pretty(m.measured)}"
+                + (f"; printed {claim.printed_text}." if claim.printed is not None else ".")
+            )
         parts += [t for t in (m.note, m.why if m.verdict(claim) == "differs" else "", m.skipped) if t]
         return " ".join(p.strip() for p in parts)
 

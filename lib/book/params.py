@@ -52,7 +52,9 @@ class Parameter:
     @property
     def range(self) -> str:
         """The range in words, "" without one."""
-        return "one of " + ", ".join(self.choices) if self.choices else " and ".join(f"{o} {b:g}" for o, b in self.bounds)
+        return (
+            "one of " + ", ".join(self.choices) if self.choices else " and ".join(f"{o} {b:g}" for o, b in self.bounds)
+        )
 
     def check(self, value: object) -> object:
         """The value, an int made float where a float is declared.
@@ -133,7 +135,9 @@ def declared(source: str) -> dict[str, Parameter]:
             raise ValueError(f"parameters cell: {line!r} is not `name: type = default  # meaning, range`")
         kind, comment = ast.unparse(node.annotation), comments.get(node.end_lineno, "")
         if kind.removeprefix("list[").removesuffix("]") not in SCALARS:
-            raise ValueError(f"parameters cell: {line!r} has type {kind}: expected int, float, bool, str or a list of one")
+            raise ValueError(
+                f"parameters cell: {line!r} has type {kind}: expected int, float, bool, str or a list of one"
+            )
         if not comment:
             raise ValueError(f"parameters cell: {line!r} has no comment: say what it means")
         meaning, bounds, choices = _comment(comment)
@@ -161,7 +165,9 @@ def _comment(comment: str) -> tuple[str, tuple[tuple[str, float], ...], tuple[st
 
 def table(parameters: Mapping[str, Parameter]) -> str:
     """The parameters as lines of text: name, type, default, meaning, range."""
-    rows = [(p.name, p.kind, repr(p.default), p.meaning + (f" ({p.range})" if p.range else "")) for p in parameters.values()]
+    rows = [
+        (p.name, p.kind, repr(p.default), p.meaning + (f" ({p.range})" if p.range else "")) for p in parameters.values()
+    ]
     widths = [max(len(r[i]) for r in rows) for i in range(3)] if rows else []
     return "\n".join("  " + "  ".join(c.ljust(w) for c, w in zip(r, [*widths, 0], strict=True)) for r in rows)
 

@@ -1,4 +1,4 @@
-"""What a build has to run: the chapters of the table of contents, their parameters, and the digests of all they rest on.
+"""What a build has to run: the chapters, their parameters, and the digests of all that they rest on.
 
 An executed notebook is kept under the digest of its chapter's source, of the `lib/` files that it imports, of its
 parameters, its data and the pins. It is run again exactly when one of them changes in content: touching a file runs
@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import yaml
-
 from lib import data
 from lib.book import params, paths
 from lib.book.closure import closure
+from lib.book.contents import chapters, profile_values
 
 
 @dataclass(frozen=True)
@@ -99,48 +99,6 @@ def pins(root: Path) -> str:
     return digest_of(f"python {sys.version_info.major}.{sys.version_info.minor}", *filter(None, lines))
 
 
-def pages(root: Path) -> list[str]:
-    """The pages of the book in order, from _toc.yml.
-
-    Raises:
-        FileNotFoundError: a page that has no source.
-    """
-    toc = yaml.safe_load((root / "_toc.yml").read_text())
-
-    def walk(node) -> list[str]:
-        inner = [p for key in ("parts", "chapters", "sections") for child in node.get(key, ()) for p in walk(child)]
-        return ([node["file"]] if "file" in node else []) + inner
-
-    found = [toc["root"], *walk(toc)]
-    for page in found:
-        if not any((root / "book" / f"{page}{suffix}").is_file() for suffix in (".md", ".py")):
-            raise FileNotFoundError(f"_toc.yml lists {page}, but there is no book/{page}.md or book/{page}.py")
-    return found
-
-
-def chapters(root: Path) -> list[str]:
-    """The pages that are chapters: those with a py:percent source."""
-    return [p for p in pages(root) if (root / "book" / f"{p}.py").is_file()]
-
-
-def profile_values(profile: str, root: Path) -> dict[str, dict[str, object]]:
-    """chapter -> name -> text, of a profile.
-
-    Raises:
-        ValueError: unknown profile, a chapter that does not exist, or a file of another form.
-    """
-    if profile not in paths.PROFILES:
-        raise ValueError(f"no profile {profile!r}: expected one of {', '.join(paths.PROFILES)}")
-    # BaseLoader keeps texts: the declared type, not YAML's guess, says what 1e-3 or yes means
-    values = yaml.load((root / "book" / "profiles" / f"{profile}.yaml").read_text(), yaml.BaseLoader) or {}
-    for chapter, given in values.items():
-        if not (root / "book" / f"{chapter}.py").is_file():
-            raise ValueError(f"profiles/{profile}.yaml sets {chapter}, but there is no book/{chapter}.py")
-        if not isinstance(given, dict):
-            raise ValueError(f"profiles/{profile}.yaml: {chapter} is {given!r}: expected name: value lines below it")
-    return values
-
-
 def _data_digest(chapter: str, profile: str, source: str, values: Mapping[str, object], root: Path) -> str:
     named = {v for value in values.values() for v in (value if isinstance(value, list) else [value])}
     used: list[Path] = []
@@ -149,12 +107,15 @@ def _data_digest(chapter: str, profile: str, source: str, values: Mapping[str, o
             found = data.files(name, paths.data_dir())
             if not found:
                 raise data.MissingData(
-                    f"{chapter} reads {name} at the {profile} profile, and {paths.data_dir()} has none: run `make data`, "
-                    "or set DATA_DIR to a folder that has it"
+                    f"{chapter} reads {name} at the {profile} profile, and {paths.data_dir()} has none: "
+                    "run `make data`, or set DATA_DIR to a folder that has it"
                 )
             used += found
+    used += [root / "book" / "printed" / f"{name}.csv" for name in re.findall(r"run\.printed\(\"([^\"]+)\"\)", source)]
     if "run.record(" in source:
-        used += [f for p in paths.PROFILES if p != profile for f in (root / "book" / "records" / p).glob(f"{chapter}.*")]
+        used += [
+            f for p in paths.PROFILES if p != profile for f in (root / "book" / "records" / p).glob(f"{chapter}.*")
+        ]
     # the folder a downloaded file lies in does not matter, its set and name do
     return digest_of(*(part for f in sorted(used) for part in (f"{f.parent.name}/{f.name}", f.read_bytes())))
 
@@ -184,7 +145,9 @@ def job(chapter: str, profile: str, overrides: Mapping[str, str], root: Path) ->
     return Job(chapter, profile, values, changed, {k: values[k] for k in overrides}, stamp)
 
 
-def plan(profile: str, only: Sequence[str] = (), overrides: Mapping[str, str] | None = None, root: Path | None = None) -> list[Job]:
+def plan(
+    profile: str, only: Sequence[str] = (), overrides: Mapping[str, str] | None = None, root: Path | None = None
+) -> list[Job]:
     """The jobs of a build, all faults of all chapters reported at once.
 
     Args:

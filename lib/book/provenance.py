@@ -96,7 +96,9 @@ def collect(root: Path, started: float, data: Mapping[str, str]) -> dict[str, ob
     }
 
 
-def table(facts: Mapping[str, object], chapter: str, parameters: Mapping[str, object], profile: str, command: str) -> str:
+def table(
+    facts: Mapping[str, object], chapter: str, parameters: Mapping[str, object], profile: str, command: str
+) -> str:
     """The foot of a chapter, as Markdown."""
     minutes, seconds = divmod(round(facts["seconds"]), 60)
     rows = {

@@ -119,7 +119,9 @@ def printed(name: str, root: Path | None = None) -> dict[str, np.ndarray]:
     folder = (root or paths.root()) / "book" / "printed"
     path = folder / f"{name}.csv"
     if not path.is_file():
-        raise ValueError(f"no printed numbers {name!r}: there are {', '.join(sorted(p.stem for p in folder.glob('*.csv')))}")
+        raise ValueError(
+            f"no printed numbers {name!r}: there are {', '.join(sorted(p.stem for p in folder.glob('*.csv')))}"
+        )
     lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
     columns = np.array([[float(v) for v in line.split(",")] for line in lines[1:]]).T
     return dict(zip(lines[0].split(","), columns, strict=True))

@@ -58,7 +58,9 @@ def _counts(ledger, table, titles) -> str:
     for verdict, mark in MARKS.items():
         counts = [sum(m is not None and m.verdict(ledger[n]) == verdict for n, m in _column(table, t)) for t in titles]
         lines.append(f"| {mark} | " + " | ".join(map(str, counts)) + " |")
-    lines.append("| no record yet | " + " | ".join(str(sum(m is None for _, m in _column(table, t))) for t in titles) + " |")
+    lines.append(
+        "| no record yet | " + " | ".join(str(sum(m is None for _, m in _column(table, t))) for t in titles) + " |"
+    )
     return "\n".join(lines)
 
 
@@ -78,7 +80,9 @@ def as_json(ledger: Mapping[str, Claim], table: Mapping[str, Mapping[str, Measur
     claims = []
     for name, claim in ledger.items():
         results = {
-            title: None if m is None else {"verdict": m.verdict(claim), "measured": m.measured, "why": m.why, "note": m.note}
+            title: None
+            if m is None
+            else {"verdict": m.verdict(claim), "measured": m.measured, "why": m.why, "note": m.note}
             for title, m in table[name].items()
         }
         fields = ("id", "chapter", "paper", "place", "statement", "printed", "tolerance")

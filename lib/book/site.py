@@ -15,7 +15,7 @@ from pathlib import Path
 import nbformat
 import yaml
 
-from lib.book import claims, gate, paths, plan, scorecard
+from lib.book import claims, contents, gate, paths, plan, scorecard
 from lib.book.stage import figure_id, stage
 
 FILES = ("_config.yml", "_toc.yml")
@@ -27,7 +27,11 @@ class BuildFailed(RuntimeError):
 
 def digest(jobs: Sequence[plan.Job], root: Path) -> str:
     """Digest of all that the pages are made of: the runs, the prose, the ledger, the records and this package."""
-    book = [f for f in (root / "book").rglob("*") if f.is_file() and not f.name.startswith(".") and "profiles" not in f.parts]
+    book = [
+        f
+        for f in (root / "book").rglob("*")
+        if f.is_file() and not f.name.startswith(".") and "profiles" not in f.parts
+    ]
     files = [*book, *(root / f for f in FILES), *(root / "lib" / "book").glob("*.py")]
     return plan.digest_of(plan.digest_files(files, root), plan.pins(root), *(j.stamp.digest for j in jobs))
 
@@ -84,7 +88,7 @@ def _checked_all(jobs: Sequence[plan.Job], root: Path) -> dict[str, nbformat.Not
 
 def _gather(notebooks, profile: str, source: Path, root: Path, alone: bool) -> list[str]:
     chapters = list(notebooks)
-    pages = chapters if alone else plan.pages(root)
+    pages = chapters if alone else contents.pages(root)
     ignored = shutil.ignore_patterns("*.py", "*.ipynb", "records", "profiles", "claims.yaml", ".*")
     shutil.copytree(root / "book", source, ignore=ignored)
     for name in FILES:
@@ -109,10 +113,14 @@ def _gather(notebooks, profile: str, source: Path, root: Path, alone: bool) -> l
 def _jupyter_book(source: Path, strict: bool) -> None:
     flags = ["-W", "-n", "--keep-going"] if strict else []
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(source), *flags]
-    run = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "ignore", "NO_COLOR": "1"})
+    run = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "ignore", "NO_COLOR": "1"}
+    )
     if run.returncode:
         said = run.stdout + run.stderr
-        complaints = [line for line in said.splitlines() if "WARNING" in line or "ERROR" in line] or said.splitlines()[-20:]
+        complaints = [line for line in said.splitlines() if "WARNING" in line or "ERROR" in line] or said.splitlines()[
+            -20:
+        ]
         lines = "\n".join("  " + line.replace(f"{source}{os.sep}", "") for line in complaints)
         raise BuildFailed(f"jupyter-book refused the pages:\n{lines}")
 

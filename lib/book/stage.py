@@ -62,7 +62,9 @@ def stage(nb: nbformat.NotebookNode, chapter: str, claims: Mapping[str, Claim], 
 def _figure(output: nbformat.NotebookNode, figure: Mapping, chapter: str, folder: Path) -> str:
     place = Path("figures") / chapter
     image = output.data[figure["mime"]]
-    suffix, content = (".svg", image.encode()) if figure["mime"] == "image/svg+xml" else (".png", base64.b64decode(image))
+    suffix, content = (
+        (".svg", image.encode()) if figure["mime"] == "image/svg+xml" else (".png", base64.b64decode(image))
+    )
     paths.write_atomic(folder / place / f"{figure['name']}{suffix}", content)
     links = []
     for file, numbers in figure["data"].items():

@@ -85,7 +85,9 @@ def launch(playwright) -> Browser:
         # Chromium refuses its own sandbox to root, which is who a CI container runs as
         return playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-dev-shm-usage"])
     except Error as fault:
-        raise RuntimeError(f"no Chromium: install one (apt install chromium, or playwright install chromium)\n{fault}") from None
+        raise RuntimeError(
+            f"no Chromium: install one (apt install chromium, or playwright install chromium)\n{fault}"
+        ) from None
 
 
 def watch(page: Page, home: str, faults: list[str]) -> None:

@@ -93,7 +93,9 @@ def test_the_table_names_claims_that_are_missing(start) -> None:
     assert run.shown[0][0]["text/markdown"].endswith("Not entered: T1.")
 
 
-@pytest.mark.parametrize("value, text", [(0.10902, "0.109"), (2.4e-4, "2.4 × 10⁻⁴"), ("as it is", "as it is"), (np.int64(3), "3")])
+@pytest.mark.parametrize(
+    "value, text", [(0.10902, "0.109"), (2.4e-4, "2.4 × 10⁻⁴"), ("as it is", "as it is"), (np.int64(3), "3")]
+)
 def test_glue_formats_numbers(value, text, start) -> None:
     run = start()
     run.glue("x", value)
@@ -122,7 +124,13 @@ def test_downloaded_data_have_to_be_named_by_a_parameter(start) -> None:
 def test_the_record_of_another_profile_can_be_quoted(start, toy) -> None:
     run = start()
     assert run.record("cpu") is None
-    said = {"chapter": "01_toy", "profile": "cpu", "parameters": {}, "provenance": {}, "claims": {"T1": {"measured": 0.5}}}
+    said = {
+        "chapter": "01_toy",
+        "profile": "cpu",
+        "parameters": {},
+        "provenance": {},
+        "claims": {"T1": {"measured": 0.5}},
+    }
     records.save(said, {}, toy)
     assert run.record("cpu").measurements["T1"].measured == 0.5
     with pytest.raises(ValueError, match="cannot quote its own record"):

@@ -12,10 +12,14 @@ pytestmark = pytest.mark.skipif(
     not any(map(shutil.which, check_pages.BROWSERS)), reason="no Chromium on this machine: apt install chromium"
 )
 
-PAGE = """<!doctype html><html data-theme="light"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+PAGE = """<!doctype html><html data-theme="light"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
 <link rel="icon" href="data:,"><style>@media (prefers-color-scheme: dark) {{ html {{ background: #111; color: #eee }} }}
 @media (prefers-color-scheme: light) {{ html {{ background: #fff; color: #111 }} }} body {{ margin: 0 }}</style>
-<script>document.documentElement.dataset.theme = matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light'</script>
+<script>
+const dark = matchMedia('(prefers-color-scheme: dark)').matches;
+document.documentElement.dataset.theme = dark ? 'dark' : 'light';
+</script>
 <main><h1>Title</h1>{}</main></html>"""
 FAULTS = {
     "sound": ("<p>Text.</p>", None),

@@ -118,7 +118,11 @@ def test_lines_and_tables_say_what_was_found() -> None:
         {"X1": Measurement(0.2, why="Another optimiser.", note="200 nets."), "X2": Measurement(skipped="Needs MNIST.")},
     )
     line = ledger.line("X1")
-    assert "≠ differs" in line and "Measured 0.2; printed 0.105 ± 0.005." in line and line.endswith("200 nets. Another optimiser.")
+    assert (
+        "≠ differs" in line
+        and "Measured 0.2; printed 0.105 ± 0.005." in line
+        and line.endswith("200 nets. Another optimiser.")
+    )
     assert "– not run" in ledger.line("X2") and ledger.line("X2").endswith("Needs MNIST.")
     head, rule, *rows = ledger.table().splitlines()
     # a bar inside a formula must not end the cell

@@ -63,7 +63,12 @@ def test_text_on_paper_has_contrast() -> None:
         return float(np.dot([0.2126, 0.7152, 0.0722], linear))
 
     # 4.5 and 3: the contrasts that WCAG 2 asks of text and of graphics
-    for ink, least in ((figures.STYLE["text.color"], 4.5), (figures.STYLE["xtick.color"], 4.5), (figures.BLUE, 3), (figures.RED, 3)):
+    for ink, least in (
+        (figures.STYLE["text.color"], 4.5),
+        (figures.STYLE["xtick.color"], 4.5),
+        (figures.BLUE, 3),
+        (figures.RED, 3),
+    ):
         assert (luminance(figures.PAPER) + 0.05) / (luminance(ink) + 0.05) >= least, ink
 
 

@@ -165,7 +165,9 @@ def test_a_whole_book_passes(html) -> None:
     check_site(html)
 
 
-@pytest.mark.parametrize("name", ["01_toy.html", "index.html", "searchindex.js", "claims.json", "_static/mathjax/tex-chtml.js"])
+@pytest.mark.parametrize(
+    "name", ["01_toy.html", "index.html", "searchindex.js", "claims.json", "_static/mathjax/tex-chtml.js"]
+)
 def test_a_book_that_lacks_a_page_or_a_part_is_refused(name, html) -> None:
     (html / name).unlink()
     with pytest.raises(Refused, match=f"{name.removesuffix('.html')}.* is missing"):

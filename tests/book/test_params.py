@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lib.book import params
 from lib.book.params import ParameterError
 
-CELL = '''# %% [markdown]
+CELL = """# %% [markdown]
 # # Title
 
 # %% tags=["parameters"]
@@ -24,7 +24,7 @@ note: str = ""  # free text, shown in the title
 
 # %%
 x: int = 3
-'''
+"""
 KNOWN = params.declared(CELL)
 
 

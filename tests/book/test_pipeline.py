@@ -54,7 +54,9 @@ def test_the_book_has_its_pages_its_figures_and_its_ledger(built) -> None:
 
 
 def test_no_page_tells_where_it_was_built(built) -> None:
-    texts = [p for p in (built / "_build" / "quick" / "html").rglob("*") if p.suffix in (".html", ".ipynb", ".json", ".txt")]
+    texts = [
+        p for p in (built / "_build" / "quick" / "html").rglob("*") if p.suffix in (".html", ".ipynb", ".json", ".txt")
+    ]
     assert texts and not [p.name for p in texts if str(built) in p.read_text(errors="ignore")]
 
 
@@ -133,7 +135,9 @@ def test_a_profile_is_recorded_and_stands_on_the_scorecard(built, tmp_path) -> N
     assert record["claims"]["T1"]["measured"] == 0.0 and record["provenance"]["versions"]["numpy"]
 
 
-@pytest.mark.parametrize("given, says", [({"point": 10}, "point is not a parameter"), ({"points": 1.5}, "is float: expected int")])
+@pytest.mark.parametrize(
+    "given, says", [({"point": 10}, "point is not a parameter"), ({"points": 1.5}, "is float: expected int")]
+)
 def test_plain_papermill_refuses_a_bad_parameter(given, says, built, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(built))
     source = built / "_build" / "notebooks" / "01_toy.ipynb"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lib import data
-from lib.book import plan
+from lib.book import contents, plan
 from lib.book.closure import closure, imports
 from lib.book.params import ParameterError
 
@@ -36,7 +36,9 @@ def test_a_file_reached_only_through_others_counts(toy) -> None:
     assert digest(toy) != before
 
 
-@pytest.mark.parametrize("file", ["lib/mlp.py", "book/01_toy.py", "book/index.md", "book/claims.yaml", "lib/book/gate.py", "Snakefile"])
+@pytest.mark.parametrize(
+    "file", ["lib/mlp.py", "book/01_toy.py", "book/index.md", "book/claims.yaml", "lib/book/gate.py", "Snakefile"]
+)
 def test_a_change_elsewhere_does_not(file, toy) -> None:
     before = digest(toy)
     append(toy / file)
@@ -114,7 +116,11 @@ def test_the_files_of_the_real_library_are_found() -> None:
 def test_relative_imports_and_packages_are_followed(tmp_path) -> None:
     package = tmp_path / "lib" / "pack"
     package.mkdir(parents=True)
-    for name, text in {"__init__": "from .a import x", "a": "from . import b\nx = 1", "b": "from .. import top"}.items():
+    for name, text in {
+        "__init__": "from .a import x",
+        "a": "from . import b\nx = 1",
+        "b": "from .. import top",
+    }.items():
         (package / f"{name}.py").write_text(text)
     (tmp_path / "lib" / "__init__.py").write_text("")
     (tmp_path / "lib" / "top.py").write_text("")
@@ -159,10 +165,22 @@ def test_what_cannot_be_planned_is_said(toy) -> None:
         plan.plan("quick", ["01_toy"], {"sede": "1"}, root=toy)
     (toy / "book" / "glossary.md").unlink()
     with pytest.raises(FileNotFoundError, match="_toc.yml lists glossary"):
-        plan.pages(toy)
+        contents.pages(toy)
 
 
 def test_the_command_repeats_the_run(toy) -> None:
     job = plan.job("01_toy", "cpu", {"points": "7"}, toy)
     assert job.command == 'make chapter CH=01_toy PROFILE=cpu P="points=7"'
     assert plan.job("01_toy", "quick", {}, toy).command == "make chapter CH=01_toy"
+
+
+def test_printed_numbers_that_the_chapter_reads_count(toy) -> None:
+    append(toy / "book" / "02_slow.py", '\n# %%\ncurve = run.printed("a-fig1")\n')
+    (toy / "book" / "printed").mkdir(exist_ok=True)
+    (toy / "book" / "printed" / "a-fig1.csv").write_text("x\n1\n")
+    (toy / "book" / "printed" / "b-fig2.csv").write_text("x\n1\n")
+    before = digest(toy)
+    append(toy / "book" / "printed" / "b-fig2.csv", "2\n")
+    assert digest(toy) == before
+    append(toy / "book" / "printed" / "a-fig1.csv", "2\n")
+    assert digest(toy) != before
