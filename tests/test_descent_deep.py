@@ -12,7 +12,7 @@ from lib.activations import elu, leaky_relu
 from lib.descent import Diverged, descend
 from lib.descent.deep import DeepEngine, obstacles
 from lib.descent.front import _choose
-from lib.descent.packing import NumbaEngine
+from lib.descent.engine import NumbaEngine
 from lib.descent.reference import TorchEngine
 from lib.mlp import MLP, flatten, init
 from lib.risk import cross_entropy, mse

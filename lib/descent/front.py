@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lib.descent.deep import DeepEngine, obstacles
-from lib.descent.packing import NumbaEngine
+from lib.descent.engine import NumbaEngine
 from lib.descent.reference import TorchEngine
 from lib.descent.trajectory import Diverged, Rule, State, Trajectory, record_steps
 from lib.mlp import MLP
@@ -110,26 +110,33 @@ def descend(
 
 
 def _drive(engine, done: int, steps: int, threads: int, progress: bool) -> bool:
-    # The work runs in threads (the kernel releases the GIL), so that Ctrl-C reaches this one between chunks and never
-    # leaves a step half done: on it, the chunk is completed and the run ends. Chunks do not change the result.
-    chunk, interrupted = 1, False
+    # Short chunks, so that the bar moves and Ctrl-C is heard; they do not change the result.
+    chunk = 1
     with ThreadPoolExecutor(threads) as pool, tqdm(total=steps, initial=done, disable=not progress, unit="step") as bar:
         while True:
             until, start = min(done + chunk, steps), time.perf_counter()
-            futures = [pool.submit(task) for task in engine.tasks(until)]
-            try:
-                wait(futures)
-            except KeyboardInterrupt:
-                wait(futures)
-                interrupted = until < steps
-            for future in futures:
-                future.result()
+            interrupted = _advance(engine, until, pool)
             bar.update(until - done)
             done = until
             if done >= steps or interrupted:
-                return interrupted
+                return done < steps
             if time.perf_counter() - start < CHUNK_SECONDS / 2:
                 chunk *= 2
+
+
+def _advance(engine, until: int, pool: ThreadPoolExecutor) -> bool:
+    # The work runs in threads (the kernel releases the GIL): Ctrl-C reaches this one, and never leaves a step half done.
+    try:
+        futures = [pool.submit(task) for task in engine.tasks(until)]
+        wait(futures)
+    except KeyboardInterrupt:
+        pool.shutdown()
+        for task in engine.tasks(until):  # what has not reached `until`, if any
+            task()
+        return True
+    for future in futures:
+        future.result()
+    return False
 
 
 def _initial_state(net: MLP, x: Tensor, y: Tensor, loss: Loss, rule: Rule, keep_smallest: bool) -> State:

@@ -54,7 +54,7 @@ class TorchEngine:
                     return
             slope = flatten(gradient(net, self.x, self.y, self.loss)).detach()
             norm = slope.abs().sum(-1)
-            better = norm < self.gradient
+            better = alive & (norm < self.gradient)  # of a net that has diverged no iterate counts
             self.gradient = torch.where(better, norm, self.gradient)
             self.step = torch.where(better, torch.full_like(self.step, self.done), self.step)
             self.best_loss = torch.where(better, loss, self.best_loss)
