@@ -6,10 +6,11 @@ Everything a run says goes into the outputs of its notebook, with the machine-re
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -17,9 +18,6 @@ from IPython.display import display
 
 from lib.book import claims, figures, ledger, params, paths, provenance, records
 from lib.book.numbers import plain, pretty
-
-_SIMPLE = (bool, int, float, str, list, tuple, dict, type(None))
-_IPYTHON = {"In", "Out"}
 
 
 def start(chapter: str, namespace: Mapping[str, object]) -> Run:
@@ -32,11 +30,7 @@ def start(chapter: str, namespace: Mapping[str, object]) -> Run:
     """
     source = paths.source(chapter).read_text()
     known = params.declared(source)
-    given = {
-        name: value
-        for name, value in namespace.items()
-        if not name.startswith("_") and name not in _IPYTHON and isinstance(value, _SIMPLE)
-    }
+    given = {name: namespace[name] for name in [*known, *_injected(namespace.get("In", ()))] if name in namespace}
     values = params.resolve(known, given, chapter, texts=False)
     figures.use_style()
     return Run(chapter, source, values)
@@ -189,6 +183,12 @@ class Run:
 def _show(bundle: dict, book: dict, **metadata) -> None:
     json.dumps(book)  # what does not fit into a notebook fails here, with the caller in the traceback
     display(bundle, raw=True, metadata={"book": book, **metadata})
+
+
+def _injected(cells: Sequence[str]) -> list[str]:
+    """The names that papermill set: it puts them into a cell of their own, which begins with this comment."""
+    code = "\n".join(cell for cell in cells if cell.startswith("# Parameters"))
+    return [node.targets[0].id for node in ast.parse(code).body if isinstance(node, ast.Assign)]
 
 
 def _flags(values: Mapping[str, object], source: str) -> str:

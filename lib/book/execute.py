@@ -33,6 +33,9 @@ def notebook(chapter: str, root: Path) -> nbformat.NotebookNode:
     nb = jupytext.read(root / "book" / f"{chapter}.py")
     nb.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": {"name": "python"}})
     for i, cell in enumerate(nb.cells):
+        if "parameters" in cell.metadata.get("tags", ()):
+            # papermill takes any second = of a line for one it cannot read
+            cell.source = re.sub(r"#.*", lambda m: m[0].replace(">=", "≥").replace("<=", "≤"), cell.source)
         cell["id"] = f"cell-{i}"  # jupytext draws ids at random: the same source gives the same notebook
     return nb
 

@@ -8,7 +8,7 @@ Each line of that cell declares one parameter:
     widths: list[int] = [1, 2, 3]  # hidden widths, >= 1
 
 Grammar: `name: type = default  # meaning[, range]`, where type is int, float, bool, str or list[one of these] and
-range is one or two of `>= a`, `> a`, `<= a`, `< a`, joined by ` and `, or an interval `in [a, b]`, `in (a, b]`, ...,
+range is one or two of `>= a`, `> a`, `<= a`, `< a` (or `≥ a`, `≤ a`), joined by ` and `, or an interval `in [a, b]`, `in (a, b]`, ...,
 or `one of a, b, c` (to the end of the line). The range of a list holds for each of its items.
 """
 
@@ -23,8 +23,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 SCALARS = {"int": int, "float": float, "bool": bool, "str": str}
-_RANGE = re.compile(r",\s*(?=(?:[<>]=?\s*[-+.\d]|in\s*[\[(]|one of\s))")
-_BOUND = re.compile(r"([<>]=?)\s*([-+.\w]+)$")
+_RANGE = re.compile(r",\s*(?=(?:(?:[<>]=?|≤|≥)\s*[-+.\d]|in\s*[\[(]|one of\s))")
+_BOUND = re.compile(r"([<>]=?|≤|≥)\s*([-+.\w]+)$")
 _INTERVAL = re.compile(r"in\s*([\[(])\s*([-+.\w]+)\s*,\s*([-+.\w]+)\s*([\])])$")
 
 
@@ -160,7 +160,7 @@ def _comment(comment: str) -> tuple[str, tuple[tuple[str, float], ...], tuple[st
     bounds = [_BOUND.match(part.strip()) for part in rest[0].split(" and ")]
     if not all(bounds):
         raise ValueError(f"parameters cell: cannot read the range {rest[0]!r}; see lib/book/params.py for the grammar")
-    return meaning, tuple((b[1], float(b[2])) for b in bounds), ()
+    return meaning, tuple(({"≥": ">=", "≤": "<="}.get(b[1], b[1]), float(b[2])) for b in bounds), ()
 
 
 def table(parameters: Mapping[str, Parameter]) -> str:

@@ -33,15 +33,16 @@ def figure():
     return fig
 
 
-def test_names_of_ipython_modules_and_functions_are_no_parameters(start) -> None:
-    run = start(In=[""], Out={}, _i="x", plt=plt, figure=figure)
+def test_only_what_papermill_put_in_is_taken_for_a_parameter(start) -> None:
+    run = start(In=["", "points = 5\nrows = []", "# Parameters\npoints = 50\n"], rows=[], BLUE="#00f", plt=plt)
     assert run.params == {"points": 50, "scale": 1.0, "seed": 0} and "01_toy, quick" in repr(run)
 
 
 @pytest.mark.parametrize("extra", [{"trails": 5}, {"points": 2.5}, {"scale": 99.0}])
 def test_a_parameter_that_does_not_fit_stops_the_chapter(extra, start) -> None:
-    with pytest.raises(ParameterError, match="The parameters of 01_toy are"):
-        start(**extra)
+    (name,) = extra
+    with pytest.raises(ParameterError, match=f"{name} .*\nThe parameters of 01_toy are"):
+        start(In=["", f"# Parameters\n{name} = {extra[name]}\n"], **extra)
 
 
 def test_a_figure_is_shown_with_its_words_and_numbers_and_closed(start) -> None:

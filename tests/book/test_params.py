@@ -41,6 +41,11 @@ def test_the_cell_is_read_with_types_defaults_meanings_and_ranges() -> None:
     assert KNOWN["note"].meaning == "free text, shown in the title" and KNOWN["note"].range == ""
 
 
+def test_both_ways_of_writing_a_bound_are_one() -> None:
+    bounds = [params._comment(f"number, {text}")[1] for text in (">= 1 and <= 5", "≥ 1 and ≤ 5", "in [1, 5]")]
+    assert bounds == [((">=", 1.0), ("<=", 5.0))] * 3
+
+
 def test_texts_are_parsed_by_the_declared_type() -> None:
     values = resolve(trials="50", rate="1e-3", data="mnist", widths="[4, 5]", plot="false", note="yes")
     assert values == {"trials": 50, "rate": 0.001, "data": "mnist", "widths": [4, 5], "plot": False, "note": "yes"}
