@@ -45,13 +45,15 @@ def merge_channels(
     *,
     tolerance: float | None = None,
     rule: str = "complete",
+    representative: str = "mean",
+    generator: torch.Generator | None = None,
 ) -> ChannelMerge:
     """Each group of similar channels (and of neurons of dense layers) becomes one, as in `merge_neurons`.
 
     Args:
         net: nn.Sequential of Conv2d, Linear, activations, pooling, Flatten, Dropout and BatchNorm, in eval mode.
         x: inputs (n, ...) on which the outputs are compared.
-        cosine, amplitude, tolerance, rule: as in `merge_neurons`, for rows (kernel, bias). A constant channel joins the
+        cosine, amplitude, tolerance, rule, representative, generator: as in `merge_neurons`, for rows (kernel, bias). A constant channel joins the
             next bias where no zero padding would tell it from one.
     Returns:
         The net, the groups, and the comparison.
@@ -85,6 +87,8 @@ def merge_channels(
                 amplitude=amplitude,
                 tolerance=tolerance,
                 rule=rule,
+                representative=representative,
+                generator=generator,
                 foldable=_takes_constants(folded, at, path.reader),
             )
             _apply(folded[at], reader, columns, plan)

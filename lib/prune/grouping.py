@@ -5,8 +5,7 @@ similarity is no equivalence relation. Three deterministic readings, all visitin
 
 - `complete` (the default; the sentence read literally): a vector joins the group whose members ALL have cosine >= c
   with it, the one with the nearest leader if there are several; otherwise it leads a new group.
-- `leader`: only the group's first vector counts. A merge moves a neuron onto its leader, so this bounds the same error
-  with fewer groups; two members may be twice the angle apart.
+- `leader`: only the group's first vector counts. Fewer groups; two members may be twice the angle apart.
 - `connected`: connected components of the graph of pairs with cosine >= c; the ends of a chain can be orthogonal.
 """
 

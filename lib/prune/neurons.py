@@ -59,13 +59,15 @@ def merge_neurons(
     *,
     tolerance: float | None = None,
     rule: str = "complete",
+    representative: str = "mean",
+    generator: torch.Generator | None = None,
     layers: Sequence[int] | None = None,
     x: Tensor | None = None,
 ) -> NeuronMerge:
     """Each group of similar neurons becomes one; neurons that write nothing go, constant ones join the next bias.
 
-    For a p-homogeneous sigma a group of cos(v_k, v_j) >= cosine, v = (w, b), keeps its leader j with output weights
-    sum_k a_k (|v_k| / |v_j|)^p. For any other sigma equal neurons merge, with output weights sum_k a_k. With cosine = 1
+    For a p-homogeneous sigma a group of cos(v_k, v_j) >= cosine, v = (w, b), becomes one neuron v_j with output
+    weights sum_k a_k (|v_k| / |v_j|)^p. For any other sigma equal neurons merge, with output weights sum_k a_k. With cosine = 1
     the output changes by rounding alone, and `merge_neurons` undoes splitting, null embedding and the rescaling of
     copies; up to the order of neurons where the copy has taken all of the output weights (alpha = 1).
 
@@ -77,6 +79,8 @@ def merge_neurons(
         tolerance: largest |difference| of weights and biases that count as equal, and of weights that count as zero;
             default rounding, 64 eps of the layer's largest parameter.
         rule: what makes a group, see `lib.prune.grouping`.
+        representative: direction of v_j: "mean" of the members, weighted by amplitude, "medoid" (the most central
+            member), or "random" (any member, the paper's choice, drawn with `generator`; default seed 0).
         layers: hidden layers to merge, 1..L-1, in this order; default all, from the input on.
         x: inputs (n, m_0) on which the output change is predicted and found.
     Returns:
@@ -108,6 +112,8 @@ def merge_neurons(
             amplitude=amplitude,
             tolerance=tolerance,
             rule=rule,
+            representative=representative,
+            generator=generator,
             foldable=net.biases[layer] is not None,
         )
         if x is not None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from lib.activations import Activation
 from lib.prune.grouping import Groups, group_directions, group_duplicates
 
+REPRESENTATIVES = ("mean", "medoid", "random")
 _LIPSCHITZ = {"tanh": 1.0, "sigmoid": 0.25, "relu": 1.0, "identity": 1.0}
 
 
@@ -61,13 +62,15 @@ def plan_merge(
     amplitude: float = 0.0,
     tolerance: float | None = None,
     rule: str = "complete",
+    representative: str = "mean",
+    generator: torch.Generator | None = None,
     foldable: bool = True,
 ) -> RowMerge:
     """The merge of one layer.
 
-    A group G of a p-homogeneous sigma with leader j (the member of largest amplitude) becomes one neuron in the leader's
-    direction with output weights sum_k a_k (|v_k| / |v_j|)^p; it is scaled to the norm of the member of lowest index,
-    so that a splitting is undone exactly. For other sigma only equal rows merge, with output weights sum_k a_k.
+    A group G of a p-homogeneous sigma becomes one neuron v_j of the group's direction, with output weights
+    sum_k a_k (|v_k| / |v_j|)^p; |v_j| is that of the member of lowest index, so that a splitting is undone exactly. For
+    other sigma only equal rows merge, with output weights sum_k a_k. A group's leader is its member of largest amplitude.
 
     Args:
         rows: (m, d + 1), v_k = (w_k, b_k), b_k = 0 for a layer without bias.
@@ -78,6 +81,9 @@ def plan_merge(
             else |a_k| |w_k|, and then the neuron is replaced by its constant sigma(b_k).
         tolerance: on rows to be equal (sigma not homogeneous) and on w to be zero (a constant neuron), in the units of
             the parameters; default rounding, 64 eps of the largest one.
+        representative: the group's direction: "mean", of the members weighted by amplitude; "medoid", the member with the
+            largest sum of cosines to the others; "random", any member, as in the paper, drawn with `generator`
+            (default seed 0).
         foldable: the next layer has a bias that can take constants; else one constant neuron takes them.
     Raises:
         ValueError: amplitude outside 0..1 (1 excluded), or what `lib.prune.grouping` refuses.
@@ -94,6 +100,8 @@ def plan_merge(
     for name, part in (("input weights and biases", rows), ("output weights", outgoing)):
         if not torch.isfinite(part).all():
             raise ValueError(f"{name} hold inf or nan: expected finite numbers")
+    if representative not in REPRESENTATIVES:
+        raise ValueError(f"representative {representative!r} is unknown: expected one of {', '.join(REPRESENTATIVES)}")
     if tolerance is None:
         tolerance = 64 * torch.finfo(rows.dtype).eps * float(rows.abs().max())
     if not (math.isfinite(tolerance) and tolerance >= 0):
@@ -117,7 +125,9 @@ def plan_merge(
         groups += ((lead, *(i for i in _indices(shared) if i != lead)),)
     groups = tuple(sorted(groups, key=min))
     lost = torch.where(fold | shared | nothing, norm_w, norm_in)  # |v_k - what replaces v_k|, unless k is grouped
-    new, mixing = _mix(rows, groups, shared, values, degree, lost)
+    generator = generator or torch.Generator().manual_seed(0)
+    directions = {g: _direction(rows[list(g)], size[list(g)], representative, generator) for g in groups if degree is not None}
+    new, mixing = _mix(rows, groups, directions, shared, values, degree, lost)
     # Neurons are Lipschitz in v . (f, 1), so the triangle inequality bounds what the next layer sees.
     total = float((norm_out * lost).sum())
     bound = lipschitz(sigma) * total if total > 0 else 0.0
@@ -125,7 +135,20 @@ def plan_merge(
     return RowMerge(new, mixing, constants, groups or ((0,),), _indices(gone), _indices(fold), bound)
 
 
-def _mix(rows: Tensor, groups: Groups, shared: Tensor, values: Tensor, degree: int | None, lost: Tensor) -> tuple[Tensor, Tensor]:
+def _direction(rows: Tensor, size: Tensor, representative: str, generator: torch.Generator) -> Tensor:
+    units = rows / rows.norm(dim=1, keepdim=True)
+    if representative == "random":
+        return units[int(torch.randint(len(rows), (1,), generator=generator))]
+    if representative == "medoid" or len(rows) == 1:
+        return units[int((units @ units.sum(0)).argmax())]
+    mean = (size / size.max()) @ units
+    # Below a right angle between members no mean vanishes; beyond, the leader speaks for a group that has no direction.
+    return mean / mean.norm() if mean.norm() > math.sqrt(torch.finfo(rows.dtype).eps) else units[0]
+
+
+def _mix(
+    rows: Tensor, groups: Groups, directions: dict, shared: Tensor, values: Tensor, degree: int | None, lost: Tensor
+) -> tuple[Tensor, Tensor]:
     # The rows that stay and the mixing matrix; what each member loses is written into `lost`.
     if not groups:  # no layer is empty: one null neuron stays
         return rows.new_zeros(1, rows.shape[1]), rows.new_zeros(len(rows), 1)
@@ -139,11 +162,12 @@ def _mix(rows: Tensor, groups: Groups, shared: Tensor, values: Tensor, degree: i
         elif degree is None:
             mixing[k, column] = 1
             lost[k] = (rows[k] - rows[lead]).norm(dim=1)
+        elif len(members) == 1:
+            mixing[lead, column], lost[lead] = 1, 0
         else:
-            if first != lead:
-                new[column] *= norm[first] / norm[lead]
+            new[column] = norm[first] * directions[members]
             mixing[k, column] = (norm[k] / norm[first]) ** degree
-            lost[k] = (rows[k] - (norm[k] / norm[lead]).unsqueeze(1) * rows[lead]).norm(dim=1)
+            lost[k] = (rows[k] - norm[k].unsqueeze(1) * directions[members]).norm(dim=1)
     return new, mixing
 
 
