@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from lib.descent.deep import DeepEngine, obstacles
 from lib.descent.engine import NumbaEngine
