@@ -18,10 +18,15 @@ def mse(output: Tensor, y: Tensor) -> Tensor:
 
     Args:
         output: (*batch, n, m_L);  y: (n, m_L).
+    Raises:
+        ValueError: y has another shape; broadcasting it would compare every output with every target.
 
     >>> mse(torch.tensor([[1.0], [3.0]]), torch.zeros(2, 1))
     tensor(5.)
     """
+    if y.dim() < 2 or y.shape[-2:] != output.shape[-2:]:
+        expected = tuple(output.shape[-2:])
+        raise ValueError(f"targets of mse have shape {tuple(y.shape)}: expected {expected}, as the outputs")
     return ((output - y) ** 2).mean(dim=(-2, -1))
 
 
@@ -30,10 +35,15 @@ def cross_entropy(output: Tensor, y: Tensor) -> Tensor:
 
     Args:
         output: logits (*batch, n, m_L);  y: class indices (n,), int64.
+    Raises:
+        ValueError: y is not (n,) int64.
 
     >>> cross_entropy(torch.zeros(3, 2), torch.tensor([0, 1, 1]))
     tensor(0.6931)
     """
+    if y.dtype != torch.int64 or y.shape != output.shape[-2:-1]:
+        expected = f"class indices ({output.shape[-2]},), int64"
+        raise ValueError(f"targets of cross_entropy are {tuple(y.shape)}, {y.dtype}: expected {expected}")
     log_p = output.log_softmax(-1)
     return -log_p.gather(-1, y.expand(log_p.shape[:-1]).unsqueeze(-1)).mean(dim=(-2, -1))
 
@@ -49,7 +59,8 @@ def risk(net: MLP, x: Tensor, y: Tensor, loss: Loss = mse) -> Tensor:
     """
     if y.shape[0] != x.shape[0] or (y.dim() == 2 and y.shape[1] != net.weights[-1].shape[-2]):
         raise ValueError(
-            f"targets have shape {tuple(y.shape)}: expected ({x.shape[0]}, {net.weights[-1].shape[-2]}), or ({x.shape[0]},) class indices"
+            f"targets have shape {tuple(y.shape)}: expected ({x.shape[0]}, {net.weights[-1].shape[-2]}),"
+            f" or ({x.shape[0]},) class indices"
         )
     return loss(forward(net, x), y)
 

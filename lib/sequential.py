@@ -79,6 +79,9 @@ def activation_of(module: nn.Module) -> Activation:
 def activation_module(sigma: Activation) -> nn.Module:
     """The module of an `Activation`; the inverse of `activation_of`.
 
+    Raises:
+        TypeError: an activation of one's own, which has no module.
+
     >>> activation_module(leaky_relu(0.2))
     LeakyReLU(negative_slope=0.2)
     """
@@ -86,4 +89,7 @@ def activation_module(sigma: Activation) -> nn.Module:
         return nn.LeakyReLU(sigma.parameter)
     if sigma.name == "elu":
         return nn.ELU(sigma.parameter)
-    return next(kind for kind, name in _MODULES.items() if name == sigma.name)()
+    for kind, name in _MODULES.items():
+        if name == sigma.name:
+            return kind()
+    raise TypeError(f"{sigma!r} has no module: expected one of {', '.join(NAMES)}")

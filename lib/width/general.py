@@ -75,7 +75,9 @@ def random_embedding(
     coefficients, shifts = assemble(maps, net.widths, beta, alpha, null_bias, net.activation)
     # What rounding leaves of a shift that is zero in exact arithmetic
     shifts = [s if b is not None else torch.zeros_like(s) for s, b in zip(shifts, net.biases, strict=True)]
-    return compatible(net, index, coefficients, shifts)
+    # Drawn on the CPU, so that a seed means the same on every device
+    here = net.device
+    return compatible(net, index, [c.to(here) for c in coefficients], [s.to(here) for s in shifts])
 
 
 def assemble(
