@@ -45,10 +45,10 @@ class Claim:
     tolerance: object = 0
 
     def agrees(self, measured: object) -> bool:
-        """Whether a measurement lies within the tolerance of what is printed (item by item for lists).
+        """Whether a measurement lies within the tolerance of what is printed: item by item, and as many, for lists.
 
         Raises:
-            ValueError: there is nothing to compare, or lists differ in length.
+            ValueError: not numbers, or several for one that is printed.
 
         >>> Claim("A5", "01_width", "A", "Fig. 3a", "", {}, printed=[0, 1, 2]).agrees([0, 1, 2])
         True
@@ -56,9 +56,9 @@ class Claim:
         if isinstance(self.printed, str):
             return all(_bound(self.printed, m, self.id) for m in _items(measured))
         printed, got = _items(self.printed), _items(measured)
-        if len(printed) != len(got):
-            raise ValueError(f"claim {self.id}: measured {len(got)} values, printed {len(printed)}: expected as many")
-        return all(_near(m, p, self.tolerance) for m, p in zip(got, printed, strict=True))
+        if not isinstance(self.printed, list) and len(got) != 1:
+            raise ValueError(f"claim {self.id}: measured {len(got)} values, printed one: expected one")
+        return len(got) == len(printed) and all(_near(m, p, self.tolerance) for m, p in zip(got, printed, strict=True))
 
     @property
     def printed_text(self) -> str:

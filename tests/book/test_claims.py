@@ -31,6 +31,7 @@ def claim(printed=None, tolerance=0, **fields) -> Claim:
         (0.0, "x2", 0.0, False),  # no factor leads from or to zero
         ([0, 1, 2], 0, [0, 1, 2], True),
         ([0, 1, 2], 0, [0, 1, 3], False),
+        ([0, 1, 2], 0, [0, 1], False),  # a point too few was found: that is a result
         ([[0.109, 1], [0.07, 2]], 0.001, [[0.1095, 1], [0.0698, 2]], True),
         ("<= 1e-10", 0, [1e-12, 1e-10], True),
         ("<= 1e-10", 0, [1e-12, 1.1e-10], False),
@@ -58,7 +59,7 @@ def test_the_verdict_follows_from_measurement_condition_and_reason() -> None:
     [
         (1.0, Measurement(), "measured=... is missing"),
         (None, Measurement(3.0), "say holds=..."),
-        ([1, 2], Measurement([1]), "measured 1 values, printed 2"),
+        (1.0, Measurement([1, 2]), "measured 2 values, printed one"),
         (1.0, Measurement(math.nan), "nan is not a finite number"),
         (1.0, Measurement("much"), "'much' is not a finite number"),
     ],
