@@ -1,13 +1,13 @@
 """The convolutional nets of Gu et al. (2020): shapes, initialisers, l_{1,2} regulariser, training and evaluation."""
 
 from lib.vgg.chain import Chain
-from lib.vgg.evaluate import Evaluation, evaluate
+from lib.vgg.evaluation import Evaluation, evaluate
 from lib.vgg.images import crop, draw_crops, to_images
 from lib.vgg.initialisers import INITIALISERS, draw_joint, initialise
 from lib.vgg.net import VGG, Design
 from lib.vgg.recipe import Recipe, checkpoint_epochs
 from lib.vgg.regulariser import PENALTIES, l2_paper, l12, l12_paper, layer_penalties, penalty
-from lib.vgg.train import Execution, Record, State, train
+from lib.vgg.training import Execution, Record, State, train
 
 __all__ = [
     "INITIALISERS",

@@ -10,14 +10,14 @@ from pathlib import Path
 import torch
 
 from lib.vgg.net import VGG, Design
-from lib.vgg.train import Record, State
+from lib.vgg.training import Record, State
 
 
 def save(state: State, file: Path) -> None:
     """Write a state, replacing the file in one step.
 
     Args:
-        state: from `lib.vgg.train`;  file: its folder must exist.
+        state: from `lib.vgg.training`;  file: its folder must exist.
 
     >>> from lib.vgg import VGG, initialise
     >>> with tempfile.TemporaryDirectory() as folder:
