@@ -37,15 +37,17 @@ class Ledger:
 
     def table(self) -> str:
         """All claims as a Markdown table."""
-        rows = ["| claim | place | statement | printed | measured | verdict |", "|---|---|---|---|---|---|"]
+        rows = ["| claim | statement | printed | measured | verdict |", "|---|---|---|---|---|"]
         for name, claim in self.claims.items():
             m = self.measurements.get(name)
             if m is None:
                 continue
             remark = " ".join(t for t in (m.why if m.verdict(claim) == "differs" else "", m.skipped) if t)
-            verdict = MARKS[m.verdict(claim)] + (f": {remark}" if remark else "")
+            # the reason stands below the statement, where there is room for a sentence
+            statement = claim.statement + (f"<br>*{remark}*" if remark else "")
             measured = "–" if m.measured is None else pretty(m.measured)
-            cells = (name, f"{claim.paper}, {claim.place}", claim.statement, claim.printed_text, measured, verdict)
+            mark = MARKS[m.verdict(claim)]
+            cells = (f"{name}<br>{claim.paper}, {claim.place}", statement, claim.printed_text, measured, mark)
             rows.append("| " + " | ".join(_cell(c) for c in cells) + " |")
         return "\n".join(rows)
 
