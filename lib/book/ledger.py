@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -48,9 +49,11 @@ class Ledger:
             measured = "–" if m.measured is None else pretty(m.measured)
             mark = MARKS[m.verdict(claim)]
             cells = (f"{name}<br>{claim.paper}, {claim.place}", statement, claim.printed_text, measured, mark)
-            rows.append("| " + " | ".join(_cell(c) for c in cells) + " |")
+            rows.append("| " + " | ".join(one_line(c) for c in cells) + " |")
         return "\n".join(rows)
 
 
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+def one_line(text: str) -> str:
+    """A text as a cell of a Markdown table."""
+    # no str.split(): it would break the spaces inside a number, which do not break
+    return re.sub(r"[ \n]+", " ", text).replace("|", "\\|")

@@ -25,10 +25,10 @@ def plain(value: object) -> object:
 
 
 def pretty(value: object, digits: int = 3) -> str:
-    """A value for prose and tables.
+    """A value for prose and tables; the spaces in it do not break.
 
-    >>> pretty(2.4e-4), pretty(0.10902), pretty(300000), pretty([0, 1, 2]), pretty(5.1e-16)
-    ('2.4 × 10⁻⁴', '0.109', '300,000', '0, 1, 2', '5.1 × 10⁻¹⁶')
+    >>> print(pretty(2.4e-4).replace("\\u00a0", " "), pretty(0.10902), pretty(300000), pretty([0, 1, 2]))
+    2.4 × 10⁻⁴ 0.109 300,000 0, 1, 2
     """
     value = plain(value)
     if isinstance(value, dict):
@@ -46,4 +46,4 @@ def pretty(value: object, digits: int = 3) -> str:
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
     if "." in mantissa:
         mantissa = mantissa.rstrip("0").rstrip(".")
-    return f"{mantissa} × 10{str(int(exponent)).translate(_SUPERSCRIPT)}"
+    return f"{mantissa}\u00a0×\u00a010{str(int(exponent)).translate(_SUPERSCRIPT)}"

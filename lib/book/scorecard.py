@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lib.book import records
 from lib.book.claims import Claim, Measurement
-from lib.book.ledger import MARKS
+from lib.book.ledger import MARKS, one_line
 from lib.book.numbers import pretty
 from lib.book.provenance import commit
 
@@ -46,10 +46,9 @@ def markdown(ledger: Mapping[str, Claim], table: Mapping[str, Mapping[str, Measu
         lines.append("|" + "---|" * (3 + len(titles)))
         for name, claim in ledger.items():
             if claim.paper == paper:
-                what = f"{claim.statement} ({claim.place})"
-                cells = [f"[{name}]({claim.chapter}.ipynb)", what, claim.printed_text]
+                cells = [f"[{name}]({claim.chapter}.ipynb)<br>{claim.place}", claim.statement, claim.printed_text]
                 cells += [_cell(claim, table[name][title]) for title in titles]
-                lines.append("| " + " | ".join(" ".join(c.split()).replace("|", "\\|") for c in cells) + " |")
+                lines.append("| " + " | ".join(one_line(c) for c in cells) + " |")
     return "\n".join(lines)
 
 
@@ -72,7 +71,7 @@ def _cell(claim: Claim, measurement: Measurement | None) -> str:
     if measurement is None:
         return "no record yet"
     mark = MARKS[measurement.verdict(claim)]
-    return mark if measurement.measured is None else f"{mark}: {pretty(measurement.measured)}"
+    return mark if measurement.measured is None else f"{mark}<br>{pretty(measurement.measured)}"
 
 
 def as_json(ledger: Mapping[str, Claim], table: Mapping[str, Mapping[str, Measurement | None]], root: Path) -> str:

@@ -19,6 +19,7 @@ from lib.book import claims, contents, gate, paths, plan, scorecard
 from lib.book.stage import figure_id, stage
 
 FILES = ("_config.yml", "_toc.yml")
+ALONE = ("glossary", "references")  # what a chapter refers to: a book of one chapter has them too
 
 
 class BuildFailed(RuntimeError):
@@ -88,7 +89,7 @@ def _checked_all(jobs: Sequence[plan.Job], root: Path) -> dict[str, nbformat.Not
 
 def _gather(notebooks, profile: str, source: Path, root: Path, alone: bool) -> list[str]:
     chapters = list(notebooks)
-    pages = chapters if alone else contents.pages(root)
+    pages = contents.pages(root)
     ignored = shutil.ignore_patterns("*.py", "*.ipynb", "records", "profiles", "claims.yaml", ".*")
     shutil.copytree(root / "book", source, ignore=ignored)
     for name in FILES:
@@ -103,7 +104,9 @@ def _gather(notebooks, profile: str, source: Path, root: Path, alone: bool) -> l
     extra.mkdir()
     (extra / "claims.json").write_text(scorecard.as_json(ledger, table, root))
     if alone:
-        (source / "_toc.yml").write_text(yaml.safe_dump({"format": "jb-book", "root": chapters[0]}))
+        pages = [*chapters, *ALONE]
+        toc = {"format": "jb-book", "root": chapters[0], "chapters": [{"file": page} for page in ALONE]}
+        (source / "_toc.yml").write_text(yaml.safe_dump(toc))
     else:
         page = source / "scorecard.md"
         page.write_text(page.read_text().replace(scorecard.MARKER, scorecard.markdown(ledger, table)))

@@ -64,7 +64,11 @@ def serving(folder: Path) -> Iterator[str]:
         def log_message(self, *_args) -> None:
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))) as server:
+    class Patient(http.server.ThreadingHTTPServer):
+        def handle_error(self, *_args) -> None:
+            pass  # a browser that closes a page hangs up on what it asked for; what matters is seen by `watch`
+
+    with Patient(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
@@ -149,7 +153,9 @@ def check(html: Path, word: str = "neuron") -> Report:
         html: the folder of the site;  word: stands in it, and the search should find it.
     """
     html, report = html.resolve(), Report()
-    pages = sorted(p.name for p in html.glob("*.html") if p.name not in ("genindex.html", "prf-prf.html"))
+    generated = ("genindex.html", "prf-prf.html")
+    found = [p for p in html.glob("*.html") if p.name not in generated and 'http-equiv="Refresh"' not in p.read_text()]
+    pages = sorted(p.name for p in found)
     if not pages:
         report.faults.append(f"there are no pages in {html}: run make book")
         return report

@@ -95,7 +95,7 @@ def test_the_table_names_claims_that_are_missing(start) -> None:
 
 
 @pytest.mark.parametrize(
-    "value, text", [(0.10902, "0.109"), (2.4e-4, "2.4 × 10⁻⁴"), ("as it is", "as it is"), (np.int64(3), "3")]
+    "value, text", [(0.10902, "0.109"), (2.4e-4, "2.4\u00a0×\u00a010⁻⁴"), ("as it is", "as it is"), (np.int64(3), "3")]
 )
 def test_glue_formats_numbers(value, text, start) -> None:
     run = start()
