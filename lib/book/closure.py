@@ -53,8 +53,8 @@ def closure(path: Path, root: Path) -> list[Path]:
     """The source itself and every file under root/lib that it imports transitively, sorted.
 
     >>> from lib.book import paths
-    >>> root = paths.root(); [p.name for p in closure(root / "lib" / "activations.py", root)]
-    ['__init__.py', 'activations.py']
+    >>> root = paths.root(); [p.name for p in closure(root / "lib" / "book" / "claims.py", root)]
+    ['__init__.py', '__init__.py', 'claims.py', 'numbers.py', 'paths.py']
     """
     path, root = path.resolve(), root.resolve()
     seen, waiting = {path}, [path]
