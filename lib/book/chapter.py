@@ -123,7 +123,8 @@ class Run:
         """
         text = value if isinstance(value, str) else pretty(value, digits)
         prefix = "application/papermill.record/"
-        _show({prefix + "text/plain": text}, {"glue": name}, scrapbook={"name": name, "mime_prefix": prefix})
+        # quoted: the page evaluates what it is given, and would read 2,129 as a pair
+        _show({prefix + "text/plain": repr(text)}, {"glue": name}, scrapbook={"name": name, "mime_prefix": prefix})
 
     def data(self, name: str, split: str = "train"):
         """Images or flowers by name (`lib.data`), their checksum noted for the foot of the page.
