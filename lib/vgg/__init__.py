@@ -5,6 +5,7 @@ from lib.vgg.evaluation import Evaluation, evaluate
 from lib.vgg.images import crop, draw_crops, to_images
 from lib.vgg.initialisers import INITIALISERS, draw_joint, initialise
 from lib.vgg.net import VGG, Design
+from lib.vgg.processes import one_a_core
 from lib.vgg.recipe import Recipe, checkpoint_epochs
 from lib.vgg.regulariser import PENALTIES, l2_paper, l12, l12_paper, layer_penalties, penalty
 from lib.vgg.training import Execution, Record, State, train
@@ -30,6 +31,7 @@ __all__ = [
     "l12_paper",
     "l2_paper",
     "layer_penalties",
+    "one_a_core",
     "penalty",
     "to_images",
     "train",

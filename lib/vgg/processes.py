@@ -1,0 +1,35 @@
+"""One process a core, one thread each: how independent trainings share a CPU without slowing one another down."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+
+import torch
+
+
+def one_a_core(function: Callable, jobs: Iterable[tuple], *, processes: int | None = None) -> list:
+    """[function(*job) for job in jobs], in fresh processes of one thread each, results in order.
+
+    Args:
+        function: importable by name, not defined in a notebook.
+        jobs: arguments, which must pickle.
+        processes: at most so many at once; by default the cores that this process may use. With 1, no new process.
+    Raises:
+        ValueError: processes < 1; and whatever a job raises.
+
+    >>> one_a_core(max, [(1, 2), (4, 3)], processes=1)
+    [2, 4]
+    """
+    jobs = list(jobs)
+    processes = min(len(os.sched_getaffinity(0)), max(1, len(jobs))) if processes is None else processes
+    if processes < 1:
+        raise ValueError(f"processes is {processes}: expected >= 1")
+    if processes == 1:
+        return [function(*job) for job in jobs]
+    # spawn: a forked copy of a process that has used threads may hang
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        return list(pool.map(function, *zip(*jobs, strict=True)))
