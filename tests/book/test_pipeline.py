@@ -97,16 +97,18 @@ def test_a_failing_chapter_does_not_lose_the_other(toy) -> None:
 
 def test_an_interrupted_build_keeps_what_is_done_and_resumes(toy) -> None:
     slow = toy / "book" / "profiles" / "quick.yaml"
-    slow.write_text("02_slow: {wait: 600}\n")
+    slow.write_text("02_slow: {wait: 300}\n")
     environment = {**os.environ, "PYTHONPATH": str(toy)}
     command = [sys.executable, "-m", "lib.book", "build", "--until", "chapters", "--cores", "2"]
     process = subprocess.Popen(command, cwd=toy, env=environment, start_new_session=True, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not (toy / "_build" / "runs").is_dir() or runs(toy) != ["01_toy"]:
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.2)
-    os.killpg(process.pid, signal.SIGKILL)  # the hardest interruption: nothing can tidy up
-    process.wait()
+    deadline = time.monotonic() + 240
+    try:
+        while not (toy / "_build" / "runs").is_dir() or runs(toy) != ["01_toy"]:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.2)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)  # the hardest interruption: nothing can tidy up
+        process.wait()
     assert runs(toy) == ["01_toy"]
     (first,) = (toy / "_build" / "runs").iterdir()
     before = first.stat().st_mtime_ns
