@@ -1,6 +1,7 @@
 """Certificates: what is measured, what is promised, and how it reads."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -119,6 +120,21 @@ def test_what_is_broken_shows():
     x, y = samples(net, 9)
     assert float(certify(net, None, x, y, embedding=Wrong()).transport_gap) > 1e-3
     assert float(certify(net, None, x, y, embedding=op).transport_gap) < 1e-13
+
+
+@pytest.mark.parametrize(
+    ("after", "kept"), [((1, 2, 3), True), ((0, 3, 4), False), ((2, 1, 4), False), ((2, 3, 2), False)]
+)
+def test_inertia_is_kept_when_no_count_decreases(after, kept):
+    def spectrum(counts):
+        return inertia(torch.diag(torch.tensor([-1.0] * counts[0] + [0.0] * counts[1] + [1.0] * counts[2]).double()))
+
+    net, x, y = critical_case((1, 2, 1))
+    found = replace(
+        certify(net, net, x, y, curvature=False), inertia_before=spectrum((1, 2, 3)), inertia_after=spectrum(after)
+    )
+    assert bool(found.inertia_kept) == kept
+    assert int(found.found_zeros) == after[1]
 
 
 def test_batches():
