@@ -127,6 +127,7 @@ def run(job: plan.Job, threads: int, root: Path) -> Path:
                 engine_name="telling",
                 kernel_name=KERNEL["name"],
                 progress_bar=False,
+                start_timeout=300,  # importing takes long on a machine that is busy
                 cwd=str(root),
             )
         except papermill.PapermillExecutionError as fault:

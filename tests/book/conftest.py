@@ -8,6 +8,8 @@ import nbformat
 import pytest
 from toybook import call, make_toy
 
+collect_ignore = ["toy"]  # chapters, not modules with examples
+
 
 @pytest.fixture
 def toy(tmp_path) -> Path:
