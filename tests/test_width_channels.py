@@ -70,7 +70,7 @@ def test_output_is_preserved_on_and_off_the_sample(place, channel, alpha, traini
 @few
 @given(st.sampled_from(sorted(WHERE)), st.integers(0, 3), st.floats(-4, 5), st.booleans())
 def test_gradient_transport(place, channel, alpha, training):
-    """Rows of the source and its BatchNorm are shared 1 - alpha to alpha; new reading weights get their copy's gradient."""
+    """Rows of the source and its BatchNorm share 1 - alpha to alpha; new reading weights get their copy's gradient."""
     net, (x, y) = convolutional(training), data()
     channel %= WHERE[place]
     grads = []
