@@ -7,9 +7,11 @@ import torch
 from torch import nn
 from torch.func import functional_call, jacrev
 
+from lib.activations import get, leaky_relu
 from lib.curvature import inertia
 from lib.depth import (
     ResidualBlock,
+    descend_normalised,
     insert_block,
     insert_layer,
     linearised_block,
@@ -19,7 +21,8 @@ from lib.depth import (
     stream_at,
     zero_output_block,
 )
-from lib.sequential import activation_of
+from lib.mlp import init
+from lib.sequential import activation_of, to_sequential
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -117,13 +120,7 @@ def test_batch_normalised_lift_needs_a_shift_beyond_its_gain():
     assert (norm.bias > (-norm.weight * hat).amax(0)).all()
     plain_norm = nn.BatchNorm1d(4).double()
     for sigma in ("relu", "leaky_relu", "elu"):
-        assert (place(plain_norm(data(9, 4) * 100 + 50).detach(), activation_of_name(sigma)) == -1).all()
-
-
-def activation_of_name(name):
-    from lib.activations import get
-
-    return get(name)
+        assert (place(plain_norm(data(9, 4) * 100 + 50).detach(), get(sigma)) == -1).all()
 
 
 def test_evaluation_mode_agrees_and_running_statistics_are_untouched():
@@ -220,6 +217,42 @@ def test_theorem_linearised_block_is_critical_anywhere_on_the_stream(index):
     assert slope.norm() < 1e-10
     before, after = (inertia(m).counts for m in (shallow, h))
     assert after == (before[0], before[1] + h.shape[0] - shallow.shape[0], before[2])
+
+
+def test_normalised_descent_equals_torch_modules():
+    """Three steps of two nets against nn.BatchNorm1d and torch.optim.SGD, one after the other."""
+    x, y = data(14, 2), data(14, 2, 1)
+    nets = init((2, 3, 4, 2), leaky_relu(0.3), batch=(2,))
+    run = descend_normalised(nets, x, y, steps=3, lr=0.1, records=[0, 1, 3])
+    for i in range(2):
+        parts = list(to_sequential(nets[i]))
+        module = nn.Sequential(parts[0], nn.BatchNorm1d(3), parts[1], parts[2], nn.BatchNorm1d(4), *parts[3:]).double()
+        optimizer, losses = torch.optim.SGD(module.parameters(), lr=0.1), []
+        for _ in range(4):
+            loss = ((module(x) - y) ** 2).mean()
+            losses.append(float(loss.detach()))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        assert run.losses[:, i].tolist() == pytest.approx([losses[0], losses[1], losses[3]], rel=1e-12)
+    assert (run.share == 0).all()  # B9: no neuron of such a net starts in one piece
+    assert run.error.shape == (3, 2, 2) and (run.error > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("message", "change"),
+    [
+        ("expected a hidden layer and n >= 2", {"net": init((2, 2))}),
+        ("expected a hidden layer and n >= 2", {"x": data(1, 2)}),
+        ("lr is 0", {"lr": 0}),
+        ("expected increasing steps within 0..5", {"records": [3, 6]}),
+        ("expected increasing steps", {"records": [3, 1]}),
+    ],
+)
+def test_impossible_normalised_descents_are_refused(message, change):
+    request = {"net": init((2, 3, 2), "relu"), "x": data(9, 2), "steps": 5, "lr": 0.1, "records": [0, 5]} | change
+    with pytest.raises(ValueError, match=message):
+        descend_normalised(request.pop("net"), request.pop("x"), data(9, 2), **request)
 
 
 def no_bias():

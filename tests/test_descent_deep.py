@@ -92,6 +92,13 @@ def test_resuming_and_chunks_and_threads_change_no_bit(loss):
     assert whole.net.batch == (2, 3)
 
 
+@pytest.mark.parametrize("batch", [(), (1,), (2, 2)])
+def test_any_batch_shape_comes_back(batch):
+    x, y, _ = problem(9, 2, 1)
+    run = descend(init((2, 3, 3, 1), batch=batch), x, y, steps=7, lr=0.01, records=3)
+    assert run.net.batch == batch and run.losses.shape == (3, *batch) and run.smallest.batch == (2, *batch)
+
+
 def test_cross_entropy_of_far_apart_logits_stays_finite():
     """Logits of size 1e4: the largest is taken out before the exponentials, as in log_softmax."""
     x, _, labels = problem(20, 2, 3)

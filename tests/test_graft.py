@@ -367,3 +367,43 @@ def test_equation_6_is_zero_for_the_same_net_and_leaves_silent_channels_out():
     assert bool(got.per_channel[1][1].isnan())
     with pytest.raises(ValueError, match="got 1 images"):
         grafting.downstream_distances(result, net, IMAGES[:1])
+
+
+# error increase
+
+
+LABELS = torch.arange(48) % 10
+
+
+def test_error_increase_counts_what_each_graft_gets_wrong():
+    cuts = [1, (2, 4), 12, 14]
+    got = grafting.error_increase(*NETS, IMAGES, IMAGES, LABELS, cuts, batch=20, products=torch.float64)
+    wrong = lambda net: (net(IMAGES).argmax(1) != LABELS).double().mean().item()  # noqa: E731
+    assert got.base == pytest.approx(wrong(NETS[1]))
+    assert got.first == pytest.approx(wrong(NETS[0]))
+    assert got.onto == (2, 4, 13, 15)
+    for place, cut in enumerate(cuts):
+        layer, onto = cut if isinstance(cut, tuple) else (cut, None)
+        alone = graft(*NETS, layer, IMAGES, onto=onto, products=torch.float64)
+        assert got.error[place] == pytest.approx(wrong(alone.net) - wrong(NETS[1]), abs=1e-9)
+        assert got.relative[place] == pytest.approx(alone.relative, rel=1e-6, abs=1e-9)
+
+
+def test_a_fresh_joint_matches_worse_than_the_exact_one():
+    exact = grafting.error_increase(*NETS, IMAGES, IMAGES, LABELS, [2, 9])
+    fresh = grafting.error_increase(*NETS, IMAGES, IMAGES, LABELS, [2, 9], joint="fresh")
+    assert all(f > e for e, f in zip(exact.relative, fresh.relative, strict=True))
+    assert all(math.isnan(c) for c in fresh.condition)
+    with pytest.raises(ValueError, match="joint is 'none'"):
+        grafting.error_increase(*NETS, IMAGES, IMAGES, LABELS, joint="none")
+    with pytest.raises(ValueError, match="expected n >= 1"):
+        grafting.error_increase(*NETS, IMAGES, IMAGES, LABELS[:3])
+
+
+def test_random_features_graft_in_place_of_the_first_layers():
+    filters = grafting.random_features(NETS[1], 5, 3, seed=1)
+    got = grafting.error_increase(filters, NETS[1], IMAGES, IMAGES, LABELS, [(1, 6)])
+    assert math.isnan(got.first)
+    assert 0 < got.relative[0] <= 1
+    with pytest.raises(TypeError, match="layer 14 is Linear"):
+        grafting.random_features(NETS[1], 14, 3)

@@ -57,7 +57,7 @@ def test_shifts_equal_the_unfolded_matrix(problem):
     torch.testing.assert_close(
         patch_cross(maps, target, shape, "shifts"), patch_cross(maps, target, shape, "unfold"), rtol=0, atol=10 * scale
     )
-    assert torch.equal(expected, expected.T)
+    torch.testing.assert_close(expected, expected.T, rtol=0, atol=scale)
 
 
 @pytest.mark.parametrize(

@@ -247,3 +247,48 @@ def test_a_gpu_trains_like_a_cpu():
         gpu = train(nets, IMAGES, LABELS, SHORT, execution=execution)
         for a, b in zip(cpu.nets, gpu.nets, strict=True):
             torch.testing.assert_close(parameters(a), parameters(b).cpu(), rtol=1e-2, atol=1e-4)  # TF32, 9 steps
+
+
+# families
+
+
+def test_a_family_is_the_same_in_one_process_as_in_several():
+    members = [("he_normal", 0), ("he_normal", 1), ("code_uniform", 0)]
+    design = tiny().design
+    one = vgg.train_family(design, members, IMAGES, LABELS, SHORT, seed=2, checkpoints=[1, 7], processes=1)
+    two = vgg.train_family(design, members, IMAGES, LABELS, SHORT, seed=2, checkpoints=[1, 7], processes=2)
+    for a, b in zip(one, two, strict=True):
+        assert (a.how, a.replica) == (b.how, b.replica)
+        assert list(a.nets) == [0, 1, 3]
+        assert a.history == b.history
+        assert len(a.history[0].accuracy) == 1
+        for epoch in a.nets:
+            assert torch.equal(parameters(a.nets[epoch]), parameters(b.nets[epoch]))
+    initial = [parameters(m.nets[0]) for m in one]
+    assert not torch.equal(initial[0], initial[1])
+
+
+def test_a_family_stops_in_time_and_goes_on_from_its_folder(tmp_path):
+    call = dict(seed=2, checkpoints=[1], processes=1)
+    members = [("he_normal", 0), ("he_uniform", 0)]
+    whole = vgg.train_family(tiny().design, members, IMAGES, LABELS, SHORT, **call)
+    for _ in range(2):  # each call stops after one epoch, for it is over its time
+        with pytest.raises(vgg.Unfinished, match="run it again to go on"):
+            vgg.train_family(tiny().design, members, IMAGES, LABELS, SHORT, folder=tmp_path, minutes=0, **call)
+    resumed = vgg.train_family(tiny().design, members, IMAGES, LABELS, SHORT, folder=tmp_path, **call)
+    for a, b in zip(whole, resumed, strict=True):
+        assert list(a.nets) == list(b.nets)
+        assert a.history == b.history
+        for epoch in a.nets:
+            assert torch.equal(parameters(a.nets[epoch]), parameters(b.nets[epoch]))
+
+
+def test_bad_families_are_refused():
+    with pytest.raises(ValueError, match="no members"):
+        vgg.train_family(tiny().design, [], IMAGES, LABELS, SHORT)
+    with pytest.raises(ValueError, match="needs a folder"):
+        vgg.train_family(tiny().design, [("he_normal", 0)], IMAGES, LABELS, SHORT, minutes=1)
+    with pytest.raises(ValueError, match="one number a net"):
+        train([tiny()], IMAGES, LABELS, SHORT, numbers=[0, 1])
+    with pytest.raises(ValueError, match="processes is 0"):
+        vgg.one_a_core(max, [(1, 2)], processes=0)

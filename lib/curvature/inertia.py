@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# An eigenvalue counts as zero up to ALLOWANCE times the rounding level eps M ||H||. Zero modes made by splitting planted
-# critical points of 300 random nets (depth 2 to 4) came out at most 34 such units from zero, half within 0.003.
+# An eigenvalue counts as zero up to ALLOWANCE times the rounding level eps M ||H||. Zero modes made by splitting
+# planted critical points of 300 random nets (depth 2 to 4) were at most 34 such units from zero, half within 0.003.
 ALLOWANCE = 100.0
 
 

@@ -1,7 +1,9 @@
 """Lifting in depth (Bai et al. 2024): lift, merge, membership, linearisation measures, boundaries and volumes."""
 
 from lib.depth.approximate import ApproximateLift, approximate_lift
+from lib.depth.bending import bending
 from lib.depth.boundary import Exits, exits, layer_error, slide
+from lib.depth.escape import open_exit
 from lib.depth.factor import Factors, factor
 from lib.depth.lift import lift, lift_layers, lifted_dimension
 from lib.depth.merge import (
@@ -15,6 +17,7 @@ from lib.depth.merge import (
     merging_jacobian,
 )
 from lib.depth.modules import insert_layer, merge_layer, stream_at
+from lib.depth.normalised import NormalisedRun, descend_normalised, normalised_layers
 from lib.depth.pieces import affine_error, layer_affine_error, linearised_share, pieces_of, place
 from lib.depth.residual import ResidualBlock, insert_block, linearised_block, null_block, zero_output_block
 from lib.depth.volume import in_hull, one_piece_probability
@@ -24,9 +27,12 @@ __all__ = [
     "Exits",
     "Factors",
     "Membership",
+    "NormalisedRun",
     "ResidualBlock",
     "affine_error",
     "approximate_lift",
+    "bending",
+    "descend_normalised",
     "exits",
     "factor",
     "in_hull",
@@ -47,8 +53,10 @@ __all__ = [
     "merge_layer",
     "merge_layers",
     "merging_jacobian",
+    "normalised_layers",
     "null_block",
     "one_piece_probability",
+    "open_exit",
     "pieces_of",
     "place",
     "slide",

@@ -126,7 +126,7 @@ class DeepEngine:
         return numbers.reshape(-1).numpy().copy()
 
     def _tensor(self, numbers: np.ndarray) -> Tensor:
-        return torch.from_numpy(numbers.copy()).reshape(*numbers.shape[:-1], *self.like.batch)
+        return torch.from_numpy(numbers.copy()).reshape((*numbers.shape[:-1], *self.like.batch))
 
     def _net(self, rows: np.ndarray) -> MLP:
         return unflatten(torch.from_numpy(rows.copy()).reshape(*rows.shape[:-2], *self.like.batch, -1), self.like)

@@ -49,10 +49,10 @@ class NumbaEngine:
         kind = KINDS[sigma.name]
         self.run = kernel(kind, layout.scalar)
         self.problem = (
-            columns(x, layout.inputs), columns(y, layout.k), (n, layout.inputs, layout.k, rows, tile(n, rows)), float(x.abs().max()), layout.shared,
-            0.0 if sigma.parameter is None else float(sigma.parameter),
-            rule.name == "adam", (rule.lr, *rule.betas, rule.eps), keep_smallest,
-            filled(layout.live() * (2 / (n * layout.k))).reshape(-1), constants(kind),
+            columns(x, layout.inputs), columns(y, layout.k), (n, layout.inputs, layout.k, rows, tile(n, rows)),
+            float(x.abs().max()), layout.shared, 0.0 if sigma.parameter is None else float(sigma.parameter),
+            constants(kind), rule.name == "adam", (rule.lr, *rule.betas, rule.eps), keep_smallest,
+            filled(layout.live() * (2 / (n * layout.k))).reshape(-1),
         )  # fmt: skip
         bounds = np.linspace(0, units, min(threads, units) + 1).astype(int)
         scratch = workspace(n, rows, layout.inputs, layout.k)
@@ -84,7 +84,8 @@ class NumbaEngine:
         own = self.state[:, -PER_UNIT:]
         numbers = [layout.unpack_numbers(self.smallest_at[:, : r - 1, i].swapaxes(0, 1)) for i in range(3)]
         at = [layout.unpack_numbers(own[:, GRADIENT + i]) for i in range(3)]
-        nets = [layout.unpack(self.state[:, i : i + vectors]) for i in range(0, self.state.shape[1] - PER_UNIT, vectors)]
+        starts = range(0, self.state.shape[1] - PER_UNIT, vectors)
+        nets = [layout.unpack(self.state[:, start : start + vectors]) for start in starts]
         moments = (nets[-2], nets[-1]) if self.rule.name == "adam" else None
         return Trajectory(
             steps=torch.from_numpy(self.plan[:r].copy()),

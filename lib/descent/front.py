@@ -54,8 +54,8 @@ def descend(
         lr: learning rate.  optimizer: "gd" or "adam".  betas, eps: Adam's constants.
         records: how many log-spaced steps to record (always 0 and the last), or the steps themselves.
         keep_smallest: keep the smallest-gradient iterate of every interval between records, not only its norm.
-        backend: "numba" (any depth, MSE or cross entropy, CPU), "torch" (any loss and device), or "auto", the first that
-            can.
+        backend: "numba" (any depth, MSE or cross entropy, CPU), "torch" (any loss and device), or "auto", the first
+            that can.
         resume: a trajectory to go on from, of the same problem; `net` is then only checked for its shape. With the
             same arguments as the run it continues, the result is that of one uninterrupted run, bit for bit.
         on_divergence: "raise" a `Diverged` error, or "mask": freeze those nets, and say so in `diverged_at`.
@@ -125,7 +125,7 @@ def _drive(engine, done: int, steps: int, threads: int, progress: bool) -> bool:
 
 
 def _advance(engine, until: int, pool: ThreadPoolExecutor) -> bool:
-    # The work runs in threads (the kernel releases the GIL): Ctrl-C reaches this one, and never leaves a step half done.
+    # The work runs in threads (the kernel releases the GIL), so that Ctrl-C reaches this one and halves no step.
     try:
         futures = [pool.submit(task) for task in engine.tasks(until)]
         wait(futures)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from types import FunctionType
 
 import numpy as np
 from numba import njit
 
 from lib.descent.gradient_many import gradient_many
 from lib.descent.gradient_one import gradient_one
-from lib.descent.lanes import fma, load, magnitude, select, some, splat, sqrt, store, total
-from lib.descent.pointwise import SOURCE
+from lib.descent.lanes import fma, load, magnitude, select, some, source_hash, splat, sqrt, store, total
 
 # Vectors of t in flight: 16 KiB, half a first-level cache; but with many rows at least LONG_TILE samples at a time.
 TILE, LONG_TILE = 256, 32
@@ -54,79 +54,79 @@ def move(adam, rule, t, vectors, live, state, p, m, moves, w, g):
             store(state, p + c, select(moves, moved, load(state, p + c)))
 
 
-@cache
-def kernel(kind: int, scalar: bool) -> Callable:
-    """The compiled `run` for one activation, in general or for one input and one output.
+def _run(
+    first, last, until, clock, following, records, x, y, shape, far, shared, parameter, table, adam, rule, keep,
+    live, state, losses, smallest, smallest_at, w,
+):  # fmt: skip
+    """Take the units first..last to step `until`, each from its step, clock[unit], and next record, following[unit].
 
-    Twelve kernels are possible; each is compiled when first used, in seconds, and then cached on disk.
+    live holds 2 / (n k) for every parameter that is there, 0 for padding and absent biases. Of the R records, losses
+    holds (units, R) vectors, smallest (units, R - 1, parameters), smallest_at (units, R - 1, 3).
     """
-    evaluate = (gradient_one if scalar else gradient_many)(kind)
-    # Free variables of a closure are part of the key of the disk cache.
-    KEY = (kind, scalar, SOURCE)
-    N_PER_UNIT, I_ALIVE, I_DIED, I_LIMIT, I_GRADIENT, I_STEP, I_LOSS = PER_UNIT, ALIVE, DIED, LIMIT, GRADIENT, STEP, LOSS
-
-    @njit(nogil=True, cache=True)
-    def run(
-        first, last, until, clock, following, records, x, y, shape, far, shared, parameter, adam, rule, keep,
-        live, table, state, losses, smallest, smallest_at, w,
-    ):  # fmt: skip
-        """Take the units first..last to step `until`, each from its step clock[unit] and its next record, following[unit].
-
-        live holds 2 / (n k) for every parameter that is there, 0 for padding and absent biases. Of the R records,
-        losses holds (units, R) vectors, smallest (units, R - 1, parameters), smallest_at (units, R - 1, 3).
-        """
-        assert len(KEY) == 3  # the compiler keeps only the free variables that are used
-        n, d, k, rows, _ = shape
-        vectors = (d + 1 + k) * rows + k
-        stride = vectors * (1 + int(keep) + 2 * int(adam)) + N_PER_UNIT
-        g, zero, count = rows * (d + 1), splat(0.0), records.size
-        for unit in range(first, last):
-            p, own = unit * stride, (unit + 1) * stride - N_PER_UNIT
-            t, record = clock[unit], following[unit]
-            while True:
-                recording = record < count and records[record] == t
-                if t >= until and not recording:
-                    break
-                now, loss, going = splat(float(t)), splat(np.inf), load(state, own + I_ALIVE)
-                if some(zero < going):
-                    loss = evaluate(x, y, shape, far, shared, parameter, table, state, p, w) * splat(1.0 / (n * k))
-                    still = select(loss <= load(state, own + I_LIMIT), going, zero)
-                    store(state, own + I_DIED, select(still < going, now, load(state, own + I_DIED)))
-                    store(state, own + I_ALIVE, still)
-                    going = still
-                moves = zero < going
-                if recording:
-                    store(losses, unit * count + record, select(moves, loss, splat(np.inf)))
-                    if record > 0:
-                        closed = unit * (count - 1) + record - 1
-                        for c in range(3):
-                            store(smallest_at, 3 * closed + c, load(state, own + I_GRADIENT + c))
-                        if keep:
-                            for c in range(vectors):
-                                store(smallest, vectors * closed + c, load(state, p + vectors + c))
-                    store(state, own + I_GRADIENT, splat(np.inf))
-                    record += 1
-                if t >= until:
-                    break
-                t += 1
-                if not some(moves):
-                    continue
-                norm = zero
-                for c in range(vectors):
-                    if shared and c == vectors - k:  # every lane holds the output bias, but it counts once
-                        norm = splat(total(norm))
-                    norm = norm + magnitude(load(w, g + c) * load(live, c))
-                norm = select(moves, norm, splat(np.inf))  # of a net that has diverged no iterate counts
-                better = norm < load(state, own + I_GRADIENT)
-                if some(better):
-                    store(state, own + I_GRADIENT, select(better, norm, load(state, own + I_GRADIENT)))
-                    store(state, own + I_STEP, select(better, now, load(state, own + I_STEP)))
-                    store(state, own + I_LOSS, select(better, loss, load(state, own + I_LOSS)))
+    n, d, k, rows, _ = shape
+    vectors = (d + 1 + k) * rows + k
+    stride = vectors * (1 + int(keep) + 2 * int(adam)) + PER_UNIT
+    g, zero, count = rows * (d + 1), splat(0.0), records.size
+    for unit in range(first, last):
+        p, own = unit * stride, (unit + 1) * stride - PER_UNIT
+        t, record = clock[unit], following[unit]
+        while True:
+            recording = record < count and records[record] == t
+            if t >= until and not recording:
+                break
+            now, loss, going = splat(float(t)), splat(np.inf), load(state, own + ALIVE)
+            if some(zero < going):
+                loss = evaluate(x, y, shape, far, shared, parameter, table, state, p, w) * splat(1.0 / (n * k))
+                still = select(loss <= load(state, own + LIMIT), going, zero)
+                store(state, own + DIED, select(still < going, now, load(state, own + DIED)))
+                store(state, own + ALIVE, still)
+                going = still
+            moves = zero < going
+            if recording:
+                store(losses, unit * count + record, select(moves, loss, splat(np.inf)))
+                if record > 0:
+                    closed = unit * (count - 1) + record - 1
+                    for c in range(3):
+                        store(smallest_at, 3 * closed + c, load(state, own + GRADIENT + c))
                     if keep:
                         for c in range(vectors):
-                            kept = select(better, load(state, p + c), load(state, p + vectors + c))
-                            store(state, p + vectors + c, kept)
-                move(adam, rule, t - 1, vectors, live, state, p, own - 2 * vectors, moves, w, g)
-            clock[unit], following[unit] = t, record
+                            store(smallest, vectors * closed + c, load(state, p + vectors + c))
+                store(state, own + GRADIENT, splat(np.inf))
+                record += 1
+            if t >= until:
+                break
+            t += 1
+            if not some(moves):
+                continue
+            norm = zero
+            for c in range(vectors):
+                if shared and c == vectors - k:  # every lane holds the output bias, but it counts once
+                    norm = splat(total(norm))
+                norm = norm + magnitude(load(w, g + c) * load(live, c))
+            norm = select(moves, norm, splat(np.inf))  # of a net that has diverged no iterate counts
+            better = norm < load(state, own + GRADIENT)
+            if some(better):
+                store(state, own + GRADIENT, select(better, norm, load(state, own + GRADIENT)))
+                store(state, own + STEP, select(better, now, load(state, own + STEP)))
+                store(state, own + LOSS, select(better, loss, load(state, own + LOSS)))
+                if keep:
+                    for c in range(vectors):
+                        kept = select(better, load(state, p + c), load(state, p + vectors + c))
+                        store(state, p + vectors + c, kept)
+            move(adam, rule, t - 1, vectors, live, state, p, own - 2 * vectors, moves, w, g)
+        clock[unit], following[unit] = t, record
 
-    return run
+
+@cache
+def kernel(kind: int, scalar: bool) -> Callable:
+    """The compiled `_run` for one activation, in general or for one input and one output.
+
+    Each of the twelve is compiled when first used, in seconds, and then cached on disk.
+    """
+    # `evaluate` is a global name of `_run`, not a free variable: Numba would put the latter into the key of the disk
+    # cache, as an object that is new in every process. What tells the kernels apart there is their qualified name.
+    evaluate = (gradient_one if scalar else gradient_many)(kind)
+    run = FunctionType(_run.__code__, globals() | {"evaluate": evaluate}, "run")
+    source = source_hash(*(f"lib.descent.{part}" for part in ("pointwise", "gradient_one", "gradient_many")))
+    run.__qualname__ = f"run_{kind}_{'one' if scalar else 'many'}_{source:08x}"
+    return njit(nogil=True, cache=True)(run)

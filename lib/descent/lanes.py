@@ -9,6 +9,9 @@ instruction, two AVX2 ones or four NEON ones. Multiply-adds are fused where the 
 from __future__ import annotations
 
 import operator
+import sys
+import zlib
+from pathlib import Path
 
 import numpy as np
 from llvmlite import ir
@@ -52,7 +55,8 @@ _operator(operator.le, mask, lambda b, x, y: b.fcmp_ordered("<=", x, y))
 
 def _splat(builder, scalar):
     one = builder.insert_element(ir.Constant(_VEC, ir.Undefined), scalar, ir.Constant(_I32, 0))
-    return builder.shuffle_vector(one, ir.Constant(_VEC, ir.Undefined), ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES))
+    first = ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES)
+    return builder.shuffle_vector(one, ir.Constant(_VEC, ir.Undefined), first)
 
 
 def _call(builder, name: str, result, *args):
@@ -170,9 +174,8 @@ def total(typing, x):
         while width > 1:
             width //= 2
             kind = ir.VectorType(_I32, width)
-            low, high = (
-                builder.shuffle_vector(x, x, ir.Constant(kind, [start + i for i in range(width)])) for start in (0, width)
-            )
+            halves = (ir.Constant(kind, list(range(start, start + width))) for start in (0, width))
+            low, high = (builder.shuffle_vector(x, x, half) for half in halves)
             x = builder.fadd(low, high)
         return builder.extract_element(x, ir.Constant(_I32, 0))
 
@@ -196,3 +199,13 @@ def aligned(*shape: int) -> np.ndarray:
     raw = np.zeros(size + 8)
     start = (-raw.ctypes.data % 64) // 8
     return raw[start : start + size].reshape(*shape, LANES)
+
+
+def source_hash(*modules: str) -> int:
+    """A hash of the source of these modules and this one.
+
+    Numba's disk cache watches only the file of the cached function. A kernel that carries this number in its name, or
+    uses it as a free variable, is compiled again also when what it is built from has changed.
+    """
+    files = [sys.modules[name].__file__ for name in (__name__, *modules)]
+    return zlib.crc32(b"".join(Path(file).read_bytes() for file in files))

@@ -81,7 +81,10 @@ class Layout:
         out = rows[..., self.inputs + 1 :].swapaxes(-1, -2)
         return MLP(
             [tensor(rows[..., : self.d], self.m, self.d), tensor(out, self.k, self.m)],
-            [None if b is None else tensor(rows[..., self.inputs], self.m), None if c is None else tensor(tail, self.k)],
+            [
+                None if b is None else tensor(rows[..., self.inputs], self.m),
+                None if c is None else tensor(tail, self.k),
+            ],
             self.like.activation,
         )
 
@@ -96,7 +99,7 @@ class Layout:
     def unpack_numbers(self, packed: np.ndarray) -> Tensor:
         """The inverse of `pack_numbers`."""
         lead = packed.shape[:-2]
-        flat = packed[..., 0] if self.shared else packed.reshape(*lead, -1)[..., : self.count]
+        flat = packed[..., 0] if self.shared else packed.reshape(*lead, self.units * LANES)[..., : self.count]
         return torch.from_numpy(flat.copy()).reshape((*lead, *self.like.batch))
 
     def live(self) -> np.ndarray:

@@ -16,17 +16,11 @@ u = `unit(kind)` * z instead of z: the caller folds the factor into its weights,
 from __future__ import annotations
 
 import math
-import zlib
-from pathlib import Path
 
 import numpy as np
 from numba import njit
 
-from lib.descent import lanes
 from lib.descent.lanes import broadcast, exponent_from_low_bits, fma, fnma, select, splat
-
-# A hash of the code that kernels are built from: Numba's disk cache watches only the kernel's own file for changes.
-SOURCE = zlib.crc32(Path(lanes.__file__).read_bytes() + Path(__file__).read_bytes())
 
 TANH, SIGMOID, RELU, LEAKY_RELU, ELU, IDENTITY = range(6)
 KINDS = {"tanh": TANH, "sigmoid": SIGMOID, "relu": RELU, "leaky_relu": LEAKY_RELU, "elu": ELU, "identity": IDENTITY}

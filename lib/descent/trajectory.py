@@ -145,7 +145,12 @@ class Trajectory:
             interrupted=bool(arrays["interrupted"]),
             rule=Rule(str(arrays["rule"]), lr, (beta1, beta2), eps),
             state=State(
-                tensor("state_limit"), moments, tensor("state_gradient"), tensor("state_step"), tensor("state_loss"), net("state_net")
+                limit=tensor("state_limit"),
+                moments=moments,
+                gradient=tensor("state_gradient"),
+                step=tensor("state_step"),
+                loss=tensor("state_loss"),
+                net=net("state_net"),
             ),
         )
 
@@ -164,7 +169,9 @@ class Diverged(ArithmeticError):
         self.trajectory = trajectory
         at = trajectory.diverged_at
         where = (at >= 0).nonzero().tolist()
-        names = [f"net {tuple(i) if len(i) > 1 else i[0]} at step {at[tuple(i)]}" if i else f"at step {at}" for i in where]
+        names = [
+            f"net {tuple(i) if len(i) > 1 else i[0]} at step {at[tuple(i)]}" if i else f"at step {at}" for i in where
+        ]
         shown = ", ".join(names[:5]) + (f", and {len(names) - 5} more" if len(names) > 5 else "")
         super().__init__(
             f"{len(where)} of {at.numel()} nets diverged: {shown}; take a smaller lr than {trajectory.rule.lr:g}, "
@@ -186,8 +193,10 @@ def record_steps(steps: int, records: int | Sequence[int] = 200) -> np.ndarray:
     """
     if isinstance(records, (int, np.integer)):
         if records < 2:
-            raise ValueError(f"records is {records}: expected at least 2 (the first and the last step), or the steps themselves")
-        inner = np.rint(np.geomspace(1, max(steps, 1), records - 1)).astype(np.int64)
+            raise ValueError(
+                f"records is {records}: expected at least 2 (the first and the last step), or the steps themselves"
+            )
+        inner = np.rint(np.geomspace(1, max(steps, 1), records - 1))[: records - 2].astype(np.int64)
     else:
         inner = np.asarray(records)
         if inner.ndim != 1 or not np.issubdtype(inner.dtype, np.integer) or ((inner < 0) | (inner > steps)).any():

@@ -5,7 +5,7 @@ from lib.graft.algorithm1 import Algorithm1, graft_fresh, graft_sgd
 from lib.graft.downstream import Downstream, downstream_distances
 from lib.graft.exact import Graft, assemble, graft, graft_layers, matching_loss
 from lib.graft.gram import patch_cross, patch_gram, patch_sums
-from lib.graft.increase import Increase, error_increase, graft_errors, random_features
+from lib.graft.increase import Increase, error_increase, graft_errors, increases, random_features
 from lib.graft.normal import NormalEquations
 from lib.graft.solve import Solution, solve
 
@@ -26,6 +26,7 @@ __all__ = [
     "graft_fresh",
     "graft_layers",
     "graft_sgd",
+    "increases",
     "matching_loss",
     "patch_cross",
     "patch_gram",

@@ -19,7 +19,7 @@ class Increase:
 
     Args:
         layers, onto: where net 1 was cut, and which layer of net 2 the joint replaces.
-        base: share of test images that net 2 gets wrong;  first: that net 1 gets wrong.
+        base: share of test images that net 2 gets wrong;  first: that net 1 gets wrong, NaN if it does not classify.
         error: error of the graft less `base`: 0.05 is 5 percentage points.
         relative: matching loss over the variance of the target, on the images of the fit.
         condition, ridge: of the least squares; NaN and 0 for a fresh joint.
@@ -92,6 +92,25 @@ def error_increase(
     )
 
 
+def increases(
+    pairs: Sequence[tuple[Chain, Chain]],
+    fit: Tensor,
+    images: Tensor,
+    labels: Tensor,
+    layers: Sequence[int | tuple[int, int | None]] | None = None,
+    joint: str = "exact",
+) -> tuple[Increase, ...]:
+    """`error_increase` of several pairs (net 1, net 2), one after the other.
+
+    >>> from lib.vgg import VGG, initialise
+    >>> net = initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8))
+    >>> x = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    >>> [i.layers for i in increases([(net, net)] * 2, x, x, torch.arange(8), [1])]
+    [(1,), (1,)]
+    """
+    return tuple(error_increase(a, b, fit, images, labels, layers, joint=joint) for a, b in pairs)
+
+
 def graft_errors(
     grafts: Sequence[Graft], net1: Chain, images: Tensor, labels: Tensor, *, batch: int = 256
 ) -> tuple[float, ...]:
@@ -147,5 +166,7 @@ def random_features(like: Chain, layer: int, channels: int, *, seed: int = 0) ->
 
 def _error(net: Chain, images: Tensor, labels: Tensor, batch: int) -> float:
     with torch.no_grad():
+        if net(images[:1]).dim() != 2:
+            return float("nan")
         parts = zip(images.split(batch), labels.split(batch), strict=True)
         return sum(int((net(x).argmax(1) != y).sum()) for x, y in parts) / len(images)

@@ -2,6 +2,7 @@
 
 from lib.vgg.chain import Chain
 from lib.vgg.evaluation import Evaluation, evaluate
+from lib.vgg.family import Member, Unfinished, train_family
 from lib.vgg.images import crop, draw_crops, to_images
 from lib.vgg.initialisers import INITIALISERS, draw_joint, initialise
 from lib.vgg.net import VGG, Design
@@ -18,9 +19,11 @@ __all__ = [
     "Design",
     "Evaluation",
     "Execution",
+    "Member",
     "Recipe",
     "Record",
     "State",
+    "Unfinished",
     "checkpoint_epochs",
     "crop",
     "draw_crops",
@@ -35,4 +38,5 @@ __all__ = [
     "penalty",
     "to_images",
     "train",
+    "train_family",
 ]

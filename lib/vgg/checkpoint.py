@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 
@@ -32,16 +35,7 @@ def save(state: State, file: Path) -> None:
         "momenta": [list(m) for m in state.momenta],
         "history": [asdict(record) for record in state.history],
     }
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            torch.save(content, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, file)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    _write(file, lambda stream: torch.save(content, stream))
 
 
 def load(file: Path, device: str = "cpu") -> State:
@@ -78,3 +72,36 @@ def resume(file: Path, start: State, device: str = "cpu") -> State:
     if found != wanted:
         raise ValueError(f"{file.name} holds nets {found}: expected {wanted}; remove it or train into another folder")
     return state
+
+
+def remember(file: Path | None, compute: Callable[[], dict]) -> dict:
+    """What the file holds, or compute() once, written to the file; without a file, compute().
+
+    Args:
+        file: JSON, written in one step as states are; its folder must exist.
+        compute: gives a dict of numbers, texts and lists.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     [remember(Path(folder, "x.json"), lambda: {"x": [value]}) for value in (1, 2)]
+    [{'x': [1]}, {'x': [1]}]
+    """
+    if file is None:
+        return compute()
+    if not file.exists():
+        content = json.dumps(compute()).encode()
+        _write(file, lambda stream: stream.write(content))
+    return json.loads(file.read_bytes())
+
+
+def _write(file: Path, put: Callable[[BinaryIO], object]) -> None:
+    """Fill a file beside it and put it into place in one step."""
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            put(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, file)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

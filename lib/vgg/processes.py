@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 
@@ -24,7 +25,9 @@ def one_a_core(function: Callable, jobs: Iterable[tuple], *, processes: int | No
     [2, 4]
     """
     jobs = list(jobs)
-    processes = min(len(os.sched_getaffinity(0)), max(1, len(jobs))) if processes is None else processes
+    if processes is None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        processes = min(cores, max(1, len(jobs)))
     if processes < 1:
         raise ValueError(f"processes is {processes}: expected >= 1")
     if processes == 1:
@@ -32,4 +35,11 @@ def one_a_core(function: Callable, jobs: Iterable[tuple], *, processes: int | No
     # spawn: a forked copy of a process that has used threads may hang
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        return list(pool.map(function, *zip(*jobs, strict=True)))
+        # Pickled here, not by the pool, which would send every tensor as an open file and run out of them.
+        packed = pool.map(_call, [pickle.dumps((function, job)) for job in jobs])
+        return [pickle.loads(result) for result in packed]
+
+
+def _call(packed: bytes) -> bytes:
+    function, job = pickle.loads(packed)
+    return pickle.dumps(function(*job))

@@ -78,6 +78,7 @@ def train(
     recipe: Recipe,
     *,
     seed: int = 0,
+    numbers: Sequence[int] | None = None,
     checkpoints: Collection[int] = (),
     on_checkpoint: Callable[[State], object] | None = None,
     execution: Execution | None = None,
@@ -89,12 +90,14 @@ def train(
         images: float (n, channels, side, side);  labels: int64 (n,).
         recipe: every setting of the authors' training.
         seed: of minibatches, crops and dropout.
+        numbers: of the nets, 0, 1, .. by default; seed and number pick a net's dropout masks, so that nets 2 and 3 of a
+            family train in another process exactly as they would beside nets 0 and 1.
         checkpoints: epochs after which `on_checkpoint` gets a `State` of its own; if it returns True, training stops.
         execution: device, precision and compilation.
     Returns:
         The state after the last epoch done.
     Raises:
-        ValueError: no nets, images and labels that do not match, or a state beyond the last epoch.
+        ValueError: no nets, not one number a net, images and labels that do not match, or a state beyond the end.
 
     Source: (Gu et al. 2020, Sec. 6) and the authors' code.
 
@@ -108,6 +111,9 @@ def train(
     state = nets if isinstance(nets, State) else State(0, tuple(nets))
     if not state.nets:
         raise ValueError("got no nets to train")
+    numbers = range(len(state.nets)) if numbers is None else numbers
+    if len(numbers) != len(state.nets):
+        raise ValueError(f"got {len(state.nets)} nets and numbers {list(numbers)}: expected one number a net")
     if len(images) != len(labels) or images.dim() != 4 or labels.dim() != 1:
         raise ValueError(
             f"images {tuple(images.shape)} and labels {tuple(labels.shape)}: expected (n, channels, h, w) and (n,)"
@@ -122,7 +128,8 @@ def train(
     objectives = _objectives(working, recipe, execution)
     history = list(state.history)
     for epoch in range(state.epoch, recipe.epochs):
-        history.append(_epoch(working, optimisers, objectives, images, labels, recipe, epoch, steps, seed))
+        run = list(zip(numbers, optimisers, objectives, strict=True))
+        history.append(_epoch(run, images, labels, recipe, epoch, steps, seed))
         last = epoch + 1 == recipe.epochs
         if epoch + 1 in checkpoints or last:
             state = _snapshot(epoch + 1, working, optimisers, recipe, history)
@@ -131,14 +138,14 @@ def train(
     return state
 
 
-def _epoch(nets, optimisers, objectives, images, labels, recipe, epoch, steps, seed) -> Record:
+def _epoch(run, images, labels, recipe: Recipe, epoch: int, steps: int, seed: int) -> Record:
     generator = torch.Generator().manual_seed(_key(seed, epoch, _BATCHES))
     order = torch.randperm(len(images), generator=generator)[: steps * recipe.batch].to(images.device)
     pad = recipe.pad or 0
     crops = draw_crops(steps * recipe.batch, pad, generator).to(images.device)
     if not recipe.flip:
         crops[:, 2] = 0
-    sums = torch.zeros(len(nets), 3, device=images.device)
+    sums = torch.zeros(len(run), 3, device=images.device)
     devices = [images.device] if images.device.type == "cuda" else []
     with torch.random.fork_rng(devices):  # dropout draws from the global stream: leave it as it was
         for step in range(steps):
@@ -147,7 +154,7 @@ def _epoch(nets, optimisers, objectives, images, labels, recipe, epoch, steps, s
             if recipe.pad is not None:
                 x = crop(x, crops[chosen], pad)
             rate = recipe.rate_at(epoch, step, steps)
-            for number, (optimiser, objective) in enumerate(zip(optimisers, objectives, strict=True)):
+            for place, (number, optimiser, objective) in enumerate(run):
                 torch.manual_seed(_key(seed, epoch, _DROPOUT, step, number))
                 for group in optimiser.param_groups:
                     group["lr"] = rate
@@ -155,7 +162,7 @@ def _epoch(nets, optimisers, objectives, images, labels, recipe, epoch, steps, s
                 loss, parts = objective(x, y)
                 loss.backward()
                 optimiser.step()
-                sums[number] += parts
+                sums[place] += parts
     means = (sums / steps).T.tolist()
     return Record(epoch + 1, *(tuple(column) for column in means))
 
