@@ -65,7 +65,8 @@ class _Telling(NBClientEngine):
 
         nb_man.cell_start = tell
         # Unix sockets, as kernels that start at one moment can pick the same TCP port
-        config = Config({"KernelManager": {"transport": "ipc"}})
+        sockets = os.path.join(os.environ["JUPYTER_RUNTIME_DIR"], "kernel")  # one folder a run: names would clash in the checkout
+        config = Config({"KernelManager": {"transport": "ipc", "ip": sockets}})
         return super().execute_managed_notebook(nb_man, kernel_name, config=config, **kwargs)
 
 
