@@ -14,6 +14,7 @@ from lib.depth import (
     bending,
     exits,
     in_hull,
+    kink_errors,
     layer_error,
     lift,
     lifted_from,
@@ -23,7 +24,7 @@ from lib.depth import (
     pieces_of,
     slide,
 )
-from lib.mlp import MLP, flatten, forward, init, preactivations, unflatten
+from lib.mlp import MLP, features, flatten, forward, init, preactivations, unflatten
 from lib.planted import plant
 from lib.risk import cross_entropy, gradient, mse, risk
 
@@ -118,6 +119,20 @@ def test_theorem_every_lifted_minimum_has_a_flat_path_to_an_exit(sigma):
 
 def MLP_between(a: MLP, b: MLP, s: float) -> MLP:
     return unflatten((1 - s) * flatten(a) + s * flatten(b), a)
+
+
+def test_samples_that_share_a_feature_reach_the_kink_together():
+    """The samples a ReLU switches off all have feature 0: their errors add up, and at a critical point they cancel."""
+    x = data(30, 2)
+    net = init((2, 1, 1), "relu", generator=seeded(1))
+    y = plant(net, x, seeded(0), residual=0.5)
+    off = features(net, x)[1][:, 0] == 0
+    assert 3 < int(off.sum()) < 27
+    deep = lift(net, x, 1, 3, generator=seeded(2))
+    at_zero = deep.weights[1][:, 0] > 0  # these neurons meet feature 0 first
+    errors, single = kink_errors(deep, x, y, 2), layer_error(deep, x, y, 3)
+    assert (errors[at_zero] - single[off].sum(0)).abs().max() < 1e-15
+    assert errors[at_zero].abs().max() < 1e-14 < 1e-3 < single[off].abs().max()
 
 
 def test_leaky_relu_negative_pieces_end_at_their_upper_side():
@@ -254,7 +269,7 @@ def _boundary_case(call):
         ("is a batch", lambda n, _, x, y: approximate_lift(init((2, 3, 2), batch=(2,)), x, x, 1, 2, scale=0.1)),
         ("pull is 0", lambda net, deep, x, y: open_exit(deep, x, y, 2, 0, pull=0.0)),
         ("has no freedom at neuron 0", lambda net, deep, x, y: open_exit(lift(net, x, 1, 3), x, y, 2, 0)),
-        ("has error .*: no pull", lambda net, deep, x, y: open_exit(deep, x, forward(deep, x), 2, 0)),
+        ("have total error .*: no pull", lambda net, deep, x, y: open_exit(deep, x, forward(deep, x), 2, 0)),
         ("has no free direction", lambda *_: bending(init((2, 1, 1)), data(3, 2), data(3, 1), 1)),
         ("layer 2 outside", lambda *_: bending(init((2, 1, 1)), data(3, 2), data(3, 1), 2)),
         ("size 4 outside 1..3", lambda *_: one_piece_probability(data(3, 1), [4], "relu")),

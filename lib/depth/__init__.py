@@ -2,7 +2,7 @@
 
 from lib.depth.approximate import ApproximateLift, approximate_lift
 from lib.depth.bending import bending
-from lib.depth.boundary import Exits, exits, layer_error, slide
+from lib.depth.boundary import Exits, exits, kink_errors, layer_error, slide
 from lib.depth.escape import open_exit
 from lib.depth.factor import Factors, factor
 from lib.depth.lift import lift, lift_layers, lifted_dimension
@@ -39,6 +39,7 @@ __all__ = [
     "insert_block",
     "insert_layer",
     "is_regular",
+    "kink_errors",
     "layer_affine_error",
     "layer_error",
     "lift",

@@ -24,7 +24,7 @@ class Exits:
 
     Args:
         first: (m,) per unit of pre-activation;  second: (m,), to be used where `first` is 0.
-        sample: (m,) the sample that reaches the kink first.
+        sample: (m,) a sample that reaches the kink first.
 
     >>> Exits(torch.tensor([-1.0]), torch.zeros(1), torch.zeros(1, dtype=torch.int64)).descends
     tensor([True])
@@ -93,16 +93,41 @@ def slide(net: MLP, x: Tensor, layer: int, neuron: int, distance: float) -> MLP:
     )
 
 
+def kink_errors(net: MLP, x: Tensor, y: Tensor, layer: int, loss: Loss = mse) -> Tensor:
+    """Error dR/dz^[l+1], summed over the samples that reach the end of each neuron's piece first: (m_l, m_{l+1}).
+
+    Several samples count as first when their pre-activations agree to rounding: those that share a feature vector, as all
+    inactive samples of a ReLU layer do.
+
+    Args:
+        x, y: the sample;  layer: linearised hidden layer l of one net.
+    Raises:
+        ValueError: the layer is not linearised, a piece has no end, a bias is missing, or a batch of nets.
+
+    >>> net = MLP((torch.ones(1, 1), torch.ones(1, 1)), (torch.ones(1), torch.zeros(1)), "relu")
+    >>> kink_errors(net, torch.tensor([[0.0], [3.0]]), torch.tensor([[2.0], [3.0]]), 1)
+    tensor([[-1.]])
+    """
+    z = preactivations(net, x)[layer - 1]
+    pieces = [_piece_of(net, x, layer, j) for j in range(net.widths[layer])]
+    errors, rows = layer_error(net, x, y, layer + 1, loss), []
+    for j, piece in enumerate(pieces):
+        nearest, _ = _nearest(z[:, j], piece)
+        first = (z[:, j] - nearest).abs() <= 64 * torch.finfo(z.dtype).eps * (1 + z[:, j].abs().max())
+        rows.append(errors[first].sum(0))
+    return torch.stack(rows)
+
+
 def exits(net: MLP, x: Tensor, y: Tensor, layer: int, loss: Loss = mse) -> Exits:
     """One-sided derivatives of the risk just past the boundary of each neuron of a linearised layer.
 
-    With e_i = dR / dz^[l+1]_i, A = W^[l+1] and i(j) the sample that reaches the end of neuron j's piece first,
-    first_j = <e_i(j), A_j> |slope - sigma'(outside)| up to the side's sign, second_j = <e_i(j), A_j> sigma''(outside).
+    With e_j the `kink_errors` of neuron j and A = W^[l+1],
+    first_j = <e_j, A_j> |slope - sigma'(outside)| up to the side's sign, second_j = <e_j, A_j> sigma''(outside).
 
     Args:
-        x, y: the sample; the nearest pre-activation of each neuron is taken to be unique.
+        x, y: the sample;  layer: linearised hidden layer l of one net.
     Raises:
-        ValueError: the layer is not linearised, or one net is expected.
+        ValueError: as `kink_errors`.
 
     Source: ours (the boundary case left open by "a lifted local minimum can become a strict saddle", Bai et al., v1).
 
@@ -110,19 +135,18 @@ def exits(net: MLP, x: Tensor, y: Tensor, layer: int, loss: Loss = mse) -> Exits
     >>> exits(net, torch.tensor([[0.0], [3.0]]), torch.tensor([[2.0], [3.0]]), 1).first
     tensor([-1.])
     """
-    errors = layer_error(net, x, y, layer + 1, loss)
+    pulls = (kink_errors(net, x, y, layer, loss) * net.weights[layer].mT).sum(-1)
     z = preactivations(net, x)[layer - 1]
     first, second, sample = [], [], []
-    for j in range(net.widths[layer]):
+    for j, pull in enumerate(pulls):
         piece = _piece_of(net, x, layer, j)
-        _, i = _nearest(z[:, j], piece)
         side, end = (-1.0, piece.low) if math.isfinite(piece.low) else (1.0, piece.high)
         outside = torch.nextafter(torch.tensor(end, dtype=net.dtype), torch.tensor(side * math.inf, dtype=net.dtype))
-        outside, pull = outside.to(net.device), errors[i] @ net.weights[layer][:, j]
+        outside = outside.to(net.device)
         # sigma(end + side d) - (slope (end + side d) + shift) = side (sigma' - slope) d + sigma'' d^2 / 2 + ...
         first.append(pull * side * (net.activation.derivative(outside) - piece.slope))
         second.append(pull * net.activation.second(outside))
-        sample.append(i)
+        sample.append(_nearest(z[:, j], piece)[1])
     return Exits(torch.stack(first), torch.stack(second), torch.stack(sample))
 
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from lib.depth.boundary import layer_error, slide
+from lib.depth.boundary import kink_errors, slide
 from lib.depth.merge import merge
 from lib.depth.pieces import pieces_of
 from lib.mlp import MLP, preactivations
@@ -19,7 +19,7 @@ def open_exit(
 ) -> MLP:
     """Another element of the same lifted manifold, through whose neuron the risk falls at the given rate.
 
-    With i the neuron's nearest sample, e = dR/dz^[l+1]_i, P = diag(slope) W^[l] and v = (1 - P P^+) unit_j,
+    With e the neuron's `kink_errors`, P = diag(slope) W^[l] and v = (1 - P P^+) unit_j,
 
         A' = A - t e v^T,   t chosen so that <e, A'_j> = -pull |e|,   b^[l+1] takes back what this adds,
 
@@ -48,10 +48,8 @@ def open_exit(
     if not (math.isfinite(pull) and pull > 0):
         raise ValueError(f"pull is {pull}: expected a finite number > 0")
     slide(net, x, layer, neuron, 1.0)  # refuses what has no boundary, and a layer that is not linearised
-    piece = net.activation.pieces[int(pieces_of(net, x, layer)[neuron])]
+    e = kink_errors(net, x, y, layer, loss)[neuron]
     z = preactivations(net, x)[layer - 1]
-    near = z[:, neuron].argmin() if math.isfinite(piece.low) else z[:, neuron].argmax()
-    e = layer_error(net, x, y, layer + 1, loss)[near]
     index = pieces_of(net, x, layer)
     slope = torch.tensor([p.slope for p in net.activation.pieces], dtype=z.dtype, device=z.device)[index]
     shift = torch.tensor([p.shift for p in net.activation.pieces], dtype=z.dtype, device=z.device)[index]
@@ -67,7 +65,10 @@ def open_exit(
         )
     size = e.norm()
     if not bool(size > 1e-12 * (1 + net.weights[layer].norm())):
-        raise ValueError(f"sample {int(near)}, the nearest to the kink of neuron {neuron}, has error {float(size):.1e}: no pull")
+        raise ValueError(
+            f"the samples nearest to the kink of neuron {neuron} have total error {float(size):.1e}: no pull; choose a neuron "
+            "with large `kink_errors`"
+        )
     outer = net.weights[layer]
     t = (e @ outer[:, neuron] + pull * size) / (size**2 * v[neuron])
     change = -t * e.unsqueeze(-1) * v
