@@ -1,170 +1,214 @@
-"""Training many two-layer nets at once: lib.descent against JAX (vmap, scan, jit) and against torch, one net after another.
+"""Full-batch gradient descent of two-layer tanh nets on 50 samples, float64: against JAX and PyTorch, and its limit.
 
-    python benchmarks/descent.py [--rounds 5] [--threads 2]
+    python -m benchmarks descent          (JAX comes with `uv pip install -e .[bench]`)
 
-All in float64, full-batch gradient descent, 50 samples, hidden biases; rivals take turns within every round, so that a
-noisy machine slows all of them. Prints microseconds an epoch, the ratios, and the share of the machine's tanh throughput that the
-kernel reaches, and writes benchmarks/results/descent.json. JAX comes with `uv pip install -e .[bench]`.
+The limit is the time that the tanh evaluations of a step take alone, at the rate at which our tanh runs over arrays in
+the first-level caches. Our runs record and keep what `descend` does by default; the rivals only step.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
-import statistics
-import time
+import subprocess
+import sys
+import tempfile
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import torch
 from numba import njit
 
+from benchmarks.timing import Contender, Row, compare, interleave
 from lib.descent import descend
-from lib.descent.lanes import LANES, aligned, load, splat, store
+from lib.descent.lanes import aligned, load, splat, store
 from lib.descent.pointwise import TANH, constants, in_lanes, unit, value_with
-from lib.mlp import MLP, init
+from lib.mlp import MLP, flatten, init
 
-CASES = {
-    "200 nets of width 3": (200, 3, 8.0),
-    "200 nets of width 1": (200, 1, 5.0),
-    "1 net of width 500": (1, 500, 2.0),
-}
-SAMPLES, RATE = 50, 0.005
+LR = 0.005  # and variance 1 / m^3: the one-dimensional experiments of Zhang et al. 2021
+
+# nets, width, steps a timing of ours, of JAX; the ratios to JAX and to one net at a time in torch to reach
+PROBLEMS = [(200, 3, 10_000, 1_000, 8.0, 1000.0), (200, 1, 20_000, 1_000, 5.0, None), (1, 500, 6_000, 1_500, 2.0, None)]
 
 
-@njit(nogil=True)
-def _tanh_pass(times, table, scale, z, out):
-    const = in_lanes(table)
-    for _ in range(times):
-        for i in range(z.size // LANES):
-            store(out, i, value_with(TANH, 1.0, load(z, i) * splat(scale), True, const))
+def data() -> tuple[torch.Tensor, torch.Tensor]:
+    x = torch.linspace(-15, 15, 50, dtype=torch.float64)[:, None]
+    return x, torch.tanh(x - 7) + torch.tanh(x) + torch.tanh(x + 7)
 
 
-def tanh_rate(threads: int) -> float:
-    """tanh a second that all threads reach together on arrays that stay in the first-level cache: the limit."""
-    size, times = 512, 20000
-    arrays = [(aligned(size // LANES).reshape(-1), aligned(size // LANES).reshape(-1)) for _ in range(threads)]
-    for z, _ in arrays:
-        z[:] = np.linspace(-3, 3, size)
-    table = constants(TANH)
-    work = [lambda z=z, out=out: _tanh_pass(times, table, unit(TANH), z, out) for z, out in arrays]
-    work[0]()
-    with ThreadPoolExecutor(threads) as pool:
-        start = time.perf_counter()
-        list(pool.map(lambda task: task(), work))
-        return threads * size * times / (time.perf_counter() - start)
-
-
-def ours(net: MLP, x, y, threads: int) -> Callable[[int], None]:
-    return lambda epochs: descend(net, x, y, steps=epochs, lr=RATE, records=20, threads=threads)
-
-
-def jax_rival(net: MLP, x, y) -> Callable[[int], None]:
+def jax_descent(net: MLP, x: torch.Tensor, y: torch.Tensor) -> Callable[[int], tuple[np.ndarray, ...]]:
+    """The same steps in JAX: value and gradient, vmap over the nets, scan over the steps, one jit."""
     import jax
     import jax.numpy as jnp
 
     jax.config.update("jax_enable_x64", True)
-    w, b, a = (jnp.asarray(p.numpy()) for p in (net.weights[0], net.biases[0], net.weights[1]))
-    xs, ys = jnp.asarray(x.numpy()), jnp.asarray(y.numpy())
+    inputs, targets = jnp.array(x[:, 0].numpy()), jnp.array(y[:, 0].numpy())
+    start = tuple(jnp.array(p.numpy().reshape(*net.batch, -1)) for p in net.parameters())
 
-    def loss(p):
-        w, b, a = p
-        return jnp.mean((jnp.tanh(xs @ w.T + b) @ a.T - ys) ** 2)
+    def loss(parameters):
+        w, b, a = parameters
+        return jnp.mean((jnp.tanh(inputs[:, None] * w + b) @ a - targets) ** 2)
 
-    step = jax.vmap(lambda p: jax.tree.map(lambda v, g: v - RATE * g, p, jax.grad(loss)(p)))
-    scan = jax.jit(lambda p, n: jax.lax.scan(lambda q, _: (step(q), None), p, None, length=n)[0], static_argnums=1)
+    slope = jax.value_and_grad(loss)
+    slope = jax.vmap(slope) if net.batch else slope
 
-    def go(epochs: int) -> None:
-        jax.block_until_ready(scan((w, b, a), epochs))
+    def run(parameters, steps):
+        def step(parameters, _):
+            _, gradient = slope(parameters)
+            return jax.tree.map(lambda p, g: p - LR * g, parameters, gradient), None
 
-    return go
+        return jax.lax.scan(step, parameters, None, length=steps)[0]
 
-
-def torch_rival(net: MLP, x, y) -> Callable[[int], None]:
-    def go(epochs: int) -> None:
-        for k in range(net.batch[0]):
-            parts = [p[k].clone().requires_grad_() for p in net.parameters()]
-            sgd = torch.optim.SGD(parts, lr=RATE)
-            for _ in range(epochs):
-                sgd.zero_grad()
-                w, b, a = parts
-                torch.nn.functional.mse_loss(torch.tanh(x @ w.T + b) @ a.T, y).backward()
-                sgd.step()
-
-    return go
+    compiled = jax.jit(run, static_argnums=1)
+    return lambda steps: jax.block_until_ready(compiled(start, steps))
 
 
-def per_epoch(job: Callable[[int], None], epochs: int) -> float:
-    start = time.perf_counter()
-    job(epochs)
-    return (time.perf_counter() - start) / epochs * 1e6
+def torch_net(width: int) -> torch.nn.Sequential:
+    layers = torch.nn.Linear(1, width), torch.nn.Tanh(), torch.nn.Linear(width, 1, bias=False)
+    return torch.nn.Sequential(*layers).double()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
-    x = torch.linspace(-15, 15, SAMPLES, dtype=torch.float64)[:, None]
-    y = torch.tanh(x - 7) + torch.tanh(x) + torch.tanh(x + 7)
-    rows = []
-    for name, (nets, width, target) in CASES.items():
-        net = init((1, width, 1), std=width**-1.5, batch=(nets,), output_bias=False)
-        jobs = {"lib.descent": (ours(net, x, y, given.threads), 20000), "JAX": (jax_rival(net, x, y), 2000)}
-        if name == "200 nets of width 3":
-            jobs["torch, one net at a time"] = (torch_rival(net, x, y), 5)
-        for job, epochs in jobs.values():
-            job(epochs)  # compiles
-        times = {rival: [] for rival in jobs}
-        limits = []
-        for _ in range(given.rounds):
-            for rival, (job, epochs) in jobs.items():
-                times[rival].append(per_epoch(job, epochs))
-            limits.append(tanh_rate(given.threads))
-        mine = times.pop("lib.descent")
-        share = statistics.median(
-            nets * width * SAMPLES / (t * 1e-6) / limit for t, limit in zip(mine, limits, strict=True)
-        )
-        for rival, theirs in times.items():
-            ratios = sorted(t / m for t, m in zip(theirs, mine, strict=True))
-            rows.append(
-                {
-                    "name": name,
-                    "rival_name": rival,
-                    "ours_us_per_epoch": statistics.median(mine),
-                    "rival_us_per_epoch": statistics.median(theirs),
-                    "ratio": statistics.median(ratios),
-                    "spread": [ratios[0], ratios[-1]],
-                    "target": 1000.0 if "torch" in rival else target,
-                    "share_of_tanh_limit": share,
-                }
-            )
-    print(
-        f"{'case':22} {'rival':26} {'ours us':>9} {'rival us':>10} {'ratio':>8} {'min..max':>16} {'target':>7} {'of tanh limit':>13}"
+def torch_descent(
+    net: torch.nn.Sequential, x: torch.Tensor, y: torch.Tensor, by_hand: bool
+) -> Callable[[int], None]:
+    """One net in PyTorch as one writes it, with modules, autograd and an optimizer; or by hand, the formulas alone."""
+    optimizer, loss = torch.optim.SGD(net.parameters(), lr=LR), torch.nn.MSELoss()
+
+    def usual(steps: int) -> None:
+        for _ in range(steps):
+            optimizer.zero_grad()
+            loss(net(x), y).backward()
+            optimizer.step()
+
+    @torch.no_grad()
+    def formulas(steps: int) -> None:
+        w, b, a = (p.detach() for p in net.parameters())
+        for _ in range(steps):
+            t = torch.tanh(torch.addmm(b, x, w.T))
+            r = (t @ a.T - y) * (2 / len(x))
+            h = (1 - t * t) * (r @ a)
+            a -= LR * (r.T @ t)
+            w -= LR * (h.T @ x)
+            b -= LR * h.sum(0)
+
+    return formulas if by_hand else usual
+
+
+@njit(nogil=True)
+def tanh_over(z, out, scale, table, amount):
+    const = in_lanes(table)
+    for _ in range(amount):
+        for i in range(z.size // 8):
+            store(out, i, value_with(TANH, 1.0, load(z, i) * splat(scale), False, const))
+
+
+def tanh_alone(threads: int) -> Callable[[int], None]:
+    """tanh of 1000 numbers, `amount` times on each thread."""
+    room = [(aligned(125).reshape(-1), aligned(125).reshape(-1)) for _ in range(threads)]
+    for z, _ in room:
+        z[:] = np.random.default_rng(0).normal(size=1000)
+
+    def run(amount: int) -> None:
+        work = [
+            threading.Thread(target=tanh_over, args=(z, out, unit(TANH), constants(TANH), amount)) for z, out in room
+        ]
+        for thread in work:
+            thread.start()
+        for thread in work:
+            thread.join()
+
+    run(1)
+    return run
+
+
+def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
+    """The rows of the table, and other facts."""
+    torch.set_num_threads(1)  # nets this small are slower on more
+    x, y = data()
+    rows: list[Row] = []
+    facts: dict[str, object] = {}
+    for nets, width, steps, jax_steps, jax_target, torch_target in PROBLEMS:
+        net = init((1, width, 1), std=width**-1.5, batch=(nets,) if nets > 1 else (), output_bias=False)
+        name = f"{nets} net{'s' * (nets > 1)} of width {width}, 50 samples"
+        theirs = jax_descent(net, x, y)
+        apart = _difference(net, descend(net, x, y, steps=jax_steps, lr=LR).net, theirs(jax_steps))
+        facts[f"{name}: largest difference to JAX after {jax_steps} steps"] = apart
+
+        def ours(amount: int, net: MLP = net) -> None:
+            descend(net, x, y, steps=amount, lr=LR, threads=threads)
+
+        contenders = {"ours": Contender(ours, steps), "JAX vmap + scan": Contender(theirs, jax_steps)}
+        targets = {"JAX vmap + scan": jax_target}
+        if nets > 1:
+            for rival, by_hand in (("torch, one net at a time", False), ("torch by hand, one net at a time", True)):
+                contenders[rival] = Contender(torch_descent(torch_net(width), x, y, by_hand), 300, share=1 / nets)
+                targets[rival] = None if by_hand else torch_target
+            batched = lambda amount, net=net: descend(net, x, y, steps=amount, lr=LR, backend="torch")  # noqa: E731
+            contenders["torch, batched (our reference)"] = Contender(batched, 150)
+            targets["torch, batched (our reference)"] = None
+        evaluations = nets * width * 50
+        # 1000 numbers on each thread are one unit: share makes of it the tanh evaluations of one step.
+        share = 1000 * threads / evaluations
+        contenders["tanh alone (the limit)"] = Contender(tanh_alone(threads), 40_000, share)
+        targets["tanh alone (the limit)"] = None
+        times = interleave(contenders, rounds)
+        rows += compare(name, times, "ours", targets)
+        pace = np.median(times["ours"]) * threads / evaluations
+        facts[f"{name}: ns a neuron, sample and thread"] = float(pace * 1e9)
+        facts[f"{name}: share of the tanh limit"] = float(np.median(times["tanh alone (the limit)"] / times["ours"]))
+        if threads > 1:
+            facts[f"{name}: speed on {threads} threads against 1"] = _scaling(net, x, y, steps, threads, rounds)
+    facts |= _other_nets(threads, rounds)
+    facts |= _compile_times()
+    return rows, facts
+
+
+def _difference(net: MLP, ours: MLP, theirs: tuple[np.ndarray, ...]) -> float:
+    parts = [np.asarray(p).reshape(*net.batch, -1) for p in theirs]
+    return float(np.abs(flatten(ours).numpy() - np.concatenate(parts, axis=-1)).max())
+
+
+def _scaling(net: MLP, x: torch.Tensor, y: torch.Tensor, steps: int, threads: int, rounds: int) -> float:
+    def on(count: int) -> Contender:
+        return Contender(lambda amount: descend(net, x, y, steps=amount, lr=LR, threads=count), steps)
+
+    times = interleave({"one": on(1), "all": on(threads)}, rounds)
+    return float(np.median(times["one"] / times["all"]))
+
+
+def _other_nets(threads: int, rounds: int) -> dict[str, object]:
+    """Our own pace for other activations, inputs and Adam, in ns a neuron, sample and thread."""
+    generator = torch.Generator().manual_seed(0)
+    cases = [(name, (1, 3, 1), "gd") for name in ("sigmoid", "relu", "leaky_relu", "elu")]
+    cases += [("tanh", (1, 3, 1), "adam"), ("sigmoid", (4, 3, 3), "adam"), ("relu", (16, 3, 1), "gd")]
+    contenders, work = {}, {}
+    for activation, widths, optimizer in cases:
+        x = torch.randn(50, widths[0], generator=generator, dtype=torch.float64)
+        y = torch.randn(50, widths[-1], generator=generator, dtype=torch.float64)
+        net = init(widths, activation, std=0.3, batch=(200,), generator=generator)
+        name = f"200 nets {'-'.join(map(str, widths))}, {activation}, {optimizer}: ns a neuron, sample and thread"
+
+        def ours(amount: int, net: MLP = net, x=x, y=y, optimizer: str = optimizer) -> None:
+            descend(net, x, y, steps=amount, lr=1e-3, optimizer=optimizer, threads=threads)
+
+        contenders[name], work[name] = Contender(ours, 4_000), 200 * widths[1] * 50
+    times = interleave(contenders, rounds)
+    return {name: float(np.median(taken) * threads / work[name] * 1e9) for name, taken in times.items()}
+
+
+def _compile_times() -> dict[str, object]:
+    """Seconds of the first call of a kernel in a new process, without and with Numba's disk cache."""
+    code = (
+        "import time, torch; from lib.descent import descend; from lib.mlp import init\n"
+        "x = torch.ones(2, 1, dtype=torch.float64); start = time.perf_counter()\n"
+        "descend(init((1, 2, 1)), x, x, steps=1, lr=0.1); print(time.perf_counter() - start)"
     )
-    for r in rows:
-        spread = f"{r['spread'][0]:.1f}..{r['spread'][1]:.1f}"
-        print(
-            f"{r['name']:22} {r['rival_name']:26} {r['ours_us_per_epoch']:9.1f} {r['rival_us_per_epoch']:10.1f} {r['ratio']:8.1f} {spread:>16}"
-            f" {r['target']:7.0f} {r['share_of_tanh_limit']:12.0%}"
-        )
-    environment = {
-        "machine": platform.machine(),
-        "threads": given.threads,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "rounds": given.rounds,
-        "tanh_per_second": statistics.median(limits),
-    }
-    path = Path(__file__).parent / "results" / "descent.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"environment": environment, "rows": rows}, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+    facts: dict[str, object] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for state in ("nothing compiled yet", "compiled earlier"):
+            command = [sys.executable, "-c", code]
+            done = subprocess.run(
+                command, env=os.environ | {"NUMBA_CACHE_DIR": folder}, capture_output=True, text=True, check=True
+            )
+            facts[f"first call of a kernel, {state}: seconds"] = float(done.stdout)
+    return facts

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lib.curvature.analytic import CLOSED_FORM, parts
+from lib.curvature.analytic import parts
+from lib.curvature.jets import CLOSED_FORM
 from lib.mlp import MLP, flatten, unflatten
 from lib.risk import Loss, cross_entropy, mse, risk
 
@@ -98,6 +99,10 @@ def working_bytes(net: MLP, n: int, loss: Loss = mse) -> int:
     size, neurons = net.n_parameters, sum(net.widths[1:])
     if loss not in CLOSED_FORM:  # autograd keeps the graph of a gradient, and adds one of its gradient
         return 8 * (24 * n * neurons + 3 * size**2)
+    if net.depth == 2 and loss is mse:
+        d, m, k = (w + 1 for w in net.widths)
+        rows = m * (d + 1)
+        return 8 * (rows * n + 6 * neurons * n + 2 * rows**2 + k * rows * m + 3 * size**2)
     used, reach = 0, 0
     for layer, w in enumerate(net.weights):
         reach += w.shape[-2] * (w.shape[-1] + (net.biases[layer] is not None))

@@ -1,0 +1,78 @@
+"""The timing helper of the benchmarks, and that the torch rival of `descend` makes the same steps."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks import timing
+from benchmarks.descent import LR, data, tanh_alone, torch_descent, torch_net
+from lib.descent import descend
+from lib.mlp import MLP
+
+
+def test_a_row_pairs_the_times_of_a_round():
+    times = {"ours": np.array([1.0, 2.0, 4.0]), "rival": np.array([3.0, 8.0, 20.0])}
+    (row,) = timing.compare("work", times, "ours", {"rival": 3.5})
+    assert (row.ours, row.rival, row.ratio, row.spread) == (2.0, 8.0, 4.0, (3.5, 4.5))
+    assert ">= 3.5 met" in timing.table([row])
+    (row,) = timing.compare("work", times, "ours", {"rival": 5.0})
+    assert ">= 5 MISSED" in timing.table([row])
+
+
+def test_contenders_take_turns_and_are_scaled_to_the_whole_work():
+    calls = []
+
+    def wait(name: str, amount: int) -> None:
+        calls.append(name)
+        time.sleep(0.002 * amount)
+
+    contenders = {
+        "a": timing.Contender(lambda amount: wait("a", amount), 2),
+        "b": timing.Contender(lambda amount: wait("b", amount), 1, share=0.1),
+    }
+    times = timing.interleave(contenders, 3)
+    assert calls == ["a", "b", "b", "a"] * 2  # the first two calls are not timed
+    # Sleeping lasts at least as long as asked for.
+    assert times["a"].shape == (3,) and (times["a"] >= 0.002).all() and (times["b"] >= 0.02).all()
+
+
+def test_results_are_written_with_their_environment(tmp_path):
+    row = timing.Row("work", "rival", 1.0, 2.0, 2.0, (1.9, 2.1), None)
+    path = timing.write(tmp_path / "new", "name", [row], {"fact": 1.5}, threads=2, rounds=3)
+    content = json.loads(path.read_text())
+    assert content["rows"] == [
+        dict(name="work", rival_name="rival", ours=1.0, rival=2.0, ratio=2.0, spread=[1.9, 2.1], target=None)
+    ]
+    assert content["facts"] == {"fact": 1.5}
+    assert {"cpu", "cores", "threads", "rounds", "numba", "torch", "load"} <= set(content["environment"])
+    assert timing.listing({"a": 0.123456, "b": "c"}) == "a: 0.1235\nb: c"
+
+
+@pytest.mark.parametrize(("t", "text"), [(2.0, "2 s"), (0.0345, "34.5 ms"), (1.24e-5, "12.4 us"), (5e-10, "0.5 ns")])
+def test_times_in_words(t, text):
+    assert timing.seconds(t) == text
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_the_rival_in_torch_makes_our_steps(by_hand):
+    x, y = data()
+    torch.manual_seed(0)
+    net = torch_net(3)
+    w, b, a = (p.detach().clone() for p in net.parameters())
+    torch_descent(net, x, y, by_hand)(40)
+    ours = descend(MLP((w, a), (b, None)), x, y, steps=40, lr=LR).net
+    for mine, its in zip(ours.parameters(), net.parameters(), strict=True):
+        torch.testing.assert_close(mine, its.detach(), rtol=0, atol=1e-13)  # 40 steps of a few roundings
+
+
+def test_the_limit_is_measured_on_every_thread():
+    tanh_alone(2)(3)
