@@ -63,6 +63,12 @@ class Activation:
     def __hash__(self) -> int:
         return hash((self.name, self.parameter))
 
+    def __reduce__(self):
+        # By name, since most of the callables are lambdas, which cannot be pickled.
+        if self.name in NAMES:
+            return _named, (self.name, self.parameter)
+        return super().__reduce__()
+
 
 def _sech2(t: Tensor) -> Tensor:
     return 1 - torch.tanh(t) ** 2
@@ -158,8 +164,12 @@ def get(name: str | Activation) -> Activation:
         return name
     if name not in NAMES:
         raise ValueError(f"activation {name!r} is unknown: expected one of {', '.join(NAMES)}, or an Activation")
+    return _named(name)
+
+
+def _named(name: str, *parameter: float | None) -> Activation:
     found = {"tanh": tanh, "sigmoid": sigmoid, "relu": relu, "identity": identity}.get(name)
-    return found or (leaky_relu() if name == "leaky_relu" else elu())
+    return found or {"leaky_relu": leaky_relu, "elu": elu}[name](*parameter)
 
 
 def _finite(what: str, number: float) -> float:

@@ -1,6 +1,8 @@
 """Activations: values, derivatives, affine pieces and homogeneity, against plain Python and torch's own."""
 
+import copy
 import math
+import pickle
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from mlp_oracle import SIGMA
 
 from lib.activations import NAMES, Activation, AffinePiece, elu, get, leaky_relu, relu
+from lib.mlp import flatten, init
 
 ALL = [*(get(n) for n in NAMES), leaky_relu(0.3), leaky_relu(-0.5), elu(0.4), elu(-1.0)]
 few = settings(max_examples=50, deadline=None, derandomize=True)
@@ -145,3 +148,19 @@ def test_own_activations_pass_through():
 def test_refusals(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("sigma", ALL, ids=repr)
+def test_a_net_can_be_pickled_and_copied_with_its_activation(sigma):
+    net = init((2, 3, 1), sigma)
+    for again in (pickle.loads(pickle.dumps(net)), copy.deepcopy(net)):
+        assert again.activation == sigma
+        t = points([-2.0, 0.0, 3.0])
+        assert torch.equal(again.activation.value(t), sigma.value(t))
+        assert torch.equal(flatten(again), flatten(net))
+
+
+def test_an_activation_of_ones_own_is_pickled_by_its_functions():
+    sine = Activation("sine", torch.sin, torch.cos, torch.neg)
+    again = pickle.loads(pickle.dumps(sine))
+    assert again == sine and again.value is torch.sin
