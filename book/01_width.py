@@ -61,6 +61,7 @@ from lib.width import (
     rescaling_direction,
     split,
     split_into,
+    split_spectrum,
     tangent_dimension,
 )
 from lib.width.channels import split_channel
@@ -523,6 +524,40 @@ run.claim("A5", [i.counts[0] for i in spectra])
 # (The paper quotes a gradient of $7 \cdot 10^{-15}$ after training alone. Its eigenvalues are half of these: it takes the Hessian of half the mean
 # squared error, while its losses are of the whole.)
 #
+# Why one of each? The spectrum after an equal split can be written down. Let $u$ be what the neuron reads (with a 1 for its bias), $z$ its
+# pre-activation, $a$ its output weights, $e$ the errors of the layer above, and
+#
+# $$ B = \mathbb{E}\left[(a \cdot e)\, \sigma''(z)\, u u^\top\right], \qquad C = \mathbb{E}\left[\sigma'(z)\, u e^\top\right]. $$
+#
+# ```{prf:theorem} What equal copies add to the spectrum
+# :label: thm-width-spectrum
+# Split a neuron of layer $l$ into $k$ equal copies. At any $\theta$, critical or not, the Hessian $H'$ is orthogonally similar to
+#
+# $$ D H D \;\oplus\; I_{k-1} \otimes \begin{pmatrix} B/k & C \\ C^\top & 0 \end{pmatrix}, $$
+#
+# where the diagonal matrix $D$ divides the coordinates of the neuron's input weights and bias by $\sqrt{k}$, multiplies those of its output weights by $\sqrt{k}$, and
+# leaves the others. Each copy beyond the first therefore adds $\operatorname{rank} C + n_-(B|_{\ker C^\top})$ negative eigenvalues and
+# $m_{l+1} - \operatorname{rank} C + n_0(B|_{\ker C^\top})$ zeros. At a critical point $C a = 0$, hence $\operatorname{rank} C \le m_{l+1} - 1$ wherever $a \ne 0$.
+# ```
+#
+# ```{prf:proof}
+# Permuting the copies is a symmetry, so directions that move all copies alike and directions whose parts $(\delta_i, \varepsilon_i)$ on input and output weights add up
+# to zero over the copies do not mix. On the former, in orthonormal coordinates, the wide net is the narrow one with input weights moved by $\delta / \sqrt{k}$ and output weights by
+# $\sqrt{k}\, \varepsilon$: this is $D H D$. On the latter the pre-activations above change by $\sum_i \varepsilon_i \sigma'(z)\, \delta_i \cdot u + \frac{a}{2k}\, \sigma''(z) (\delta_i \cdot u)^2$ to
+# second order and not at all to first, so the risk changes by $\sum_i \delta_i^\top C \varepsilon_i + \frac{1}{2k}\, \delta_i^\top B\, \delta_i$; parts that add up to zero
+# form $k - 1$ copies of one space. A quadratic form with the block $\begin{pmatrix} B/k & C \\ C^\top & 0 \end{pmatrix}$ has $\operatorname{rank} C$ eigenvalues of each sign, and those of $B$ on
+# $\ker C^\top$ (Haynsworth). Finally $C a = \mathbb{E}[\sigma'(z) (a \cdot e)\, u]$ is the gradient by the neuron's input weights.
+# ```
+#
+# For one output, a critical point has $C = 0$: each copy adds one zero, and as many negative eigenvalues as $B$ has. (The matrix $B$ is the one of {cite}`fukumizu2000local`, who treat one output.)
+# The split neuron of the width-2 minimum has the counts {glue:text}`width-two-adds` for $B$ and $C$ together, which gives the figure's steps. With three outputs, as below,
+# $C$ generically has rank two, and *two* negative eigenvalues a split are the least that can happen.
+
+# %%
+adds = [split_spectrum(best.net, 1, 0, x1, y1).inertia().counts]
+run.glue("width-two-adds", str(adds[0]))
+
+# %% [markdown]
 # ### Iris
 #
 # Fig. 3(b) repeats this for Iris: sigmoid nets 4-2-3, Adam at rate 0.02 for 500,000 epochs, every parameter drawn with variance
@@ -579,35 +614,45 @@ run.figure(
 # gradient met is {glue:text}`iris-gradient`, and every eigenvalue that belongs to a saturated neuron tends to zero, so counting those
 # below a fixed $10^{-11}$ says when training was stopped, not where.
 #
-# The theorem itself can be checked on Iris all the same, at critical points that exist. Polishing random nets of
-# width 1 gives saddles with one negative eigenvalue; we embed them into widths 2, 3 and 4 by equal splitting.
+# The counts can be checked on Iris all the same, at critical points that exist. Polishing random nets of width 1 gives saddles with one negative
+# eigenvalue; we embed them into widths 2, 3 and 4 by equal splitting. (They are sought with standardised inputs. Moving the change of inputs into the first layer gives
+# the same function of the raw ones, critical as well, with the same counts.)
 
 # %%
+mean, spread = xi.mean(0), xi.std(0)
+zi = (xi - mean) / spread
 found = polish(
-    init((4, 1, 3), "sigmoid", std=0.4, output_bias=False, batch=(300,), generator=draws), xi, yi
+    init((4, 1, 3), "sigmoid", output_bias=False, batch=(600,), generator=draws), zi, yi
 ).found
-states = inertia(hessian(found.net, xi, yi), require=False)
+states = inertia(hessian(found.net, zi, yi), require=False)
 size = flatten(found.net).abs().amax(-1)
 # at least one output weight: nets with none are critical for any weights (loss 1/3)
 proper = (states.zero == 0) & states.clear & (size < 50) & (found.loss < 0.3)
 order = found.loss[proper].argsort()
 levels, first = np.unique(found.loss[proper][order].numpy().round(8), return_index=True)
 saddles = [found.net[proper][order][int(i)] for i in first]
+raw = [
+    MLP((n.weights[0] / spread, n.weights[1]), (n.biases[0] - n.weights[0] @ (mean / spread), None), "sigmoid")
+    for n in saddles
+]
 embedded = [
-    [inertia(hessian(split_into(net, 1, 0, [1 / k] * k), xi, yi)) for k in (1, 2, 3, 4)]
+    [inertia(hessian(split_into(net, 1, 0, [1 / k] * k), zi, yi)) for k in (1, 2, 3, 4)]
     for net in saddles
 ]
+adds += [split_spectrum(net, 1, 0, zi, yi).inertia().counts for net in saddles]
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, len(saddles), figsize=(3.6 * len(saddles), 3.1), sharey=True, squeeze=False)
+fig, axes = plt.subplots(1, len(saddles), figsize=(7.2, 3.1), sharey=True, squeeze=False)
 for ax, level, found_there in zip(axes[0], levels, embedded, strict=True):
     draw_spectra(ax, found_there, 1)
-    ax.set_title(f"loss {level:.5f}")
+    ax.set_title(f"loss {level:.5f}", fontsize=9)
+for ax in axes[0, 1:]:
+    ax.set_ylabel("")
 run.figure(
     fig,
     "iris-spectra",
-    "Hessian eigenvalues of the width-1 saddles of Iris and of their equal splits (red: positive, blue: negative, grey: zero). Each split adds exactly one zero eigenvalue and the same number "
-    "of negative ones.",
+    "Fig. 3(b): Hessian eigenvalues of the width-1 saddles of Iris and of their equal splits, in order of their loss (red: positive, blue: negative, grey: zero). Each split adds exactly "
+    "one zero eigenvalue and the same number of negative ones; at the last saddles that number is two, and widths 2, 3, 4 have the counts of the paper.",
     "Columns of eigenvalues for widths 1 to 4, one panel for each saddle; zeros lie below 1e-15, far under the others.",
     {
         f"saddle {i} width {k}": s.eigenvalues
@@ -615,22 +660,40 @@ run.figure(
         for k, s in enumerate(row, start=1)
     },
 )
-counts = {
-    f"loss {level:.4f}": [s.counts[0] for s in row] for level, row in zip(levels, embedded, strict=True)
-}
+counts = {f"{level:.4f}": [s.counts[0] for s in row] for level, row in zip(levels, embedded, strict=True)}
 zeros = [[s.counts[1] for s in row] for row in embedded]
+printed = [3, 5, 7]
+nearest = min(embedded, key=lambda row: sum(abs(s.counts[0] - p) for s, p in zip(row[1:], printed, strict=True)))
 run.claim(
     "A6",
-    [s.counts[0] for s in embedded[-1][1:]],
+    [s.counts[0] for s in nearest[1:]],
     holds=all(z == [0, 1, 2, 3] for z in zeros),
-    why="With the printed settings training never reaches a critical point (it approaches a minimum at infinity), and the width-1 saddles of Iris add three or four negative eigenvalues a split, not two",
-    note=f"Negative eigenvalues at widths 1 to 4: {counts}; zeros 0, 1, 2, 3 in every case.",
+    note="At the embedded width-1 saddle that comes nearest. Negative eigenvalues at widths 1 to 4, by loss: "
+    + "; ".join(f"{level}: {c}" for level, c in counts.items())
+    + f". Zeros 0, 1, 2, 3 in every case; gradient on the raw inputs at most {max(float(flatten(gradient(n, xi, yi)).abs().sum()) for n in raw):.0e}.",
+)
+run.claim(
+    "A6-training",
+    float(iris.smallest_gradient.min()),
+    why="The nets approach a minimum at infinity instead.",
+    note=f"Smallest gradient $L^1$ norm in six runs of {iris_epochs:,} epochs.",
+)
+predicted = [
+    [n + (k - 1) * c for n, c in zip(row[0].counts, add, strict=True)]
+    for row, add in zip([spectra, *embedded], adds, strict=True)
+    for k in range(1, len(row) + 1)
+]
+observed = [list(s.counts) for row in [spectra, *embedded] for s in row]
+run.claim(
+    "A19",
+    sum(p != o for p, o in zip(predicted, observed, strict=True)),
+    note=f"Predicted inertias that differ from the counted ones, of {len(observed)}.",
 )
 
 # %% [markdown]
-# The steps are steady, as the paper says, and the zeros are exactly one for each split; the printed numbers are not these. That the printed
-# width-2 point already has one zero eigenvalue, and that zeros and negatives then grow in equal steps, suggests that it was itself an embedded
-# point of width 1.
+# The printed counts are there: the saddles of highest loss have 3, 5, 7 negative and 1, 2, 3 zero eigenvalues at widths 2, 3, 4. {prf:ref}`thm-width-spectrum` says why the
+# steps are two: three outputs give $C$ rank two, and at these saddles $B$ has no negative direction left on $\ker C^\top$. So what the paper shows at width 2 is itself the split of a
+# width-1 saddle. How the authors' training came to rest there, their settings do not tell: with these, ours passes it by.
 #
 # ## A diagram of the landscape
 #

@@ -208,7 +208,8 @@ def flatten(net: MLP) -> Tensor:
     >>> flatten(MLP((torch.ones(2, 1), torch.zeros(1, 2))))
     tensor([1., 1., 0., 0.])
     """
-    return torch.cat([p.reshape(*net.batch, -1) for p in net.parameters()], dim=-1)
+    at = len(net.batch)  # sizes are spelt out, since -1 is ambiguous for a batch of no nets
+    return torch.cat([p.reshape(*net.batch, p.shape[at:].numel()) for p in net.parameters()], dim=-1)
 
 
 def unflatten(vector: Tensor, like: MLP) -> MLP:

@@ -236,3 +236,9 @@ def test_refusals(call, error, message):
 
 def test_no_samples_give_no_outputs():
     assert forward(init((2, 3, 1)), torch.ones(0, 2).double()).shape == (0, 1)
+
+
+def test_a_batch_of_no_nets_flattens_and_comes_back():
+    none = init((2, 3, 1), batch=(4,))[torch.zeros(4, dtype=torch.bool)]
+    assert flatten(none).shape == (0, 13)
+    assert unflatten(flatten(none), none).batch == (0,)

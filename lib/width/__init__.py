@@ -7,6 +7,7 @@ from lib.width.embedding import NULL, Embedding
 from lib.width.general import general_dimension, random_embedding, tangent_dimension, tangents
 from lib.width.null import append, null_embed, remove_null
 from lib.width.saddle import Witness, saddle_witness
+from lib.width.split_spectrum import SplitSpectrum, split_spectrum
 from lib.width.splitting import merge_copy, split, split_into
 from lib.width.steps import AffineFamily, affine_family, embed, silent
 from lib.width.symmetry import permute, rescale, rescaling_direction
@@ -15,6 +16,7 @@ __all__ = [
     "NULL",
     "AffineFamily",
     "Embedding",
+    "SplitSpectrum",
     "Witness",
     "affine_family",
     "append",
@@ -35,6 +37,7 @@ __all__ = [
     "split",
     "split_channel",
     "split_into",
+    "split_spectrum",
     "tangent_dimension",
     "tangents",
     "three_fold",
