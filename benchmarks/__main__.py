@@ -33,18 +33,27 @@ def main() -> None:
         os.environ[variable] = str(options.threads)
     if hasattr(os, "sched_setaffinity"):  # rivals that count cores themselves (JAX) see no more than these
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
-    for name in options.names or NAMES:
-        print(f"== {name}", flush=True)
-        if "\ndef run(" not in (HERE / f"{name}.py").read_text():
-            subprocess.run([sys.executable, HERE / f"{name}.py", "--threads", str(options.threads)], check=True)
-            continue
-        from benchmarks import timing
+    names, flags = options.names or NAMES, ["--threads", str(options.threads)]
+    if len(names) > 1:  # each in a process of its own: one's threads and memory are not another's
+        flags += ["--rounds", str(options.rounds)]
+        codes = [subprocess.run([sys.executable, "-m", "benchmarks", name, *flags]).returncode for name in names]
+        failed = [name for name, code in zip(names, codes, strict=True) if code]
+        sys.exit(f"failed: {', '.join(failed)}" if failed else 0)
+    (name,) = names
+    print(f"== {name}", flush=True)
+    if "\ndef run(" not in (HERE / f"{name}.py").read_text():
+        sys.exit(subprocess.run([sys.executable, HERE / f"{name}.py", *flags]).returncode)
+    from benchmarks import timing
 
+    try:
         rows, facts = importlib.import_module(f"benchmarks.{name}").run(options.threads, options.rounds)
-        print(timing.table(rows))
-        print(timing.listing(facts))
-        path = timing.write(HERE / "results", name, rows, facts, options.threads, options.rounds)
-        print(f"written to {path.relative_to(HERE.parent)}")
+    except timing.Unavailable as missing:
+        print(f"{name} is left out: {missing}")
+        return
+    print(timing.table(rows))
+    print(timing.listing(facts))
+    path = timing.write(HERE / "results", name, rows, facts, options.threads, options.rounds)
+    print(f"written to {path.relative_to(HERE.parent)}")
 
 
 if __name__ == "__main__":

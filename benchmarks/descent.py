@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numba import njit
 
-from benchmarks.timing import Contender, Row, compare, interleave
+from benchmarks.timing import Contender, Row, Unavailable, compare, interleave, peak_mib
 from lib.descent import descend
 from lib.descent.lanes import aligned, load, splat, store
 from lib.descent.pointwise import TANH, constants, in_lanes, unit, value_with
@@ -38,8 +38,11 @@ def data() -> tuple[torch.Tensor, torch.Tensor]:
 
 def jax_descent(net: MLP, x: torch.Tensor, y: torch.Tensor) -> Callable[[int], tuple[np.ndarray, ...]]:
     """The same steps in JAX: value and gradient, vmap over the nets, scan over the steps, one jit."""
-    import jax
-    import jax.numpy as jnp
+    try:
+        import jax
+        import jax.numpy as jnp
+    except ImportError:
+        raise Unavailable("JAX is not installed: uv pip install -e .[bench]") from None
 
     jax.config.update("jax_enable_x64", True)
     inputs, targets = jnp.array(x[:, 0].numpy()), jnp.array(y[:, 0].numpy())
@@ -159,6 +162,7 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
         if threads > 1:
             facts[f"{name}: speed on {threads} threads against 1"] = _scaling(net, x, y, steps, threads, rounds)
     facts |= _other_nets(threads, rounds)
+    facts |= _memory()
     facts |= _compile_times()
     return rows, facts
 
@@ -176,24 +180,48 @@ def _scaling(net: MLP, x: torch.Tensor, y: torch.Tensor, steps: int, threads: in
     return float(np.median(times["one"] / times["all"]))
 
 
+# Operations of an activation and of its way back, e -> sigma'(z) e, as `lib.descent.pointwise` does them.
+FLOPS = {"tanh": (18, 2), "sigmoid": (17, 2), "relu": (1, 1), "leaky_relu": (2, 2), "elu": (20, 3)}
+
+
+def flops(activation: str, inputs: int, outputs: int) -> int:
+    """Additions and multiplications a neuron and sample: the kernel's inner loops, a fused multiply-add counting as two."""
+    there, back = FLOPS[activation]
+    return 4 * inputs + 2 * outputs + there + back + (4 * outputs + 1 if outputs > 1 else 3)
+
+
 def _other_nets(threads: int, rounds: int) -> dict[str, object]:
-    """Our own pace for other activations, inputs and Adam, in ns a neuron, sample and thread."""
+    """Our own pace for every activation, more inputs and outputs, and Adam: ns and operations a neuron and sample."""
     generator = torch.Generator().manual_seed(0)
-    cases = [(name, (1, 3, 1), "gd") for name in ("sigmoid", "relu", "leaky_relu", "elu")]
-    cases += [("tanh", (1, 3, 1), "adam"), ("sigmoid", (4, 3, 3), "adam"), ("relu", (16, 3, 1), "gd")]
-    contenders, work = {}, {}
+    cases = [(name, (1, 3, 1), "gd") for name in FLOPS]
+    cases += [("tanh", (1, 3, 1), "adam"), ("relu", (1, 3, 1), "adam"), ("sigmoid", (4, 3, 3), "adam")]
+    cases += [(name, (d, 3, 1), "gd") for d in (4, 16) for name in ("tanh", "relu")]
+    contenders, counts, work = {}, {}, 200 * 3 * 50
     for activation, widths, optimizer in cases:
         x = torch.randn(50, widths[0], generator=generator, dtype=torch.float64)
         y = torch.randn(50, widths[-1], generator=generator, dtype=torch.float64)
         net = init(widths, activation, std=0.3, batch=(200,), generator=generator)
-        name = f"200 nets {'-'.join(map(str, widths))}, {activation}, {optimizer}: ns a neuron, sample and thread"
+        name = f"{'-'.join(map(str, widths))}, {activation}, {optimizer}"
 
         def ours(amount: int, net: MLP = net, x=x, y=y, optimizer: str = optimizer) -> None:
             descend(net, x, y, steps=amount, lr=1e-3, optimizer=optimizer, threads=threads)
 
-        contenders[name], work[name] = Contender(ours, 4_000), 200 * widths[1] * 50
+        contenders[name], counts[name] = Contender(ours, 4_000), flops(activation, widths[0], widths[-1])
     times = interleave(contenders, rounds)
-    return {name: float(np.median(taken) * threads / work[name] * 1e9) for name, taken in times.items()}
+    pace = {name: float(np.median(taken) * threads / work * 1e9) for name, taken in times.items()}
+    return {"pace of 200 nets, 50 samples: operations and ns a neuron, sample and thread": {n: [counts[n], pace[n]] for n in pace}}
+
+
+def _memory() -> dict[str, object]:
+    setup = (
+        "import torch; torch.set_num_threads(1)\nfrom benchmarks.descent import *\nx, y = data()\n"
+        "net = init((1, 3, 1), batch=(10_000,), output_bias=False)"
+    )
+    calls = {"200 records": "", "200 records, keep_smallest=False": ", keep_smallest=False"}
+    return {
+        f"peak MiB of 10000 nets of width 3, {name}": peak_mib(setup, f"run = descend(net, x, y, steps=400, lr=LR{extra})")
+        for name, extra in calls.items()
+    }
 
 
 def _compile_times() -> dict[str, object]:

@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +17,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
+
+
+class Unavailable(RuntimeError):
+    """This machine lacks what a benchmark needs; the message says what. The others still run."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,34 @@ def write(
     content["environment"] = environment() | {"threads": threads, "rounds": rounds}
     path.write_text(json.dumps(content, indent=1) + "\n")
     return path
+
+
+def peak_mib(setup: str, call: str) -> float | None:
+    """MiB by which the memory of a fresh process grows, at most, while it runs `call` after `setup`; Linux only.
+
+    Args:
+        setup, call: Python code; `call` runs twice, and only the second time counts, when all is compiled.
+    """
+    if not Path("/proc/self/clear_refs").exists():
+        return None
+    code = f"""
+import gc, re
+from pathlib import Path
+{setup}
+{call}
+gc.collect()
+Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+now = lambda name: int(re.search(name + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+before = now("VmRSS")
+{call}
+print((now("VmHWM") - before) / 1024)
+"""
+    here = Path(__file__).parent.parent
+    # glibc returns what is freed at once, or the second call would be served from what the first one left
+    returned = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+    command, settings = [sys.executable, "-c", code], os.environ | returned
+    done = subprocess.run(command, env=settings, capture_output=True, text=True, cwd=here, check=True)
+    return round(float(done.stdout), 1)
 
 
 def environment() -> dict[str, object]:

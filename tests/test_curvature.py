@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib import activations
-from lib.curvature import NoSpectralGap, decompose, extreme_eigenvalues, hessian, hvp, inertia, working_bytes
+from lib.curvature import NoSpectralGap, decompose, extreme_eigenvalues, hessian, hvp, inertia, lanes, working_bytes
 from lib.mlp import MLP, flatten, forward, init, unflatten
 from lib.risk import cross_entropy, gradient, mse, risk
 
@@ -48,6 +48,20 @@ def test_hessian_is_that_of_autograd(sigma, loss, bias):
         # both sum the same products in another order: rounding, relative to the largest entry
         torch.testing.assert_close(h, expected, rtol=0, atol=1e-14 * max(1.0, float(expected.abs().max())))
         assert torch.equal(h, h.mT)
+
+
+@pytest.mark.parametrize("sigma", SIGMAS, ids=repr)
+@pytest.mark.parametrize(("widths", "count", "biases"), [
+    ((1, 1, 1), 1, (True, True)), ((4, 2, 3), 8, (True, False)), ((2, 5, 1), 9, (False, False)), ((3, 4, 2), 17, (True, True)),
+])  # fmt: skip
+def test_eight_nets_side_by_side_give_the_hessians_of_matrix_products(sigma, widths, count, biases, monkeypatch):
+    net, x, y = problem(widths, sigma, mse, batch=(count,), bias=biases, n=11)
+    assert lanes.fits(net)
+    found = decompose(net, x, y)
+    monkeypatch.setattr(lanes, "fits", lambda net: False)
+    exact = decompose(net, x, y)
+    torch.testing.assert_close(found.gauss_newton, exact.gauss_newton, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(found.second_order, exact.second_order, rtol=1e-12, atol=1e-14)
 
 
 def test_hessian_is_the_central_difference_of_the_gradient():
@@ -105,7 +119,8 @@ def test_decompose_into_gauss_newton_and_second_order(loss):
 def test_second_order_part_vanishes_at_zero_residual():
     """H^(2) = E sum_i (d_i loss) grad^2 f_i vanishes with the residuals (Zhang et al. 2022, Thm 6.3)."""
     net, x, _ = problem((2, 3, 2), "tanh", mse)
-    assert decompose(net, x, forward(net, x)).second_order.abs().max() == 0
+    # The kernel's tanh and that of `forward` may differ in the last bit: so may residuals from zero.
+    assert decompose(net, x, forward(net, x)).second_order.abs().max() < 1e-15
 
 
 def test_any_other_loss_goes_through_autograd():

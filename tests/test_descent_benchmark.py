@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,10 +14,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import timing
-from benchmarks.descent import LR, data, tanh_alone, torch_descent, torch_net
+from benchmarks import descent_gpu, timing
+from benchmarks.descent import LR, data, flops, tanh_alone, torch_descent, torch_net
 from lib.descent import descend
-from lib.mlp import MLP
+from lib.mlp import MLP, init
 
 
 def test_a_row_pairs_the_times_of_a_round():
@@ -72,6 +73,43 @@ def test_the_rival_in_torch_makes_our_steps(by_hand):
     ours = descend(MLP((w, a), (b, None)), x, y, steps=40, lr=LR).net
     for mine, its in zip(ours.parameters(), net.parameters(), strict=True):
         torch.testing.assert_close(mine, its.detach(), rtol=0, atol=1e-13)  # 40 steps of a few roundings
+
+
+def test_the_batched_rival_makes_our_steps():
+    x, y = data()
+    net = init((1, 3, 1), std=0.2, batch=(4,), output_bias=False, generator=torch.Generator().manual_seed(0))
+    step, (w, b, a) = descent_gpu.batched(net, x, y)
+    for _ in range(40):
+        step()
+    ours = descend(net, x, y, steps=40, lr=LR).net
+    for mine, its in zip(ours.parameters(), (w, b.squeeze(-1), a), strict=True):
+        torch.testing.assert_close(mine, its, rtol=0, atol=1e-13)  # 40 steps of a few roundings
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what is missing without a GPU")
+def test_without_a_gpu_it_says_what_is_missing_and_is_no_failure():
+    with pytest.raises(timing.Unavailable, match=r"no CUDA device .*CUDA-graphed torch \(target 10\).*CPU kernel \(target 20\)"):
+        descent_gpu.needed()
+    command = [sys.executable, "-m", "benchmarks", "descent_gpu", "--threads", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
+    assert done.returncode == 0 and "descent_gpu is left out: no CUDA device" in done.stdout
+
+
+def test_an_unknown_benchmark_is_named_with_those_there_are():
+    command = [sys.executable, "-m", "benchmarks", "speed"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
+    assert done.returncode == 2 and "unknown benchmark speed: expected" in done.stderr and "hessian" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads the peak from Linux' /proc")
+def test_the_peak_of_a_call_is_that_of_its_arrays():
+    found = timing.peak_mib("import numpy as np", "np.ones(4_000_000).sum()")
+    assert 30 < found < 33  # 4e6 float64 are 30.5 MiB
+
+
+def test_operations_are_counted_from_the_formulas():
+    # sigma 18, its way back 2; forward 2 + 2, back: r t, and sums for a, b, w: 1 + 1 + 1 + 2
+    assert flops("tanh", 1, 1) == 18 + 2 + 4 + 5
 
 
 def test_the_limit_is_measured_on_every_thread():

@@ -151,3 +151,14 @@ def test_bad_options_are_refused():
         group_duplicates(v, -1)
     with pytest.raises(ValueError, match="order has 1 entries"):
         group_duplicates(v, order=torch.tensor([0]))
+
+
+def test_little_memory_means_smaller_blocks_and_too_little_is_refused_with_the_size_needed():
+    vectors = torch.randn(60, 5, generator=torch.Generator().manual_seed(0))
+    held, row = 60 * (5 * 12 + 200), 3 * 60 * 4
+    for rule in RULES:
+        assert group_directions(vectors, 0.5, rule=rule, memory=held + row) == group_directions(vectors, 0.5, rule=rule)
+    with pytest.raises(ValueError, match=r"grouping 60 vectors of 5 numbers needs .* GiB: memory allows .*fewer vectors"):
+        group_directions(vectors, 0.5, memory=held + row - 1)
+    with pytest.raises(ValueError, match=r"grouping 60 vectors of 5 numbers needs"):
+        group_duplicates(vectors, memory=1000)

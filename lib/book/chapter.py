@@ -156,6 +156,10 @@ class Run:
         """
         return records.printed(name)
 
+    def benchmarks(self) -> dict[str, dict]:
+        """What the benchmarks measured, committed in benchmarks/results/: name -> rows, facts and environment."""
+        return records.benchmarks()
+
     def record(self, profile: str) -> records.Record | None:
         """What a recorded run of another profile measured, or None without one.
 

@@ -4,7 +4,7 @@ book/claims.yaml is a list of entries:
 
     - id: A5                        # as in run.claim("A5", ...)
       chapter: 01_width
-      paper: A                      # a key of book/references.bib
+      paper: A                      # A, B or C, or project for a target of our own
       place: Fig. 3a
       statement: Equal splitting adds one negative eigenvalue for each extra neuron.
       printed: [0, 1, 2]            # number, list, or a bound such as "<= 1e-10"; absent when nothing is printed

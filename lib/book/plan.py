@@ -112,6 +112,8 @@ def _data_digest(chapter: str, profile: str, source: str, values: Mapping[str, o
                 )
             used += found
     used += [root / "book" / "printed" / f"{name}.csv" for name in re.findall(r"run\.printed\(\"([^\"]+)\"\)", source)]
+    if "run.benchmarks(" in source:
+        used += (root / "benchmarks" / "results").glob("*.json")
     if "run.record(" in source:
         used += [
             f for p in paths.PROFILES if p != profile for f in (root / "book" / "records" / p).glob(f"{chapter}.*")

@@ -125,3 +125,13 @@ def printed(name: str, root: Path | None = None) -> dict[str, np.ndarray]:
     lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
     columns = np.array([[float(v) for v in line.split(",")] for line in lines[1:]]).T
     return dict(zip(lines[0].split(","), columns, strict=True))
+
+
+def benchmarks(root: Path | None = None) -> dict[str, dict]:
+    """The committed measurements of the kernels, name -> content of benchmarks/results/<name>.json.
+
+    >>> {"rows", "facts", "environment"} <= set(benchmarks()["descent"])
+    True
+    """
+    folder = (root or paths.root()) / "benchmarks" / "results"
+    return {p.stem: json.loads(p.read_text()) for p in sorted(folder.glob("*.json"))}

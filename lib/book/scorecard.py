@@ -42,7 +42,8 @@ def markdown(ledger: Mapping[str, Claim], table: Mapping[str, Mapping[str, Measu
     titles = list(next(iter(table.values())))
     lines = [_counts(ledger, table, titles)]
     for paper in dict.fromkeys(c.paper for c in ledger.values()):
-        lines += [f"\n## Paper {paper}\n", "| claim | what the paper says | printed | " + " | ".join(titles) + " |"]
+        title = f"Paper {paper}" if paper != "project" else "Targets of this project"
+        lines += [f"\n## {title}\n", "| claim | what the paper says | printed | " + " | ".join(titles) + " |"]
         lines.append("|" + "---|" * (3 + len(titles)))
         for name, claim in ledger.items():
             if claim.paper == paper:

@@ -8,7 +8,8 @@ With a_l = W^[l] f^[l-1] + b^[l], P_l = da_l/dtheta and the errors delta_l = dR/
 
 where X_l couples W^[l]_jk with every earlier parameter: row (j,k) is delta_l,j df_k^[l-1]/dtheta. Neuron j of the
 first layer depends on its own input weights alone, so P_1 is kept as its diagonal blocks: a two-layer net of
-width 500 needs no array larger than its Hessian.
+width 500 needs no array larger than its Hessian. The others are (B, neuron, parameter, sample): then no product has
+to move one of them in memory.
 """
 
 from __future__ import annotations
@@ -56,27 +57,27 @@ def parts(net: MLP, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
 
     h2 = x.new_zeros(count, size, size)
     if depth == 1:
-        p = _own_block(x.new_zeros(count, size, net.widths[-1], x.shape[0]), 0, w_ends[0], xt)
+        p = _own_block(x.new_zeros(count, net.widths[-1], size, x.shape[0]), 0, w_ends[0], xt)
     else:
         own = torch.cat([torch.arange(w_ends[0]).view(net.widths[1], -1), _bias_index(net)], 1)  # (m_1, d')
         own = own.to(x.device)
         _first_layer_blocks(h2, net, own, xt, pulled[0] * seconds[0], deltas[1], firsts[0], ends[0])
-        p = x.new_zeros(count, ends[1], net.widths[2], x.shape[0])
+        p = x.new_zeros(count, net.widths[2], ends[1], x.shape[0])
         u = firsts[0].unsqueeze(2) * xt  # da_1/d(own weights) sigma', (B, m_1, d', n)
-        p[:, own.reshape(-1)] = (net.weights[1].mT[:, :, None, :, None] * u.unsqueeze(3)).flatten(1, 2)
+        p[:, :, own.reshape(-1)] = (net.weights[1][..., None, None] * u.unsqueeze(1)).flatten(2, 3)
         _own_block(p, ends[0], w_ends[1], _with_one(values[0], net.biases[1]))
     for layer in range(2, depth):  # zero-based: from P_layer to P_{layer+1}
-        _add_gram(h2, p, (pulled[layer - 1] * seconds[layer - 1]).unsqueeze(1))
-        q = p * firsts[layer - 1].unsqueeze(1)  # df^[layer]/dtheta
-        cross = torch.einsum("bjn,bpkn->bjkp", deltas[layer], q).flatten(1, 2)
+        _add_gram(h2, p, pulled[layer - 1] * seconds[layer - 1])
+        q = p * firsts[layer - 1].unsqueeze(2)  # df^[layer]/dtheta
+        cross = (deltas[layer] @ q.flatten(1, 2).mT).view(count, -1, ends[layer - 1])
         rows = slice(ends[layer - 1], w_ends[layer])
         h2[:, rows, : ends[layer - 1]] += cross
         h2[:, : ends[layer - 1], rows] += cross.mT
-        p = x.new_zeros(count, ends[layer], net.widths[layer + 1], x.shape[0])
-        p[:, : ends[layer - 1]] = torch.einsum("bjk,bpkn->bpjn", net.weights[layer], q)
+        p = x.new_zeros(count, net.widths[layer + 1], ends[layer], x.shape[0])
+        p[:, :, : ends[layer - 1]] = (net.weights[layer] @ q.flatten(2)).unflatten(-1, (-1, x.shape[0]))
         _own_block(p, ends[layer - 1], w_ends[layer], _with_one(values[layer - 1], net.biases[layer]))
-    g = p * root if isinstance(root, float) else torch.einsum("bpkn,bkcn->bpcn", p, root)
-    g = g.flatten(2)
+    g = p * root if isinstance(root, float) else torch.einsum("bkpn,bkcn->bcpn", p, root)
+    g = g.transpose(1, 2).flatten(2)
     return g @ g.mT, h2
 
 
@@ -102,12 +103,12 @@ def _with_one(f: Tensor, bias: Tensor | None) -> Tensor:
 
 def _own_block(p: Tensor, start: int, w_end: int, f: Tensor) -> Tensor:
     """Write da_j/dW_jk = f_k and da_j/db_j = 1 into the rows of the layer's own parameters."""
-    width = p.shape[2]
+    width = p.shape[1]
     fan_in = (w_end - start) // width
     for j in range(width):
-        p[:, start + j * fan_in : start + (j + 1) * fan_in, j] = f[..., :fan_in, :]
+        p[:, j, start + j * fan_in : start + (j + 1) * fan_in] = f[..., :fan_in, :]
         if f.shape[-2] > fan_in:
-            p[:, w_end + j, j] = 1
+            p[:, j, w_end + j] = 1
     return p
 
 
@@ -125,4 +126,7 @@ def _first_layer_blocks(
 
 
 def _add_gram(h: Tensor, p: Tensor, weight: Tensor) -> None:
-    h[:, : p.shape[1], : p.shape[1]] += (p * weight).flatten(2) @ p.flatten(2).mT
+    """Add sum_kn weight_kn p_k.n p_k.n^T; p (B, K, P, n), weight (B, K, n)."""
+    size = p.shape[2]
+    for rows, w in zip(p.unbind(1), weight.unbind(1), strict=True):
+        h[:, :size, :size] += (rows * w.unsqueeze(1)) @ rows.mT

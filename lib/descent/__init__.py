@@ -1,4 +1,4 @@
-"""Full-batch training of many small nets at once: one front, CPU kernels, and a torch reference of the same results."""
+"""Full-batch training of many small nets at once: one front, kernels for CPU and GPU, and a torch reference of the same results."""
 
 from lib.descent.front import descend
 from lib.descent.trajectory import Diverged, Rule, State, Trajectory, record_steps

@@ -14,13 +14,15 @@ from tqdm import tqdm
 
 from lib.descent.deep import DeepEngine, obstacles
 from lib.descent.engine import NumbaEngine
+from lib.descent.gpu import TritonEngine
+from lib.descent.gpu import obstacles as gpu_obstacles
 from lib.descent.reference import TorchEngine
 from lib.descent.trajectory import Diverged, Rule, State, Trajectory, record_steps
 from lib.mlp import MLP
 from lib.risk import Loss, mse, risk
 
 DIVERGED = 1e12  # times (loss at the start + mean of y^2): far above any transient of a run that recovers
-MAX_KEPT_BYTES = 4 * 2**30
+MAX_BYTES = 4 * 2**30  # of state and records
 CHUNK_SECONDS = 0.1  # how often the bar moves and Ctrl-C is heard
 
 
@@ -48,14 +50,15 @@ def descend(
     theta_{t+1} = theta_t - lr grad R_S(theta_t), or Adam with bias correction, for t < steps.
 
     Args:
-        net: the nets at step 0, float64; any batch dimensions.
-        x, y: the sample, (n, m_0) and (n, m_L), float64 (y int64 class indices when `loss` is the cross entropy).
+        net: the nets at step 0, float64 (or float32 with backend "triton" or "torch"); any batch dimensions.
+        x, y: the sample, (n, m_0) and (n, m_L), of the net's dtype (y int64 class indices when `loss` is the cross
+            entropy).
         steps: number of updates in all, counted from step 0 also when resuming.
         lr: learning rate.  optimizer: "gd" or "adam".  betas, eps: Adam's constants.
         records: how many log-spaced steps to record (always 0 and the last), or the steps themselves.
         keep_smallest: keep the smallest-gradient iterate of every interval between records, not only its norm.
-        backend: "numba" (any depth, MSE or cross entropy, CPU), "torch" (any loss and device), or "auto", the first
-            that can.
+        backend: "numba" (any depth, MSE or cross entropy, CPU), "triton" (two layers, MSE, GPU), "torch" (any loss and
+            device), or "auto", the first that can.
         resume: a trajectory to go on from, of the same problem; `net` is then only checked for its shape. With the
             same arguments as the run it continues, the result is that of one uninterrupted run, bit for bit.
         on_divergence: "raise" a `Diverged` error, or "mask": freeze those nets, and say so in `diverged_at`.
@@ -77,7 +80,7 @@ def descend(
     ((3, 3), (3, 3))
     """
     rule = _checked_rule(optimizer, lr, betas, eps)
-    _check_problem(net, x, y, loss)
+    _check_problem(net, x, y, loss, single=backend in ("triton", "torch"))
     if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 0:
         raise ValueError(f"steps is {steps!r}: expected a whole number >= 0")
     if on_divergence not in ("raise", "mask"):
@@ -90,12 +93,7 @@ def descend(
         _check_resume(resume, net, rule, int(steps), keep_smallest)
         net = resume.net
         plan = np.concatenate([resume.steps.numpy(), plan[plan > resume.steps_done]])
-    size = 8 * (len(plan) + 1) * net.batch.numel() * net.n_parameters
-    if keep_smallest and size > MAX_KEPT_BYTES:
-        raise ValueError(
-            f"keeping the smallest-gradient iterates of {len(plan) - 1} intervals needs {size / 2**30:.1f} GiB: "
-            f"take fewer records, or keep_smallest=False"
-        )
+    _check_memory(net, len(plan), keep_smallest)
     net = net.map(torch.Tensor.detach)
     state = resume.state if resume is not None else _initial_state(net, x, y, loss, rule, keep_smallest)
     threads = threads or torch.get_num_threads()
@@ -143,7 +141,7 @@ def _initial_state(net: MLP, x: Tensor, y: Tensor, loss: Loss, rule: Rule, keep_
     with torch.no_grad():
         start = risk(net, x, y, loss)
     scale = (y**2).mean() if y.is_floating_point() else 1.0
-    limit = (DIVERGED * (start + scale)).clamp(max=torch.finfo(torch.float64).max)
+    limit = (DIVERGED * (start + scale)).clamp(max=torch.finfo(start.dtype).max)
     limit = torch.where(torch.isfinite(start), limit, torch.zeros_like(limit))
     zeros = net.map(torch.zeros_like)
     return State(
@@ -157,10 +155,15 @@ def _initial_state(net: MLP, x: Tensor, y: Tensor, loss: Loss, rule: Rule, keep_
 
 
 def _choose(backend: str, net: MLP, loss: Loss):
-    if backend not in ("auto", "numba", "torch"):
-        raise ValueError(f'backend is {backend!r}: expected "auto", "numba" or "torch"')
+    if backend not in ("auto", "numba", "triton", "torch"):
+        raise ValueError(f'backend is {backend!r}: expected "auto", "numba", "triton" or "torch"')
     if backend == "torch":
         return TorchEngine
+    if backend == "triton" or (backend == "auto" and net.device.type == "cuda"):
+        found = gpu_obstacles(net, loss)
+        if backend == "triton" and found:
+            raise ValueError(f'the triton backend takes only {" and ".join(found)}: use backend="auto"')
+        return TorchEngine if found else TritonEngine
     found = obstacles(net, loss)
     if backend == "numba" and found:
         raise ValueError(f'the numba backend takes only {" and ".join(found)}: use backend="torch"')
@@ -181,14 +184,30 @@ def _checked_rule(optimizer: str, lr: float, betas: tuple[float, float], eps: fl
     return Rule(optimizer, float(lr), (float(betas[0]), float(betas[1])), float(eps))
 
 
-def _check_problem(net: MLP, x: Tensor, y: Tensor, loss: Loss) -> None:
+def _check_memory(net: MLP, records: int, keep_smallest: bool) -> None:
+    """Refuse a run whose state and records would not fit into `MAX_BYTES`: they are what grows with the nets."""
+    nets, size = net.batch.numel(), net.n_parameters
+    each = net.weights[0].element_size()
+    kept = (records + 1) * nets * size if keep_smallest else 0
+    # The nets, their copy and Adam's moments; of every record the loss, and norm, step and loss of an iterate.
+    total = each * (kept + 4 * nets * size + 4 * records * nets)
+    if total > MAX_BYTES:
+        advice = "take fewer records, or keep_smallest=False" if 2 * kept * each > total else "pass fewer nets at a time"
+        raise ValueError(
+            f"training {nets:,} nets of {size} parameters with {records} records needs {total / 2**30:.1f} GiB: "
+            f"{advice} (at most {MAX_BYTES / 2**30:.1f} GiB)"
+        )
+
+
+def _check_problem(net: MLP, x: Tensor, y: Tensor, loss: Loss, single: bool) -> None:
     if not isinstance(net, MLP):
         raise TypeError(f"net is {type(net).__name__}: expected an MLP (lib.sequential converts an nn.Sequential)")
     for name, data, dims in (("x", x, 2), ("y", y, 2 if loss is mse else None)):
         if not isinstance(data, Tensor):
             raise TypeError(f"{name} is {type(data).__name__}: expected a tensor")
-        if data.dtype != torch.float64 and not (name == "y" and loss is not mse):
-            raise TypeError(f"{name} is {data.dtype}: expected torch.float64; convert it with .double()")
+        wanted = torch.float32 if single and net.dtype == torch.float32 else torch.float64
+        if data.dtype != wanted and not (name == "y" and loss is not mse):
+            raise TypeError(f"{name} is {data.dtype}: expected {wanted}; convert it with .to({wanted})")
         if dims is not None and data.dim() != dims:
             width = net.widths[0 if name == "x" else -1]
             raise ValueError(f"{name} has shape {tuple(data.shape)}: expected (n, {width})")
@@ -196,8 +215,11 @@ def _check_problem(net: MLP, x: Tensor, y: Tensor, loss: Loss) -> None:
             raise ValueError(f"{name} is on {data.device}, the net on {net.device}: expected one device")
         if not torch.isfinite(data).all():
             raise ValueError(f"{name} holds {int((~torch.isfinite(data)).sum())} non-finite numbers: expected none")
-    if net.dtype != torch.float64:
-        raise TypeError(f"the net is {net.dtype}: expected torch.float64; convert it with net.to(torch.float64)")
+    if net.dtype != torch.float64 and not (single and net.dtype == torch.float32):
+        raise TypeError(
+            f"the net is {net.dtype}: expected torch.float64; convert it with net.to(torch.float64) "
+            '(torch.float32 needs backend="triton" or "torch")'
+        )
     if x.shape[0] < 1:
         raise ValueError("the sample is empty: expected at least one row in x")
     if x.shape[1] != net.widths[0]:

@@ -1,4 +1,6 @@
-"""Activation functions on `Lanes`, within three units in the last place of the exact function.
+"""Activation functions on `Lanes`, within five units in the last place of the exact function, three for z > 0.
+
+(The sigmoid far to the left, where it is e^z, errs by about |z| units, as does any function of a rounded multiple of z.)
 
 With z = (k + r) ln2 / c, k an integer and |r| <= 1/2 (c = 2 for tanh, 1 for the others), every exponential function
 here is one quotient of T = 2^k, an even polynomial Q and an odd polynomial P in r:

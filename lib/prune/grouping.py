@@ -18,11 +18,18 @@ import torch
 from torch import Tensor
 
 RULES = ("complete", "leader", "connected")
+MEMORY = 2 * 2**30  # bytes
 Groups = tuple[tuple[int, ...], ...]
 
 
 def group_directions(
-    vectors: Tensor, cosine: float = 0.9, *, order: Tensor | None = None, rule: str = "complete", block: int = 512
+    vectors: Tensor,
+    cosine: float = 0.9,
+    *,
+    order: Tensor | None = None,
+    rule: str = "complete",
+    block: int = 512,
+    memory: int = MEMORY,
 ) -> Groups:
     """Groups of vectors of cosine similarity <u, v> / (|u| |v|) >= cosine.
 
@@ -31,11 +38,13 @@ def group_directions(
         cosine: threshold in -1..1; compared with a slack of the rounding of a dot product, 4 sqrt(d) eps.
         order: (n,) the indices in the order of visiting, which decides who leads; default 0..n-1.
         rule: one of `RULES`.
-        block: rows of the similarity matrix held at once; memory is n d + block * n numbers.
+        block: rows of the similarity matrix held at once, at most; fewer where they would not fit into memory.
+        memory: bytes that the work may take: three copies of the vectors, and at least one row of similarities.
     Returns:
         The groups in the order of their leaders, each with its leader first.
     Raises:
-        ValueError: a zero or non-finite vector, a cosine outside -1..1, an unknown rule, an order that is no permutation.
+        ValueError: a zero or non-finite vector, a cosine outside -1..1, an unknown rule, an order that is no permutation,
+            or more vectors than fit into memory (the size needed is named).
     Source: (Zhang et al. 2021, Sec. 3.2 "Reduction of DNN at critical point"); the rules are ours.
 
     >>> group_directions(torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 0.1]]), 0.9)
@@ -48,6 +57,8 @@ def group_directions(
         raise ValueError(f"cosine is {cosine!r}: expected a number in -1..1")
     if block < 1:
         raise ValueError(f"block is {block}: expected >= 1")
+    row = 3 * n * vectors.element_size()  # of similarities: computed, on the CPU, and compared
+    block = min(block, max(1, _room(n, d, 3 * vectors.element_size(), row, memory) // max(row, 1)))
     visits = _permutation(order, n)
     v = vectors.detach()[torch.as_tensor(visits, device=vectors.device)]
     largest = v.abs().amax(1, keepdim=True)
@@ -85,7 +96,9 @@ def _place(row: np.ndarray, labels: np.ndarray, leaders: np.ndarray, threshold: 
     return int(candidates[to_leader[candidates].argmax()]) if len(candidates) else len(leaders)
 
 
-def group_duplicates(rows: Tensor, tolerance: float = 0.0, *, order: Tensor | None = None) -> Groups:
+def group_duplicates(
+    rows: Tensor, tolerance: float = 0.0, *, order: Tensor | None = None, memory: int = MEMORY
+) -> Groups:
     """Groups of rows that equal their group's leader within a tolerance, max_j |u_j - v_j| <= tolerance.
 
     The rows are sorted along one fixed random projection, which equal rows share up to rounding; only rows whose
@@ -95,10 +108,11 @@ def group_duplicates(rows: Tensor, tolerance: float = 0.0, *, order: Tensor | No
         rows: (n, d).
         tolerance: >= 0, in the units of the rows; 0 asks for equal bits.
         order: (n,) the indices in the order of visiting; default 0..n-1.
+        memory: bytes that the work may take: two copies of the rows in float64.
     Returns:
         The groups in the order of their leaders, each with its leader first.
     Raises:
-        ValueError: a non-finite row, a tolerance < 0, an order that is no permutation.
+        ValueError: a non-finite row, a tolerance < 0, an order that is no permutation, or more rows than fit into memory.
 
     >>> group_duplicates(torch.tensor([[1.0, 0.0], [0.0, 2.0], [1.0, 0.0]]))
     ((0, 2), (1,))
@@ -106,6 +120,7 @@ def group_duplicates(rows: Tensor, tolerance: float = 0.0, *, order: Tensor | No
     n, d = _check(rows, "rows")
     if not (math.isfinite(tolerance) and tolerance >= 0):
         raise ValueError(f"tolerance is {tolerance!r}: expected a finite number >= 0")
+    _room(n, d, 16, 0, memory)
     visits = _permutation(order, n)
     v = rows.detach()[torch.as_tensor(visits, device=rows.device)].cpu().double()
     p = torch.randn(d, generator=torch.Generator().manual_seed(0), dtype=v.dtype)
@@ -132,6 +147,17 @@ def _collect(labels: np.ndarray, visits: list[int]) -> Groups:
     for place, label in enumerate(labels.tolist()):
         members.setdefault(label, []).append(visits[place])
     return tuple(tuple(m) for m in members.values())
+
+
+def _room(n: int, d: int, copies: int, least: int, memory: int) -> int:
+    """Bytes of memory left beside `copies` bytes for each number and 200 for each vector's place and group."""
+    held = n * (d * copies + 200)
+    if held + least > memory:
+        raise ValueError(
+            f"grouping {n:,} vectors of {d} numbers needs {(held + least) / 2**30:.3g} GiB: memory allows "
+            f"{memory / 2**30:.3g}; pass fewer vectors or more memory"
+        )
+    return memory - held
 
 
 def _permutation(order: Tensor | None, n: int) -> list[int]:

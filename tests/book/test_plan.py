@@ -184,3 +184,17 @@ def test_printed_numbers_that_the_chapter_reads_count(toy) -> None:
     assert digest(toy) == before
     append(toy / "book" / "printed" / "a-fig1.csv", "2\n")
     assert digest(toy) != before
+
+
+def test_benchmarks_that_the_chapter_reads_count(toy) -> None:
+    results = toy / "benchmarks" / "results"
+    results.mkdir(parents=True)
+    before = digest(toy)
+    (results / "one.json").write_text("{}")
+    assert digest(toy) == before
+    append(toy / "book" / "02_slow.py", "\n# %%\nmeasured = run.benchmarks()\n")
+    reading = digest(toy)
+    (results / "one.json").write_text('{"rows": []}')
+    changed = digest(toy)
+    (results / "two.json").write_text("{}")
+    assert len({before, reading, changed, digest(toy)}) == 4

@@ -1,0 +1,644 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,mystnb
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # The kernels, and how near they come to the machine
+#
+# The experiments of this book train thousands of small nets to their last digit, count the eigenvalues of their Hessians, and solve
+# for the weights of convolutional nets. Each of these has a kernel in `lib/`. This chapter says how each works, how far it is
+# ahead of what one would use otherwise, how far it is from what the machine could do, and how its cost grows.
+#
+# Ratios come from `python -m benchmarks`, which times every contender in turn, round after round, so that all of them meet the same
+# noise; a ratio is the median over the rounds of the rival's time over ours, its spread the middle half. What was measured is
+# committed in `benchmarks/results/`, with the machine it was measured on, and plotted here. What is marked *live* was
+# measured while this page was made, on whatever machine made it.
+
+# %% tags=["parameters"]
+rounds: int = 5  # rounds of the live measurements, >= 1
+steps: int = 2000  # steps of descent in each, a tenth for large problems, >= 10
+seed: int = 0  # seed of every random draw, >= 0
+
+# %% tags=["hide-input"]
+import math
+import time
+from functools import partial
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from IPython.display import HTML, Markdown, display
+from matplotlib.patches import FancyArrowPatch, Rectangle
+from numba import njit
+
+from lib.book import chapter
+from lib.curvature import decompose, hessian
+from lib.descent import descend
+from lib.descent.front import MAX_BYTES
+from lib.descent.gpu import tile
+from lib.descent.lanes import aligned, load, splat, store
+from lib.descent.pointwise import KINDS, unit, value
+from lib.mlp import init
+from lib.vgg.initialisers import initialise
+from lib.vgg.net import VGG
+from lib.vgg.recipe import Recipe
+from lib.vgg.training import Execution, train
+
+run = chapter.start("06_kernels", globals())
+from lib.book.figures import BLUE, COLOURS, GREEN, GREY, INK, ORANGE, PURPLE, RED, SKY  # after start()
+
+results = run.benchmarks()
+rows = [r | {"benchmark": name} for name, result in results.items() for r in result["rows"]]
+
+
+def row(benchmark: str, name: str, rival: str) -> dict:
+    """The row of a benchmark whose problem and rival begin like this."""
+    return next(
+        r for r in rows if (r["benchmark"], r["name"][: len(name)], r["rival_name"][: len(rival)]) == (benchmark, name, rival)
+    )
+
+
+def fact(benchmark: str, part: str):
+    """The fact of a benchmark whose name contains this, None where it has not been measured."""
+    facts = results[benchmark]["facts"] if benchmark in results else {}
+    return next((value for name, value in facts.items() if part in name), None)
+
+
+def table(lines: list[dict]) -> None:
+    display(HTML(pd.DataFrame(lines).to_html(index=False, border=0, justify="left", classes="table")))
+
+
+def live(job, *sizes) -> list[float]:
+    """Seconds of job(size) for each size, the median of rounds in which all take their turn."""
+    times = []
+    for _ in range(rounds + 1):
+        times.append([])
+        for size in sizes:
+            start = time.perf_counter()
+            job(size)
+            times[-1].append(time.perf_counter() - start)
+    return np.median(times[1:], axis=0).tolist()  # the first round compiles
+
+
+# %% [markdown]
+# ## All of them at a glance
+
+# %% tags=["hide-input"]
+limits = ("limit", "alone", "one thread")  # a rival that is a bound, not a competitor
+shown = [r for r in rows if not any(word in r["rival_name"] for word in limits)]
+colours = dict(zip(results, [*COLOURS, *COLOURS], strict=False))
+fig, ax = plt.subplots(figsize=(7.2, 1.1 + 0.24 * len(shown)))
+for place, r in enumerate(shown):
+    ax.plot(r["spread"], [place, place], color=colours[r["benchmark"]], lw=3, alpha=0.45, solid_capstyle="butt")
+    ax.plot(r["ratio"], place, "o", color=colours[r["benchmark"]])
+    if r["target"]:
+        ax.plot([r["target"]] * 2, [place - 0.38, place + 0.38], color=INK, lw=1.4)
+ax.axvline(1, color=GREY, ls="--", lw=1)
+ax.set(xscale="log", xlabel="times faster than the rival", ylim=(len(shown) - 0.4, -0.6))
+ax.set_yticks(range(len(shown)), [f"{r['name']}\nagainst {r['rival_name']}" for r in shown], fontsize=6)
+run.figure(
+    fig,
+    "ratios",
+    "How many times faster each kernel is than each rival: median and middle half. Black ticks: the ratio aimed at, where there is one. Dashed: equal "
+    "speed. The colour is that of the benchmark.",
+    f"A dot plot of {len(shown)} speed ratios on a logarithmic axis, from below one to several thousand.",
+    {
+        "benchmark": [r["benchmark"] for r in shown],
+        "problem": [r["name"] for r in shown],
+        "rival": [r["rival_name"] for r in shown],
+        "ours_seconds": [r["ours"] for r in shown],
+        "rival_seconds": [r["rival"] for r in shown],
+        "ratio": [r["ratio"] for r in shown],
+        "target": [r["target"] or float("nan") for r in shown],
+    },
+)
+shown_of = ("threads", "load", "rounds", "date", "commit")
+machines = {f"{r['environment']['cpu'].split(' MHz')[0].rpartition(', ')[0]} ({r['environment']['cpu'].rpartition(', ')[2]})" for r in results.values()}
+display(Markdown(f"Measured on {' and '.join(sorted(machines))}."))
+table([{"benchmark": name} | {key: r["environment"].get(key) for key in shown_of} for name, r in results.items()])
+
+# %% [markdown]
+# A load above the number of threads means that others used the machine at the same time; it moves all contenders of a round
+# together, and shows in the spread.
+#
+# ## Descent on the CPU
+#
+# A step of full-batch gradient descent of one net with three neurons on fifty samples takes $3 \cdot 50$ evaluations of $\tanh$ and about ten times as many
+# additions and multiplications: less than one call from Python into a tensor library. So nothing may be called. The kernel runs *all* steps of eight nets in one compiled loop,
+# whose state fits into the first-level cache, and every number in it is a vector of eight, one for each net.
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.1))
+for ax, title, across, down in (
+    (axes[0], "many nets: eight side by side", "net", "neuron"),
+    (axes[1], "one wide net: eight neurons", "neuron", "row"),
+):
+    for j in range(3):
+        for lane in range(8):
+            ax.add_patch(Rectangle((lane, -j), 0.92, 0.8, color=SKY if across == "net" else COLOURS[2], alpha=0.35 + 0.2 * (j == 0)))
+        ax.text(-0.2, 0.4 - j, f"{down} {j + 1}", ha="right", va="center", fontsize=8)
+    for lane in range(8):
+        ax.text(lane + 0.46, 1.0, str(lane + 1), ha="center", fontsize=8)
+    ax.text(4, 1.6, f"{across} (lane)", ha="center", fontsize=8)
+    ax.add_patch(FancyArrowPatch((0, -2.9), (7.9, -2.9), arrowstyle="-", color=GREY))
+    ax.text(4, -3.6, "samples $x_1, x_2, \\ldots$ pass one by one,\neach number copied into all eight lanes", ha="center", va="center", fontsize=8)
+    ax.set(xlim=(-2.4, 8.4), ylim=(-4.4, 2.1), title=title)
+    ax.set_axis_off()
+run.figure(
+    fig,
+    "lanes",
+    "The two arrangements of the CPU kernel; the one that leaves fewer lanes empty is taken. A row is one register of eight float64: the same weight of eight "
+    "nets, or one weight of eight neurons of the same net, whose outputs are then added across the lanes.",
+    "Two grids of three rows and eight columns. In the first, columns are nets and rows neurons; in the second, the eight columns are neurons of one net.",
+    {"lanes": [8, 8], "nets in the lanes": [8, 1]},
+)
+
+# %% [markdown]
+# What remains is $\tanh$ itself. With $z = (k + r) \ln 2 / 2$, $k$ an integer and $|r| \le 1/2$,
+#
+# $$
+# \begin{aligned}
+# \tanh\frac{r \ln 2}{2} &= \frac{P(r)}{Q(r)}, \\
+# \tanh z &= \frac{G + P}{G + Q}, \quad G = \tfrac12 (2^k - 1)(Q + P),
+# \end{aligned}
+# $$
+#
+# with an odd polynomial $P$ of degree 5 and an even $Q$ of degree 4. Adding $1.5 \cdot 2^{52}$ rounds $z$ to $k$, whose bits are then shifted into
+# the exponent field to make $2^k$: one quotient, no table, no branch. For $k = 0$ the term $G$ vanishes exactly, so
+# small arguments keep their relative accuracy. The same quotient gives the sigmoid and $e^z - 1$. Every operation is stated as one vector instruction
+# with strict rounding, so that no compiler can simplify the rounding trick away.
+
+# %% tags=["hide-input"]
+def applied(kind: int):
+    """Our function of a whole array, a multiple of eight long."""
+    KIND, UNIT = kind, unit(kind)
+
+    @njit
+    def over(z, out):
+        for i in range(z.size // 8):
+            store(out, i, value(KIND, 1.0, load(z, i) * splat(UNIT)))
+
+    return over
+
+
+z = np.concatenate([-np.geomspace(20, 1e-6, 2000), np.geomspace(1e-6, 20, 2000)])
+room, out = aligned(len(z) // 8).reshape(-1), aligned(len(z) // 8).reshape(-1)
+room[:] = z
+exact = {"tanh": lambda t: np.tanh(t), "sigmoid": lambda t: 1 / (1 + np.exp(-t)), "elu": lambda t: np.where(t > 0, t, np.expm1(t))}
+errors = {}
+for name, function in exact.items():
+    applied(KINDS[name])(room, out)
+    true = function(z.astype(np.longdouble))
+    errors[name] = np.abs((out - true) / np.spacing(np.abs(true.astype(float)))).astype(float)
+fig, ax = plt.subplots(figsize=(7.2, 2.7))
+for (name, error), colour in zip(errors.items(), (BLUE, ORANGE, GREEN), strict=True):
+    ax.plot(z, error, ".", ms=1.6, color=colour, label=name, alpha=0.6)
+ax.axhline(0.5, color=GREY, ls="--", lw=1)
+ax.set(xlabel="$z$", ylabel="error, units in the last place", ylim=(0, None))
+ax.set_xscale("symlog", linthresh=1e-3)
+ax.legend(markerscale=5, ncols=3)
+run.figure(
+    fig,
+    "ulp",
+    "Error of the kernel's own activations against extended precision, live. Dashed: the half unit that the best possible rounding leaves.",
+    "Scatter plot of errors for arguments from minus 20 to 20: mostly below two units in the last place, and up to a dozen for the sigmoid at large negative arguments.",
+    {"z": z} | errors,
+)
+run.glue("ulp-tanh", float(errors["tanh"].max()), digits=2)
+run.glue("ulp-sigmoid", float(errors["sigmoid"].max()), digits=2)
+run.glue("ulp-sigmoid-right", float(errors["sigmoid"][z > -1].max()), digits=2)
+run.claim("K1", float(errors["tanh"].max()), note="Live, against 80-bit arithmetic, 4,000 arguments of either sign.")
+
+# %% [markdown]
+# The largest error of $\tanh$ is {glue:text}`ulp-tanh` units in the last place. The sigmoid has {glue:text}`ulp-sigmoid-right` for arguments above $-1$; far to the left, where it is
+# $e^z$ and nearly zero, the rounding of the argument itself counts $|z|$ times, and the relative error grows to {glue:text}`ulp-sigmoid` units.
+#
+# How near is the whole step to the limit, which is $\tanh$ alone, run over arrays in the first-level cache?
+
+# %% tags=["hide-input"]
+pace = fact("descent", "operations and ns")
+problems = [r for r in rows if r["benchmark"] == "descent" and "limit" in r["rival_name"]]
+fig, axes = plt.subplots(1, 2 if pace else 1, figsize=(7.2 if pace else 4.2, 3.5), squeeze=False, width_ratios=(1, 1.5) if pace else None)
+axes = axes[0]
+names = [r["name"].split(",")[0] for r in problems]
+axes[0].barh(range(len(problems)), [r["ratio"] for r in problems], color=BLUE, height=0.5)
+axes[0].errorbar(
+    [r["ratio"] for r in problems], range(len(problems)), fmt="none", ecolor=INK, lw=1,
+    xerr=np.abs(np.array([r["spread"] for r in problems]).T - [r["ratio"] for r in problems]),
+)  # fmt: skip
+axes[0].axvline(1, color=GREY, ls="--", lw=1)
+axes[0].set(xlabel="share of the $\\tanh$ limit", xlim=(0, 1.05))
+axes[0].set_yticks(range(len(problems)), [n.replace(" of ", "\nof ") for n in names], fontsize=8)
+if pace:
+    base = pace["1-3-1, tanh, gd"]
+    top = max(p[0] for p in pace.values()) * 1.08
+    axes[1].plot([0, top], [0, top * base[1] / base[0]], color=GREY, ls="--", lw=1, label="pace of tanh descent")
+    markers = {"tanh": "o", "sigmoid": "s", "relu": "^", "leaky_relu": "v", "elu": "D"}
+    for name, (count, ns) in pace.items():
+        widths, activation, optimizer = name.split(", ")
+        colour = RED if optimizer == "adam" else BLUE
+        axes[1].plot(count, ns, markers[activation], color=colour, label=f"{activation}, {optimizer}, {widths}", ms=5)
+    axes[1].set(xlabel="operations a neuron and sample", ylabel="ns a neuron, sample and thread", xlim=(0, top), ylim=(0, None))
+    axes[1].legend(fontsize=6.2, ncols=2, loc="upper left")
+run.figure(
+    fig,
+    "limit",
+    "The time that the $\\tanh$ evaluations of a step need alone, as a share of the time of the step (with the middle half)."
+    + (" Right: time against the number of operations for other activations, widths and Adam (red); below the dashed line a case is faster for each operation than $\\tanh$ descent." if pace else ""),
+    "Three bars between one half and one." + (" Right, times against operation counts, with a line through the origin." if pace else ""),
+    {"problem": [r["name"] for r in problems], "share": [r["ratio"] for r in problems]}
+    | ({"case": list(pace), "operations": [p[0] for p in pace.values()], "ns": [p[1] for p in pace.values()]} if pace else {}),
+)
+if pace:
+    relative = {name: (ns / count) / (base[1] / base[0]) for name, (count, ns) in pace.items()}
+    slowest = max(relative, key=relative.get)
+    display(Markdown(f"For each operation the slowest case is {slowest}, by a factor of {relative[slowest]:.3g}; where the arithmetic is little, loads and stores set the pace."))
+run.glue("limit-shares", [r["ratio"] for r in problems], digits=2)
+jax = [r for r in rows if r["benchmark"] == "descent" and "JAX" in r["rival_name"]]
+run.claim("K2", min(r["ratio"] / r["target"] for r in jax), note="Ratios " + ", ".join(f"{r['ratio']:.3g} (aim {r['target']:g}, {r['name']})" for r in jax) + ".")
+run.claim("K3", row("descent", "200 nets of width 3", "torch, one net at a time")["ratio"])
+run.claim("K4", [v for name, v in results["descent"]["facts"].items() if "difference to JAX" in name], note="After 1,000 steps and more.")
+
+# %% [markdown]
+# The share of the $\tanh$ limit is {glue:text}`limit-shares` for the three problems. What the rest of the time goes into is the rest of the step: pre-activations, residuals and the products of the
+# way back, and storing $\tanh$ for them.
+#
+# ### How the cost grows
+
+# %% tags=["hide-input"]
+axis_names = {"nets": "nets", "width": "neurons", "samples": "samples", "inputs": "inputs"}
+default = {"nets": 200, "width": 3, "samples": 50, "inputs": 1}
+few = {"nets": (8, 128, 2048), "width": (1, 8, 64), "samples": (8, 128, 1024), "inputs": (1, 8, 32)}
+
+
+def problem(nets: int, width: int, samples: int, inputs: int):
+    draws = torch.Generator().manual_seed(seed)
+    x = torch.randn(samples, inputs, generator=draws, dtype=torch.float64)
+    return init((inputs, width, 1), std=0.3, batch=(nets,), generator=draws), x, torch.tanh(x.sum(1, keepdim=True))
+
+
+def taken(name: str, size: int) -> None:
+    descend(*cases[name, size], steps=amounts[name, size], lr=1e-3, records=2, keep_smallest=False, threads=1)
+
+
+cases = {(name, size): problem(**default | {name: size}) for name, sizes in few.items() for size in sizes}
+amounts = {
+    key: max(steps // 10, int(steps * 30_000 / (net.batch.numel() * net.widths[1] * x.numel()))) for key, (net, x, _) in cases.items()
+}
+here = {name: np.array(live(partial(taken, name), *sizes)) / [amounts[name, s] for s in sizes] for name, sizes in few.items()}
+fig, axes = plt.subplots(1, 4, figsize=(7.2, 2.7), sharey=True)
+tanh_ns = row("descent", "200 nets of width 3", "tanh alone")["rival"] * results["descent"]["environment"]["threads"] / 30_000
+data = {}
+for ax, (name, label) in zip(axes, axis_names.items(), strict=True):
+    curve = fact("scaling", f"seconds a step by {name}")
+    sizes = np.array(few[name])
+    data |= {name: sizes, f"seconds by {name}": here[name]}
+    if curve:
+        sizes = np.array(curve[name])
+        ax.plot(sizes, curve["seconds"], "o-", color=BLUE, ms=4, label="committed")
+        data |= {f"committed {name}": sizes, f"committed seconds by {name}": curve["seconds"]}
+    ax.plot(few[name], here[name], "x" if curve else "x-", color=RED, label="live")
+    bound = tanh_ns * 30_000 * (sizes / default[name] if name != "inputs" else np.ones(len(sizes)))
+    ax.plot(sizes, bound, color=GREY, ls="--", lw=1, label="tanh alone")
+    ax.set(xscale="log", yscale="log", xlabel=label)
+axes[0].set_ylabel("seconds a step, one thread")
+axes[0].legend(fontsize=7)
+run.figure(
+    fig,
+    "growth",
+    "Cost of a step of descent on one thread as one size grows, the others being 200 nets, 3 neurons, 50 samples, one input. Blue: committed; red: live, on the machine that made this page; "
+    "dashed: the $\\tanh$ evaluations alone.",
+    "Four log-log plots of time against nets, neurons, samples and inputs; the curves rise in proportion once the vectors are full.",
+    data,
+)
+if "scaling" in results:
+    nets_curve = fact("scaling", "seconds a step by nets")
+    slope = math.log(nets_curve["seconds"][-1] / nets_curve["seconds"][1]) / math.log(nets_curve["nets"][-1] / nets_curve["nets"][1])
+    run.claim("K5", slope, note=f"Slope in the logarithmic plot from {nets_curve['nets'][1]} to {nets_curve['nets'][-1]:,} nets.")
+    speedups = [r for r in rows if r["benchmark"] == "scaling"]
+    run.claim(
+        "K6",
+        [r["ratio"] / results["scaling"]["environment"]["threads"] for r in speedups],
+        note="Speed-up by the number of threads: " + ", ".join(r["name"] for r in speedups) + ".",
+        why=f"The machine had a load of {results['scaling']['environment']['load']} while this was measured, so the second core was not free.",
+    )
+else:
+    for name in ("K5", "K6"):
+        run.skip(name, "no quiet machine was at hand; `python -m benchmarks scaling` measures it")
+
+# %% [markdown]
+# Time is proportional to nets, to samples and to neurons, as soon as eight lanes are full: below eight nets, or eight neurons, lanes stay empty and the
+# curves are flat. With more inputs the products take over from $\tanh$.
+#
+# ## Descent on a GPU
+#
+# On a GPU the same loop is a Triton kernel. A GPU has no large caches to keep thousands of nets in, but it has registers: 256 KiB on each of its
+# multiprocessors. One program takes a tile of nets through all steps between two records, and nothing leaves the chip in between.
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(7.2, 3.2))
+for net in range(8):
+    for s in range(4):
+        ax.add_patch(Rectangle((net, 3 - s), 0.9, 0.85, color=SKY if s % 2 else BLUE, alpha=0.45))
+        ax.text(net + 0.45, 3.42 - s, f"t{4 * net + s}", ha="center", va="center", fontsize=6.5, color=INK)
+    ax.text(net + 0.45, 4.1, f"net {net + 1}", ha="center", fontsize=7.5)
+for s in range(4):
+    ax.text(-0.15, 3.42 - s, f"sample $i+{s}$", ha="right", va="center", fontsize=8)
+ax.add_patch(FancyArrowPatch((-1.9, 3.9), (-1.9, 0), arrowstyle="-|>", mutation_scale=10, color=GREY))
+ax.text(-2.0, 2, "blocks of\nsamples", ha="right", va="center", fontsize=8)
+ax.text(8.4, 3.4, "in the registers of each thread:\n$w, b, a$ of its net,\nits share of the gradient", fontsize=8, va="top")
+ax.text(8.4, 1.2, "once a step: sums over the\nfour threads of a net", fontsize=8, va="top", color=RED)
+ax.text(8.4, 0.1, "once a record: losses and\niterates go to memory", fontsize=8, va="top", color=PURPLE)
+ax.set(xlim=(-3.6, 13), ylim=(-1.2, 4.6))
+ax.set_axis_off()
+shapes = [(1, 1, 1), (1, 3, 1), (1, 8, 1), (4, 2, 3), (1, 64, 1), (1, 500, 1)]
+tiles = [tile(m, d, k, 50) for d, m, k in shapes]
+run.figure(
+    fig,
+    "gpu",
+    "A warp of 32 threads (t0 to t31) trains eight nets, four samples at a time. Neurons lie in the registers of a thread, so that outputs need no exchange between threads.",
+    "A grid of four rows, samples, and eight columns, nets, each cell a thread; arrows and notes say what is kept in registers and what is exchanged.",
+    {
+        "inputs": [s[0] for s in shapes], "neurons": [s[1] for s in shapes], "outputs": [s[2] for s in shapes],
+        "nets a program": [t.T for t in tiles], "samples at a time": [t.B for t in tiles], "warps": [t.warps for t in tiles],
+    },
+)  # fmt: skip
+if "descent_gpu" in results:
+    measured = [r for r in rows if r["benchmark"] == "descent_gpu" and r["target"]]
+    words = f"Measured on {fact('descent_gpu', 'device')}: " + "; ".join(f"{r['name']}: {r['ratio']:.3g} times {r['rival_name']}" for r in measured) + "."
+    run.claim("K7", min(r["ratio"] / r["target"] for r in measured), note=words)
+else:
+    words = (
+        "No result of `python -m benchmarks descent_gpu` is committed: it needs a CUDA device. What is missing is the ratio to CUDA-graphed batched torch "
+        "and to the CPU kernel. What the tests show without one: the kernel follows the reference over whole trajectories in Triton's interpreter, and "
+        "for an H100 it compiles to code that stays in registers, with no exchange between threads but the sums of a step."
+    )
+    run.skip("K7", "no GPU was at hand; `python -m benchmarks descent_gpu` measures it")
+display(Markdown(words))
+
+# %% [markdown]
+# ## Exact Hessians
+#
+# For a two-layer net every derivative of the output is a multiple of a row of one matrix $T$: with $s_j = \sigma(z_j)$ and $u_{jc} = \sigma'(z_j)\, x_c$ (where $x_c = 1$ for the bias),
+# $\partial f_k / \partial w_{jc} = a_{kj} u_{jc}$ and $\partial f_k / \partial a_{kj} = s_j$. So the *jet* $(\sigma, \sigma', \sigma'')$ at every sample, and the Gram matrix $G = T T^\top$ over the samples,
+# give the whole Gauss-Newton part by scaling blocks of $G$,
+#
+# $$
+# \begin{aligned}
+# H^{(1)}_{jc, j'c'} &= \kappa\, (A^\top A)_{jj'}\, G[u_{jc}, u_{j'c'}], \\
+# H^{(1)}_{jc, kj'} &= \kappa\, a_{kj}\, G[u_{jc}, s_{j'}], \\
+# H^{(1)}_{kj, kj'} &= \kappa\, G[s_j, s_{j'}],
+# \end{aligned}
+# $$
+#
+# with $\kappa = 2 / (n m_2)$, and the rest, $H^{(2)}$, couples a neuron with itself only. Nothing is differentiated twice. For small nets the sums run over eight nets side by side, as in descent;
+# wide ones go through matrix products, deeper ones through the same jets layer by layer.
+
+# %% tags=["hide-input"]
+net, x, y = problem(1, 4, 50, 1)
+parts = decompose(net[0], x, y)
+fig, axes = plt.subplots(1, 3, figsize=(7.2, 2.9))
+panels = {"$H^{(1)}$: scaled blocks of $G$": parts.gauss_newton, "$H^{(2)}$: within a neuron": parts.second_order, "$H$": parts.total}
+top = float(parts.total.abs().max())
+for ax, (title, h) in zip(axes, panels.items(), strict=True):
+    image = ax.imshow(h, cmap="RdBu_r", vmin=-top, vmax=top)
+    ax.set(title=title, xlabel="parameter")
+    ax.set_xticks([1.5, 5.5, 9.5, 12], ["$w$", "$b$", "$a$", "$c$"])
+    ax.set_yticks([1.5, 5.5, 9.5, 12], ["$w$", "$b$", "$a$", "$c$"])
+    for edge in (3.5, 7.5, 11.5):
+        ax.axhline(edge, color=GREY, lw=0.6)
+        ax.axvline(edge, color=GREY, lw=0.6)
+    ax.grid(False)
+axes[0].set_ylabel("parameter")
+fig.colorbar(image, ax=axes, shrink=0.75, label="entry")
+run.figure(
+    fig,
+    "hessian",
+    "The Hessian of a net with one input, four neurons and one output, and its two parts, live. The second part is zero but on the diagonals of its blocks.",
+    "Three heat maps of 13 by 13 matrices with lines between the blocks of input weights, biases, output weights and output bias.",
+    {"gauss_newton": parts.gauss_newton, "second_order": parts.second_order},
+)
+
+# %% tags=["hide-input"]
+curves = {name: fact("scaling", f"seconds of Hessians by {name}") for name in ("nets", "width", "samples")}
+sizes = {"nets": (100, 1000), "width": (1, 4, 16), "samples": (10, 100, 1000)}
+at = {"nets": 1000, "width": 3, "samples": 50, "inputs": 1}
+made = {(name, s): problem(**at | {name: s}) for name in sizes for s in sizes[name]}
+now = {name: live(lambda s, name=name: hessian(*made[name, s]), *sizes[name]) for name in sizes}
+fig, axes = plt.subplots(1, 3, figsize=(7.2, 2.6), sharey=True)
+data = {}
+for ax, (name, curve) in zip(axes, curves.items(), strict=True):
+    values, height = np.array(sizes[name]), now[name][-1]
+    data |= {name: values, f"seconds by {name}": now[name]}
+    if curve:
+        values, height = np.array(curve[name]), curve["seconds"][-1]
+        ax.plot(values, curve["seconds"], "o-", color=BLUE, ms=4, label="committed")
+        data |= {f"committed {name}": values, f"committed seconds by {name}": curve["seconds"]}
+    ax.plot(sizes[name], now[name], "x" if curve else "x-", color=RED, label="live")
+    power = 2 if name == "width" else 1
+    bound = height * (values / values[-1]) ** power
+    ax.plot(values, bound, color=GREY, ls="--", lw=1, label=f"∝ {axis_names[name]}" + ("²" if power == 2 else ""))
+    ax.set(xscale="log", yscale="log", xlabel=axis_names[name])
+    ax.legend(fontsize=7)
+axes[0].set_ylabel("seconds for all")
+run.figure(
+    fig,
+    "hessian-growth",
+    "Cost of the Hessians of 1,000 nets of width 3 on 50 samples as one size grows. Dashed: proportion to nets and samples, and to the square of the width, as the number of entries grows.",
+    "Three log-log plots of time against nets, neurons and samples, each with a line of proportion.",
+    data,
+)
+run.claim(
+    "K8",
+    [r["ratio"] for r in rows if r["benchmark"] == "hessian"],
+    note="Ten thousand nets: " + ", ".join(r["name"].removeprefix("10000 nets ") for r in rows if r["benchmark"] == "hessian") + ".",
+)
+run.claim("K9", fact("hessian", "difference of the results"))
+
+# %% [markdown]
+# A large net's Hessian is not formed at all. Its product with a vector, about the cost of two more gradients, goes into a Lanczos iteration for the ends of the spectrum. The library `curvlinops` offers the same
+# product for any module, and is what ours is compared with.
+
+# %% tags=["hide-input"]
+if "spectra" in results:
+    products = [value for name, value in results["spectra"]["facts"].items() if "relative difference" in name]
+    run.claim("K10", products, note="Products with the Hessian, and the three largest eigenvalues.")
+else:
+    run.skip("K10", "no result is committed; `python -m benchmarks spectra` measures it")
+
+# %% [markdown]
+# ## Convolutional nets and the rest
+
+# %% tags=["hide-input"]
+TEXTS = {
+    "conv_gram": "**Conv Gram from shift structure.** The least-squares problem of a convolution needs the Gram matrix of unfolded patches. Entry ((c, a), (c', a')) is the correlation of channel c with "
+    "channel c' at the offset a' − a, but for rows and columns that padding cuts off. So most of its blocks repeat: a correlation for every *offset* is enough, with corrections at the border, and no patch is ever "
+    "unfolded.",
+    "graft": "**Grafting.** The pre-activations of the joint layer are linear in its weights, so the best weights solve one least-squares problem. Gram matrices of all layers are gathered in a single pass over the images, "
+    "which stream; no iteration, no learning rate.",
+    "grouping": "**Grouping of neurons.** Cosines are taken in blocks of rows: a block of the similarity matrix is one matrix product, after which each vector is placed by vectorised comparisons with the groups so far. Memory grows "
+    "with the number of neurons, not its square.",
+    "mixture": "**Mixtures.** Interpolation in the space of features picks, for every neuron, one of two parents; all mixtures of a path share the features of their parents.",
+    "weight_path": "**Weight paths in a batch.** The nets at all points of a straight line in weight space are one batched net: each layer is one batched product, and the images are read once for all of them.",
+    "deep": "**Deeper nets.** Nets of any depth take the same idea with samples in the lanes: a feature of eight samples is one vector, and products of layers run over rows of such vectors in the cache.",
+    "vgg": "**VGG training.** A narrow convolutional net is limited by how convolutions move memory. With the channels of a pixel side by side the same steps take much less time; crops and flips are drawn for a whole minibatch at once "
+    "instead of image by image.",
+    "spectra": "**Products with the Hessian** against `curvlinops`.",
+}  # fmt: skip
+own = ("descent", "hessian", "scaling", "descent_gpu")
+others = [name for name in results if name not in own and results[name]["rows"]]
+display(Markdown("\n\n".join(TEXTS.get(name, f"**{name}.**") for name in others)))
+
+# %% tags=["hide-input"]
+def cells(ax, letters: str, down: float) -> None:
+    for place, letter in enumerate(letters):
+        ax.add_patch(Rectangle((place, down), 0.92, 0.8, color=COLOURS["rgb".index(letter)], alpha=0.45))
+        ax.text(place + 0.46, down + 0.4, letter, ha="center", va="center", fontsize=7)
+
+
+def vgg(ax) -> None:
+    for down, title, letters in ((2, "channels first", "rrrrggggbbbb"), (0, "channels last: a pixel together", "rgbrgbrgbrgb")):
+        cells(ax, letters, down)
+        ax.text(0, down + 1.0, title, fontsize=8)
+    ax.set(xlim=(-0.3, 12.3), ylim=(-0.5, 3.6), title="VGG training: memory of four pixels")
+    ax.set_axis_off()
+
+
+def conv_gram(ax) -> None:
+    draws = torch.Generator().manual_seed(seed)
+    image = torch.nn.functional.avg_pool2d(torch.randn(200, 1, 14, 14, generator=draws), 3, 1)
+    patches = torch.nn.functional.unfold(image, 3, padding=1)
+    ax.imshow(torch.einsum("nai,nbi->ab", patches, patches), cmap="Blues")
+    ax.set(title="patch Gram: equal shifts,\nnearly equal entries", xlabel="pixel of the kernel", ylabel="pixel of the kernel")
+    ax.grid(False)
+
+
+def grouping(ax) -> None:
+    draws = torch.Generator().manual_seed(seed)
+    centres = torch.randn(6, 12, generator=draws)
+    v = torch.nn.functional.normalize(centres[torch.randint(6, (40,), generator=draws)] + 0.25 * torch.randn(40, 12, generator=draws), dim=1)
+    ax.imshow(torch.tril(v @ v.T), cmap="Blues", vmin=0, vmax=1)
+    ax.add_patch(Rectangle((-0.5, 19.5), 30, 10, fill=False, edgecolor=RED, lw=1.6))
+    ax.set(title="grouping: one block of cosines\nat a time", xlabel="vectors placed so far", ylabel="vector")
+    ax.grid(False)
+
+
+def weight_path(ax) -> None:
+    for place in range(6):
+        ax.add_patch(Rectangle((1.3 * place, 1 + 0.22 * place), 1, 1, color=BLUE, alpha=0.9 - 0.13 * place))
+        ax.add_patch(FancyArrowPatch((3.8, -0.6), (1.3 * place + 0.5, 0.95 + 0.22 * place), arrowstyle="-|>", mutation_scale=8, color=GREY))
+    ax.text(3.8, -1, "images, read once", ha="center", va="center", fontsize=8)
+    ax.text(0.4, 3.1, "weights at $\\gamma = 0, 0.2, \\ldots, 1$", fontsize=8)
+    ax.set(xlim=(-0.3, 8.2), ylim=(-1.5, 3.8), title="a weight path as one batched net")
+    ax.set_axis_off()
+
+
+pictures = {"vgg": vgg, "conv_gram": conv_gram, "grouping": grouping, "weight_path": weight_path}
+drawn = [name for name in others if name in pictures]
+fig, axes = plt.subplots(1, len(drawn), figsize=(3.4 * max(2, len(drawn)) if len(drawn) < 3 else 7.2 * len(drawn) / 3, 2.6), squeeze=False)
+for ax, name in zip(axes[0], drawn, strict=True):
+    pictures[name](ax)
+    ax.title.set_fontsize(8.5)
+run.figure(
+    fig,
+    "pictures",
+    "How the work is laid out, a panel for each of the kernels above that has one.",
+    "Schematic panels: " + ", ".join(drawn) + ".",
+    {"panel": drawn},
+)
+
+# %% tags=["hide-input"]
+count = sum(len(results[name]["rows"]) for name in others)
+fig, axes = plt.subplots(len(others), 1, figsize=(7.2, 0.9 * len(others) + 0.32 * count), squeeze=False,
+                         height_ratios=[0.8 + len(results[name]["rows"]) for name in others])  # fmt: skip
+for ax, name in zip(axes[:, 0], others, strict=True):
+    for place, r in enumerate(results[name]["rows"]):
+        ax.plot([r["ours"]], [place], "o", color=BLUE, label="ours" if place == 0 else None)
+        ax.plot([r["rival"]], [place], "D", color=ORANGE, ms=4, label="rival" if place == 0 else None)
+        ax.plot([r["ours"], r["rival"]], [place, place], color=GREY, lw=0.8, zorder=0)
+    ax.set_yticks(range(len(results[name]["rows"])), [f"{r['name'][:60]}\n{r['rival_name'][:60]}" for r in results[name]["rows"]], fontsize=5.8)
+    ax.set(xscale="log", title=name, ylim=(len(results[name]["rows"]) - 0.4, -0.6))
+    ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+axes[-1, 0].set_xlabel("seconds a unit of work")
+flat = [r for r in rows if r["benchmark"] in others]
+run.figure(
+    fig,
+    "others",
+    "Time of ours (blue) and of each rival (orange) in the other benchmarks; a longer grey line is a larger ratio.",
+    f"Dumbbell plots of times for {count} problems of {len(others)} benchmarks.",
+    {
+        "benchmark": [r["benchmark"] for r in flat], "problem": [r["name"] for r in flat], "rival": [r["rival_name"] for r in flat],
+        "ours": [r["ours"] for r in flat], "rival_seconds": [r["rival"] for r in flat],
+    },
+)  # fmt: skip
+
+# %% [markdown]
+# How the cost of training grows with the images is measured live on a net narrow enough for that: one epoch of minibatches of 64.
+
+# %% tags=["hide-input"]
+counts = (64, 128, 256)
+draws = torch.Generator().manual_seed(seed)
+pictures_x, labels = torch.randn(max(counts), 3, 32, 32, generator=draws), torch.randint(10, (max(counts),), generator=draws)
+start_net = initialise(VGG(width=1 / 32), seed=seed)
+
+
+def epoch(n: int, last: bool) -> None:
+    train([start_net], pictures_x[:n], labels[:n], Recipe(epochs=1), execution=Execution(channels_last=last))
+
+
+layouts = {"channels first": False, "channels last": True}
+epochs = {name: live(partial(epoch, last=last), *counts) for name, last in layouts.items()}
+fig, ax = plt.subplots(figsize=(4.6, 2.8))
+for (name, seconds), colour in zip(epochs.items(), (ORANGE, BLUE), strict=True):
+    ax.plot(counts, seconds, "o-", color=colour, label=name)
+ax.plot(counts, epochs["channels last"][-1] * np.array(counts) / counts[-1], color=GREY, ls="--", lw=1, label="∝ images")
+ax.set(xlabel="images", ylabel="seconds an epoch", xlim=(0, None), ylim=(0, None))
+ax.legend()
+run.figure(
+    fig,
+    "images",
+    "Training time of a VGG-16 of width 1/32 against the number of images, live, in the two layouts. Dashed: proportion to the images.",
+    "Two nearly straight lines of time against 64 to 256 images; the one for channels last lies lower.",
+    {"images": counts} | epochs,
+)
+
+# %% [markdown]
+# ## Memory
+#
+# Every kernel has a bound that does not depend on how long it runs. Descent holds the nets, their moments and what is recorded, and refuses a run that would take more than {glue:text}`descent-bound` GiB, naming the size; Hessians are made in pieces
+# of a few megabytes, and refused when the result itself exceeds what `memory` allows; grouping holds a block of rows of the similarity matrix; images stream.
+
+# %% tags=["hide-input"]
+peaks = [(name, key, v) for name, result in results.items() for key, v in result["facts"].items() if "MiB" in key and v is not None]
+run.glue("descent-bound", MAX_BYTES / 2**30)
+table([{"benchmark": name, "what": key, "MiB": f"{v:,.1f}"} for name, key, v in peaks])
+
+# %% [markdown]
+# ## What was found
+
+# %%
+run.claims_table()
+
+# %% [markdown]
+# ### To measure on your own machine
+#
+# ```
+# uv pip install -e .[bench]        # the rivals: JAX, curvlinops
+# python -m benchmarks              # all of them, or: python -m benchmarks hessian --threads 2
+# make chapter CH=06_kernels P="rounds=9"
+# ```
+#
+# Without a rival the others still run; without a GPU `descent_gpu` says what is missing. The first command overwrites `benchmarks/results/*.json`, from which this chapter is made.
+
+# %%
+run.provenance()
