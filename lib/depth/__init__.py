@@ -1,7 +1,7 @@
 """Lifting in depth (Bai et al. 2024): lift, merge, membership, linearisation measures, boundaries and volumes."""
 
 from lib.depth.approximate import ApproximateLift, approximate_lift
-from lib.depth.bending import bending, drift
+from lib.depth.bending import bending
 from lib.depth.boundary import Exits, exits, kink_errors, layer_error, slide
 from lib.depth.escape import open_exit
 from lib.depth.factor import Factors, factor
@@ -33,7 +33,6 @@ __all__ = [
     "approximate_lift",
     "bending",
     "descend_normalised",
-    "drift",
     "exits",
     "factor",
     "in_hull",

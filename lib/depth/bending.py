@@ -52,32 +52,3 @@ def bending(net: MLP, x: Tensor, y: Tensor, layer: int, loss: Loss = mse) -> Ten
     blocks = torch.einsum("ij,ia,ib->jab", (e @ outer) * net.activation.second(z), f, f)
     k = torch.einsum("pj,jab,qj->paqb", free, blocks, free)
     return torch.linalg.eigvalsh(k.reshape(len(free) * f.shape[1], -1))
-
-
-def drift(net: MLP, x: Tensor, y: Tensor, layer: int, loss: Loss = mse, *, centre: float = 0.0) -> float:
-    """First-order change of the risk by what sigma adds to its tangent at `centre` in one layer: the price of a lift.
-
-    With e_i = dR/dz^[l+1]_i, A = W^[l+1] and z = z^[l],
-
-        D = sum_i <e_i, A r(z_i)>,   r(t) = sigma(t) - sigma(t0) - sigma'(t0) (t - t0).
-
-    In `approximate_lift` at an inflection point D = C scale^2 + O(scale^4). If C != 0 the risk keeps a slope
-    2 C scale along the ray of scales, so that no critical point lies near: it is reached only as the scale goes to 0.
-
-    Args:
-        layer: hidden layer l of one net;  centre: t0.
-    Raises:
-        ValueError: layer outside 1..L-1, or a batch of nets.
-
-    Source: ours.
-
-    >>> x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
-    >>> net = MLP((torch.ones(1, 1).double(), torch.ones(1, 1).double()))
-    >>> drift(net, x, torch.tanh(x), 1)  # no error, no drift
-    0.0
-    """
-    check_hidden(net, layer)
-    z = preactivations(net, x)[layer - 1]
-    t = torch.tensor(float(centre), dtype=z.dtype)
-    rest = net.activation.value(z) - net.activation.value(t) - net.activation.derivative(t) * (z - t)
-    return float((layer_error(net, x, y, layer + 1, loss) * (rest @ net.weights[layer].mT)).sum())
