@@ -13,10 +13,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import timing
+from benchmarks import deep, timing
 from benchmarks.descent import LR, data, tanh_alone, torch_descent, torch_net
 from lib.descent import descend
-from lib.mlp import MLP
+from lib.mlp import MLP, flatten
 
 
 def test_a_row_pairs_the_times_of_a_round():
@@ -76,3 +76,12 @@ def test_the_rival_in_torch_makes_our_steps(by_hand):
 
 def test_the_limit_is_measured_on_every_thread():
     tanh_alone(2)(3)
+
+
+def test_the_deep_benchmark_compares_like_with_like():
+    """The torch rival of `benchmarks.deep` makes the same steps as `descend`, for every depth it times."""
+    for hidden in deep.HIDDEN:
+        net, x, y = deep.problem(hidden)
+        mine = descend(net[1], x, y, steps=30, lr=deep.LR, optimizer="adam").net
+        theirs = deep.one_after_the_other(net[1], x, y, False)(30)
+        assert (flatten(mine) - theirs).abs().max() < 1e-12
