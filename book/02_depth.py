@@ -356,7 +356,7 @@ def lifted_minimum(sigma):
             return net, deep, x, y
 
 
-beyond = np.geomspace(1e-4, 1e-2, 9)
+beyond = np.geomspace(1e-5, 1e-2, 10)
 measured, facets, inside, ends, starts = [], [], [], [], {str(get(s)): [] for s in sigmas}
 for sigma in sigmas:
     for _ in range(exits_tried):
@@ -807,8 +807,8 @@ run.claim(
 )
 
 # %% [markdown]
-# {glue:text}`level-share` of the slow periods of deeper ReLU nets lie in the bands of shallower ones, which cover {glue:text}`level-chance` of the range; for ELU {glue:text}`level-elu`, for tanh {glue:text}`level-tanh`. (With tanh the second
-# layer on, all nets stall at one level only, so that the share says nothing there.) Against nets of one hidden layer alone it is {glue:text}`level-first`: the upper two levels belong to all depths, while on the lower ones nets of two and more hidden layers agree with each other and lie apart from
+# {glue:text}`level-share` of the slow periods of deeper ReLU nets lie in the bands of shallower ones, which cover {glue:text}`level-chance` of the range; for ELU {glue:text}`level-elu`, for tanh {glue:text}`level-tanh`. (Deeper ELU and tanh nets
+# hardly stall below the first level, so that their shares say little.) Against nets of one hidden layer alone it is {glue:text}`level-first`: the upper two levels belong to all depths, while on the lower ones nets of two and more hidden layers agree with each other and lie apart from
 # those of one. On the images the depths that stall at all share one level, the first ({glue:text}`level-images`), which is that of a constant output; after it the loss falls without a rest. So there the likeness of the curves is weaker than on Iris.
 #
 # ## What deep nets meet on their plateaus
@@ -862,7 +862,7 @@ for h in hidden[1:]:
     at = exact[:, 0] == h
     axes[0].plot(exact[at, 1], np.maximum(exact[at, 2], 1e-10), "x", ms=5, color=depth_colours[h], label=f"{h} hidden layers")
 axes[0].set(xscale="log", yscale="log", xlabel="loss", ylabel="distance from shallower one", title="outputs on plateaus")
-axes[0].legend(fontsize=8, loc="center left")
+axes[0].legend(fontsize=8, loc="lower left")
 bins = np.array([0, 0.05, 0.2, 1])
 names = ["below 0.05", "0.05 to 0.2", "above 0.2"]
 part = [met_on_way[(met_on_way[:, 1] > a) & (met_on_way[:, 1] <= b), 4] for a, b in zip(bins, bins[1:], strict=False)]
