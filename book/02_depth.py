@@ -24,20 +24,20 @@
 # be false where lifting is defined, and true in a precise sense at its boundary.
 
 # %% tags=["parameters"]
-data: str = "digits"           # images to train on, one of digits, mnist
-images: int = 300              # training images, in [50, 60000]
-image_width: int = 20          # neurons of each hidden layer of nets on images, >= 2
-image_epochs: int = 3000       # epochs of Adam on images, >= 200
-image_seeds: int = 3           # nets of each depth on images, >= 1
+data: str = "digits"  # images to train on, one of digits, mnist
+images: int = 300  # training images, in [50, 60000]
+image_width: int = 20  # neurons of each hidden layer of nets on images, >= 2
+image_epochs: int = 3000  # epochs of Adam on images, >= 200
+image_seeds: int = 3  # nets of each depth on images, >= 1
 hidden: list[int] = [1, 2, 3, 4]  # numbers of hidden layers of Fig. 1, >= 1
-seeds: int = 30                # nets of each depth on Iris, >= 4
-epochs: int = 10000            # epochs of Adam on Iris, >= 500
-polished: int = 10             # nets of each depth whose plateaus are polished, >= 2
-lifts: int = 12                # random lifts of each kind that are certified, >= 2
-exits_tried: int = 12          # lifted minima of each kind taken to their boundary, >= 3
-descent: int = 20000           # epochs of gradient descent from there, >= 1000
-norm_epochs: int = 2000        # epochs of nets with and without batch normalisation, >= 200
-seed: int = 0                  # seed of every random draw, >= 0
+seeds: int = 30  # nets of each depth on Iris, >= 4
+epochs: int = 10000  # epochs of Adam on Iris, >= 500
+polished: int = 10  # of these, polished on their plateaus, >= 2
+lifts: int = 12  # random lifts of each kind, >= 2
+exits_tried: int = 12  # lifted minima of each kind to leave, >= 3
+descent: int = 20000  # epochs of descent from there, >= 1000
+norm_epochs: int = 2000  # epochs with batch normalisation, >= 200
+seed: int = 0  # seed of every random draw, >= 0
 
 # %% tags=["hide-input"]
 import itertools
@@ -83,7 +83,6 @@ from lib.descent import descend
 from lib.mlp import MLP, flatten, forward, init, stack, unflatten
 from lib.module_certificate import module_gradient
 from lib.planted import plant
-from lib.prune import merge_layers
 from lib.risk import gradient, risk
 
 run = chapter.start("02_depth", globals())
@@ -111,9 +110,10 @@ def norm(net: MLP, x: torch.Tensor, y: torch.Tensor) -> float:
 # $W^{[q+1]}, b^{[q+1]}$ by a new layer of $\hat m \ge \min(m_q, m_{q+1})$ neurons with weights $W'$, $b'$, and by weights $A$, $c$ that read it, such that
 #
 # $$
-# \text{(i)}\quad (W' f^{[q]}(x) + b')_j \in \text{an affine piece } (\lambda_j, \mu_j) \text{ for every } x \in S,
-# \qquad
-# \text{(ii)}\quad A \Lambda W' = W^{[q+1]}, \quad A(\lambda \circ b' + \mu) + c = b^{[q+1]},
+# \begin{aligned}
+# \text{(i)}\quad & (W' f^{[q]}(x) + b')_j \in \text{ a piece } (\lambda_j, \mu_j) \text{ for all } x \in S, \\
+# \text{(ii)}\quad & A \Lambda W' = W^{[q+1]}, \quad A(\lambda \circ b' + \mu) + c = b^{[q+1]},
+# \end{aligned}
 # $$
 #
 # with $\Lambda = \mathrm{diag}(\lambda)$. All nets that satisfy both form the {term}`lifted manifold` $\mathcal{T}_S(\theta)$. The library draws a random element of it, with
@@ -162,7 +162,9 @@ run.figure(
 # :label: thm-depth-inertia
 # Let $\theta$ be critical, and let $\Lambda W'$ have full column rank or $A \Lambda$ full row rank. Then the Hessian at $\theta'$ has as many positive and as many
 # negative eigenvalues as that at $\theta$, and its corank is larger by
+#
 # $$ M' - M = \hat m\,(m_q + m_{q+1} + 1) - m_q\, m_{q+1} , $$
+#
 # which is also the dimension of $\mathcal{T}_S(\theta)$ at $\theta'$.
 # ```
 #
@@ -177,7 +179,8 @@ run.figure(
 # We lift exact critical points, minima and strict saddles, of nets with one and two hidden layers, at every position and with widths from the least possible up.
 # (`plant` makes any net critical by choosing targets whose residual is orthogonal to all its tangents; nothing is trained.)
 
-# %%
+
+# %% tags=["hide-input"]
 def critical_net(widths, sigma, saddle: bool):
     """A net, data for which it is critical, and the inertia of its Hessian, with a gap that rounding cannot blur."""
     while True:
@@ -189,7 +192,9 @@ def critical_net(widths, sigma, saddle: bool):
 
 
 sigmas, rows = ("relu", leaky_relu(0.3), "elu"), []
-for sigma, saddle, widths in itertools.product(sigmas, (False, True), ((2, 3, 2), (2, 2, 2, 1), (3, 2, 2))):
+for sigma, saddle, widths in itertools.product(
+    sigmas, (False, True), ((2, 3, 2), (2, 2, 2, 1), (3, 2, 2))
+):
     net, x, y = critical_net(widths, sigma, saddle)
     far = 30 * gaussian(200, widths[0])
     for turn in range(lifts):
@@ -202,18 +207,35 @@ for sigma, saddle, widths in itertools.product(sigmas, (False, True), ((2, 3, 2)
         fit = [int(deep.n_parameters - rank) - lifted_dimension(net.widths, q, width)]
         if c.inertia_after is not None:
             a, b = c.inertia_before.counts, c.inertia_after.counts
-            fit += [b[0] - a[0], b[1] - a[1] - (deep.n_parameters - net.n_parameters), b[2] - a[2]]
-        rows.append((str(get(sigma)), saddle, float(c.output_gap), off, float(c.gradient_after), fit))
+            fit += [
+                b[0] - a[0],
+                b[1] - a[1] - (deep.n_parameters - net.n_parameters),
+                b[2] - a[2],
+            ]
+        rows.append(
+            (str(get(sigma)), saddle, float(c.output_gap), off, float(c.gradient_after), fit)
+        )
 
 # %% tags=["hide-input"]
 names = sorted({r[0] for r in rows})
 fig, axes = plt.subplots(1, 3, figsize=(7.2, 2.9), sharey=True)
-panels = {"on the sample": (2, "output gap"), "off the sample": (3, "relative output gap"), "gradient": (4, "$L^1$ norm")}
+panels = {
+    "on the sample": (2, "output gap"),
+    "off the sample": (3, "relative output gap"),
+    "gradient": (4, "$L^1$ norm"),
+}
 for ax, (title, (column, label)) in zip(axes, panels.items(), strict=True):
     for place, (name, saddle) in enumerate(itertools.product(names, (False, True))):
         values = np.array([r[column] for r in rows if r[0] == name and r[1] == saddle])
         spread = place + np.linspace(-0.25, 0.25, len(values))
-        ax.plot(np.maximum(values, 1e-18), spread, ".", ms=4, alpha=0.7, color=RED if saddle else BLUE)
+        ax.plot(
+            np.maximum(values, 1e-18),
+            spread,
+            ".",
+            ms=4,
+            alpha=0.7,
+            color=RED if saddle else BLUE,
+        )
     ax.set(xscale="log", title=title, xlabel=label)
 axes[0].set_xlim(1e-18, 1e-9)
 axes[2].set_xlim(1e-18, 1e-9)
@@ -244,8 +266,16 @@ run.claim(
     holds=differ > 0,
     note=f"Largest output gap on the sample over {len(rows)} lifts; {differ} of them compute another function off the sample.",
 )
-run.claim("B2", max(r[4] for r in rows), note="Largest gradient $L^1$ norm, at minima and saddles, three activations.")
-run.claim("B4", max(abs(r[5][0]) for r in rows), note="Largest difference between the dimension of the fibre of $\\pi$ and the formula.")
+run.claim(
+    "B2",
+    max(r[4] for r in rows),
+    note="Largest gradient $L^1$ norm, at minima and saddles, three activations.",
+)
+run.claim(
+    "B4",
+    max(abs(r[5][0]) for r in rows),
+    note="Largest difference between the dimension of the fibre of $\\pi$ and the formula.",
+)
 
 # %% [markdown]
 # {glue:text}`off-sample-share` lifts compute another function off the sample. Nothing is promised there in either direction: a neuron whose weights are all positive on
@@ -267,33 +297,65 @@ for sigma, saddle, turn in itertools.product(sigmas, (False, True), range(lifts)
     inserts = [(turn % 2, 2 + turn % 3)] + [(1, 2)] * (turn % 3)
     deep = lift_layers(base, at, inserts, generator=draws)
     after = inertia(hessian(deep, at, to), require=False)
-    if bool(after.clear):  # long chains blur small eigenvalues: no count is better than a wrong one
-        grown.append((deep.n_parameters - base.n_parameters, after.counts[1] - before[1], after.counts[0] - before[0], after.counts[2] - before[2]))
+    if bool(
+        after.clear
+    ):  # long chains blur small eigenvalues: no count is better than a wrong one
+        grown.append(
+            (
+                deep.n_parameters - base.n_parameters,
+                after.counts[1] - before[1],
+                after.counts[0] - before[0],
+                after.counts[2] - before[2],
+            )
+        )
 grown = np.array(grown)
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.3), width_ratios=(3, 2))
 for place, (tower, s) in enumerate(zip(towers, spectra, strict=True)):
     values = s.eigenvalues.numpy()
-    for sign, colour in ((values > float(s.threshold), BLUE), (values < -float(s.threshold), RED), (np.abs(values) <= float(s.threshold), GREY)):
-        axes[0].plot(np.full(sign.sum(), place) + np.linspace(-0.22, 0.22, max(sign.sum(), 1))[: sign.sum()], np.maximum(np.abs(values[sign]), 1e-19), ".", color=colour, ms=5)
-    axes[0].text(place, 3e-21, "{} | {} | {}".format(*s.counts), ha="center", fontsize=8, color=INK)
+    for sign, colour in (
+        (values > float(s.threshold), BLUE),
+        (values < -float(s.threshold), RED),
+        (np.abs(values) <= float(s.threshold), GREY),
+    ):
+        axes[0].plot(
+            np.full(sign.sum(), place)
+            + np.linspace(-0.22, 0.22, max(sign.sum(), 1))[: sign.sum()],
+            np.maximum(np.abs(values[sign]), 1e-19),
+            ".",
+            color=colour,
+            ms=5,
+        )
+    axes[0].text(
+        place, 3e-21, "{} | {} | {}".format(*s.counts), ha="center", fontsize=8, color=INK
+    )
 axes[0].axhline(float(spectra[-1].threshold), color=GREY, lw=0.8, ls="--")
-axes[0].set(yscale="log", ylim=(1e-21, 1e6), xlabel="layers inserted", ylabel="|eigenvalue|", title="spectrum of one saddle", xticks=range(4))
+axes[0].set(
+    yscale="log",
+    ylim=(1e-21, 1e6),
+    xlabel="layers inserted",
+    ylabel="|eigenvalue|",
+    title="spectrum of one saddle",
+    xticks=range(4),
+)
 for colour, label in ((BLUE, "positive"), (RED, "negative"), (GREY, "zero")):
     axes[0].plot([], [], ".", color=colour, label=label)
 axes[0].legend(loc="upper left", ncols=3, fontsize=8, columnspacing=0.8, handletextpad=0.1)
 ends = [0, grown[:, 0].max() * 1.05]
 axes[1].plot(ends, ends, color=GREY, lw=1)
 axes[1].plot(grown[:, 0], grown[:, 1], "o", color=BLUE, ms=4, alpha=0.6)
-axes[1].set(xlabel="parameters added, $M' - M$", ylabel="zero eigenvalues added", title="all cases")
+axes[1].set(
+    xlabel="parameters added, $M' - M$", ylabel="zero eigenvalues added", title="all cases"
+)
 run.figure(
     fig,
     "degeneracy",
     "Left: the Hessian's eigenvalues at a strict saddle of a 2-3-2 net (ELU) with none to three inserted layers; below, the numbers of negative, zero and positive ones. Right: zero "
     "eigenvalues that lifting added, against parameters added, for lifts of minima and saddles by one to three layers of several widths, three activations; the line is equality.",
     "Left, four columns of eigenvalues: the positive and negative ones keep their numbers, the zeros grow from column to column. Right, all points lie on the diagonal.",
-    {f"eigenvalues {k}": s.eigenvalues for k, s in enumerate(spectra)} | {"added": grown[:, 0], "zeros": grown[:, 1]},
+    {f"eigenvalues {k}": s.eigenvalues for k, s in enumerate(spectra)}
+    | {"added": grown[:, 0], "zeros": grown[:, 1]},
 )
 
 # %%
@@ -326,8 +388,10 @@ run.claim(
 # Let neuron $j$ of the inserted layer lose its affine piece, as its bias moves on by $d > 0$ past the boundary (while $c$ takes the change back), first at the samples $I$, and let
 # $p_j = \langle \sum_{i \in I} e_i, A_j \rangle$ with $e_i = \partial R_S / \partial z^{[q+1]}(x_i)$ and column $A_j$. Then for a piece that ends below,
 #
-# $$ R_S(d) - R_S(\theta) = \bigl( \lambda_j - \sigma'_{\mathrm{out}} \bigr)\, p_j\, d + O(d^2) \quad\text{(ReLU, leaky ReLU)}, \qquad
-#    R_S(d) - R_S(\theta) = \tfrac12\, p_j\, d^2 + O(d^3) \quad\text{(ELU, } \alpha = 1). $$
+# $$
+# R_S(d) - R_S(\theta) = \begin{cases} ( \lambda_j - \sigma'_{\mathrm{out}} )\, p_j\, d + O(d^2) & \text{(ReLU, leaky ReLU)}, \\
+# \tfrac12\, p_j\, d^2 + O(d^3) & \text{(ELU, } \alpha = 1). \end{cases}
+# $$
 #
 # If $\hat m > m_q$, the kernel of $(\Lambda W')^\top$ touches neuron $j$ and $\sum_I e_i \neq 0$, then a path of constant risk inside $\mathcal{T}_S(\theta)$ leads from any of its points to a point of its boundary with $p_j < 0$.
 # ```
@@ -339,12 +403,13 @@ run.claim(
 # `test_theorem_every_lifted_minimum_has_a_flat_path_to_an_exit`, `test_theorem_boundary_exits_of_elu_are_of_second_order`.
 # ```
 #
-# So the truth behind the early statement: a wide enough lift never turns a minimum into a saddle, but it always opens a level way to a place where the risk falls. For an ELU, whose derivative is continuous, that place *is* a critical point, flat
+# So the truth behind the early statement: lifting never turns a minimum into a saddle, but a wide enough lift has a level way to a place where the risk falls, unless the samples at the rim are fitted. For an ELU, whose derivative is continuous, that place *is* a critical point, flat
 # on one side and with a negative second derivative on the other: a strict saddle in the one-sided sense. For a ReLU the risk has no gradient there and falls at first order.
 #
 # We take lifts of exact minima ({glue:text}`exit-minima` of each activation), ask at how many of their boundaries the risk falls as they are, then open an exit and measure.
 
-# %%
+
+# %% tags=["hide-input"]
 def lifted_minimum(sigma):
     """A strict shallow minimum and a lift of it, one layer of five neurons."""
     while True:
@@ -352,7 +417,11 @@ def lifted_minimum(sigma):
         y = plant(net, x, draws, residual=0.1)
         found = inertia(hessian(net, x, y), require=False)
         deep = lift(net, x, 1, 5, generator=draws)
-        if bool(found.clear) and found.counts[0] == 0 and kink_errors(deep, x, y, 2).norm(dim=-1).min() > 1e-4:
+        if (
+            bool(found.clear)
+            and found.counts[0] == 0
+            and kink_errors(deep, x, y, 2).norm(dim=-1).min() > 1e-4
+        ):
             return net, deep, x, y
 
 
@@ -365,10 +434,19 @@ for sigma in sigmas:
         facets += exits(deep, x, y, 2).descends.tolist()
         opened = open_exit(deep, x, y, 2, 0, pull=1.0)
         edge = slide(opened, x, 2, 0, 1e-3)
-        level = [risk(unflatten((1 - s) * flatten(deep) + s * flatten(opened), deep), x, y) for s in (0.25, 0.5, 0.75)]
+        level = [
+            risk(unflatten((1 - s) * flatten(deep) + s * flatten(opened), deep), x, y)
+            for s in (0.25, 0.5, 0.75)
+        ]
         spectrum = inertia(hessian(edge, x, y), require=False)
         around = unflatten(flatten(edge) + 1e-6 * gaussian(2000, edge.n_parameters), edge)
-        inside.append((float((torch.stack(level) - base).abs().max()), spectrum.counts[0] if bool(spectrum.clear) else -1, float((risk(around, x, y) - base).min())))
+        inside.append(
+            (
+                float((torch.stack(level) - base).abs().max()),
+                spectrum.counts[0] if bool(spectrum.clear) else -1,
+                float((risk(around, x, y) - base).min()),
+            )
+        )
         out = exits(opened, x, y, 2)
         rate = float(out.second[0] / 2 if sigma == "elu" else out.first[0])
         falls = [float(risk(slide(opened, x, 2, 0, -d), x, y) - base) for d in beyond]
@@ -377,7 +455,9 @@ for sigma in sigmas:
     # descent from just inside, and from just outside, at a rate well below 2 / largest eigenvalue
     for edge, out, x, y, base in starts[str(get(sigma))]:
         rate = 0.5 / float(torch.linalg.eigvalsh(hessian(edge, x, y))[-1])
-        away = descend(stack([edge, out]), x, y, steps=descent, lr=rate, records=60, keep_smallest=False)
+        away = descend(
+            stack([edge, out]), x, y, steps=descent, lr=rate, records=60, keep_smallest=False
+        )
         ends.append((str(get(sigma)), away.steps, away.losses / base))
 
 # %% tags=["hide-input"]
@@ -386,25 +466,51 @@ colours = dict(zip(starts, (BLUE, ORANGE, GREEN), strict=True))
 for name, colour in colours.items():
     of = [(rate, np.array(falls)) for kind, rate, falls in measured if kind == name]
     for k, (rate, falls) in enumerate(of):
-        axes[0].plot(beyond, falls / rate, ".-", color=colour, ms=3, lw=0.7, alpha=0.7, label=name if k == 0 else None)
+        axes[0].plot(
+            beyond,
+            falls / rate,
+            ".-",
+            color=colour,
+            ms=3,
+            lw=0.7,
+            alpha=0.7,
+            label=name if k == 0 else None,
+        )
     for k, (_, steps, losses) in enumerate(e for e in ends if e[0] == name):
-        axes[2].plot(steps + 1, (1 - losses[:, 1]).clamp_min(1e-16), color=colour, lw=0.9, alpha=0.8)
+        axes[2].plot(
+            steps + 1, (1 - losses[:, 1]).clamp_min(1e-16), color=colour, lw=0.9, alpha=0.8
+        )
         axes[2].plot(steps + 1, (1 - losses[:, 0]).clamp_min(1e-16), color=GREY, lw=0.9, ls=":")
 axes[0].plot(beyond, beyond, color=INK, lw=0.8, ls="--")
 axes[0].plot(beyond, beyond**2, color=INK, lw=0.8, ls="--")
-axes[0].set(xscale="log", yscale="log", xlabel="distance $d$ past the boundary", ylabel="fall of the risk / predicted rate", title="just outside")
+axes[0].set(
+    xscale="log",
+    yscale="log",
+    xlabel="distance $d$ past the boundary",
+    ylabel="fall of the risk / predicted rate",
+    title="just outside",
+)
 axes[0].legend(fontsize=8)
 net_in, net_out, x, y, base = starts["elu(1)"][0]
 position = np.linspace(-0.3, 0.3, 81)
 profile = [(float(risk(slide(net_in, x, 2, 0, -d), x, y)) - base) / base for d in position]
-curve = [float(torch.linalg.eigvalsh(hessian(slide(net_in, x, 2, 0, -d), x, y))[0]) for d in position]
+curve = [
+    float(torch.linalg.eigvalsh(hessian(slide(net_in, x, 2, 0, -d), x, y))[0]) for d in position
+]
 axes[1].plot(position, np.array(profile), color=GREEN, label="risk, relative change")
 axes[1].plot(position, np.array(curve), color=RED, lw=1.2, label="smallest eigenvalue")
 axes[1].axvline(0, color=GREY, lw=0.8, ls="--")
 axes[1].set(xlabel="inside ← $d$ → outside", title="through an exit (ELU)")
 axes[1].set_yscale("symlog", linthresh=1e-3)
 axes[1].legend(fontsize=7.5, loc="upper left")
-axes[2].set(xscale="log", yscale="log", xlabel="epoch", ylabel="fall of the risk, relative", ylim=(3e-17, 3), title="descent")
+axes[2].set(
+    xscale="log",
+    yscale="log",
+    xlabel="epoch",
+    ylabel="fall of the risk, relative",
+    ylim=(3e-17, 3),
+    title="descent",
+)
 axes[2].plot([], [], color=GREY, ls=":", label="from inside")
 axes[2].plot([], [], color=INK, label="from the exit")
 axes[2].legend(fontsize=8, loc="center right")
@@ -412,15 +518,24 @@ run.figure(
     fig,
     "exit",
     "What becomes of a lifted minimum at the boundary of its manifold. Left: fall of the risk past an opened exit over the predicted rate, first order for ReLU and leaky ReLU, second order for "
-    "the ELU; dashed: $d$ and $d^2$, nothing fitted. Middle: risk and smallest Hessian eigenvalue on the straight way through one exit, level and without negative curvature inside, a saddle outside. "
+    "the ELU; dashed: $d$ and $d^2$, nothing fitted; a line that bends or ends shows where the next order takes over. Middle: risk and smallest Hessian eigenvalue on the straight way through one exit, level and without negative curvature inside, a saddle outside. "
     "Right: gradient descent from just inside (dotted) keeps the risk of the minimum to rounding, from $0.01$ outside it goes on falling.",
     "Three panels. Left, curves of slope one and two on the dashed lines. Middle, two curves that are zero left of the boundary and negative right of it. Right, dotted curves at the level of rounding and solid ones that rise far above it.",
-    {"distance": beyond, "falls": np.array([m[2] for m in measured]), "rates": [m[1] for m in measured], "position": position, "risk": profile, "eigenvalue": curve}
+    {
+        "distance": beyond,
+        "falls": np.array([m[2] for m in measured]),
+        "rates": [m[1] for m in measured],
+        "position": position,
+        "risk": profile,
+        "eigenvalue": curve,
+    }
     | {"epoch": ends[0][1], "descents": torch.stack([e[2] for e in ends])},
 )
 
 # %%
-ratios = np.array([m[2][0] / (m[1] * beyond[0] ** (2 if m[0] == "elu(1)" else 1)) for m in measured])
+ratios = np.array(
+    [m[2][0] / (m[1] * beyond[0] ** (2 if m[0] == "elu(1)" else 1)) for m in measured]
+)
 stayed = [float(e[2][-1, 0]) for e in ends]
 left = np.array([float(e[2][-1, 1]) for e in ends])
 run.glue("exit-minima", exits_tried)
@@ -449,7 +564,7 @@ run.claim(
 # ## ELU and tanh
 #
 # Tanh and the sigmoid have no affine piece, so nothing of the above applies to them literally. Near one point $t_0$ they are nearly affine: give the inserted layer weights of size $s$, let $A$ grow as $1/s$,
-# and the net is kept up to $O(s^2)$ if $t_0$ is an inflection point, with a gradient of order $s$ (`approximate_lift`). An exact critical point is near, one would think. It is not.
+# and the net is kept up to $O(s^2)$ if $t_0$ is an inflection point, with a gradient of order $s$ (`approximate_lift`). One would expect an exact critical point nearby.
 #
 # ```{prf:theorem} Approximate lifts bend
 # :label: thm-depth-bending
@@ -471,7 +586,7 @@ run.claim(
 # So the most negative eigenvalue does not go to zero with the gradient: an approximate lift of a strict *minimum* is close to a *saddle*, at every scale. The zero modes of an exact lift split into positive and negative ones.
 # We lift strict minima of ELU nets exactly and of tanh nets approximately, and then polish the latter, which Newton-like steps would make exact if a critical point lay near.
 
-# %%
+# %% tags=["hide-input"]
 scales, nets_tried = np.geomspace(0.3, 1e-3, 6), max(3, exits_tried // 2)
 tanh_rows, exact_rows, slopes, columns = [], [], [], {}
 for kind, number in itertools.product(("elu", "tanh"), range(nets_tried)):
@@ -482,18 +597,42 @@ for kind, number in itertools.product(("elu", "tanh"), range(nets_tried)):
             break
     if kind == "elu":
         deep = lift(net, x, 0, 3, generator=draws)
-        exact_rows.append((float((forward(deep, x) - forward(net, x)).abs().max()), norm(deep, x, y)))
+        exact_rows.append(
+            (float((forward(deep, x) - forward(net, x)).abs().max()), norm(deep, x, y))
+        )
         columns["ELU, exact"] = inertia(hessian(deep, x, y))
         continue
     for s in scales:
-        found = approximate_lift(net, x, y, 0, 3, scale=float(s), generator=torch.Generator().manual_seed(number))
+        found = approximate_lift(
+            net, x, y, 0, 3, scale=float(s), generator=torch.Generator().manual_seed(number)
+        )
         smallest = float(torch.linalg.eigvalsh(hessian(found.net, x, y))[0])
-        tanh_rows.append((number, s, found.error, found.gradient_norm, smallest, float(bending(found.net, x, y, 1)[0])))
+        tanh_rows.append(
+            (
+                number,
+                s,
+                found.error,
+                found.gradient_norm,
+                smallest,
+                float(bending(found.net, x, y, 1)[0]),
+            )
+        )
     for s in (0.3, 0.1, 0.03):
-        found = approximate_lift(net, x, y, 0, 3, scale=s, generator=torch.Generator().manual_seed(number))
+        found = approximate_lift(
+            net, x, y, 0, 3, scale=s, generator=torch.Generator().manual_seed(number)
+        )
         point = polish(found.net, x, y, max_steps=300)
         both = [inertia(hessian(n, x, y), require=False) for n in (found.net, point.net)]
-        slopes.append((s, found.gradient_norm, norm(point.net, x, y), float(point.converged), *both[0].counts, *both[1].counts))
+        slopes.append(
+            (
+                s,
+                found.gradient_norm,
+                norm(point.net, x, y),
+                float(point.converged),
+                *both[0].counts,
+                *both[1].counts,
+            )
+        )
         if s == 0.1:
             columns["tanh, $s = 0.1$"], columns["polished"] = both
 tanh_rows, slopes = np.array(tanh_rows), np.array(slopes)
@@ -504,20 +643,46 @@ order = [float(np.polyfit(np.log(f[:, 1]), np.log(f[:, 2]), 1)[0]) for f in fits
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 3, figsize=(7.2, 3.1))
 for column, colour, label in ((2, BLUE, "output gap"), (3, ORANGE, "gradient")):
-    axes[0].plot(tanh_rows[:, 1], tanh_rows[:, column], ".", color=colour, label=f"tanh, {label}")
-    axes[0].axhline(max(r[column - 2] for r in exact_rows), color=colour, lw=1, ls="--", label=f"ELU, {label}")
+    axes[0].plot(
+        tanh_rows[:, 1], tanh_rows[:, column], ".", color=colour, label=f"tanh, {label}"
+    )
+    axes[0].axhline(
+        max(r[column - 2] for r in exact_rows),
+        color=colour,
+        lw=1,
+        ls="--",
+        label=f"ELU, {label}",
+    )
 axes[0].set(xscale="log", yscale="log", xlabel="scale $s$", title="lifts", ylim=(1e-17, 1e2))
 axes[0].legend(fontsize=7, loc="lower right", bbox_to_anchor=(1, 0.22))
 axes[1].plot(tanh_rows[:, 1], -tanh_rows[:, 4], ".", color=RED, label="Hessian")
 axes[1].plot(tanh_rows[:, 1], -tanh_rows[:, 5], "_", color=INK, ms=9, label="form $K$")
-axes[1].set(xscale="log", yscale="log", xlabel="scale $s$", ylabel="− smallest eigenvalue", title="curvature (tanh)")
+axes[1].set(
+    xscale="log",
+    yscale="log",
+    xlabel="scale $s$",
+    ylabel="− smallest eigenvalue",
+    title="curvature (tanh)",
+)
 axes[1].legend(fontsize=8)
 for place, (title, found) in enumerate(columns.items()):
     values = found.eigenvalues.numpy()
-    for sign, colour in ((values > float(found.threshold), BLUE), (values < -float(found.threshold), RED), (np.abs(values) <= float(found.threshold), GREY)):
-        axes[2].plot(np.full(sign.sum(), place), np.maximum(np.abs(values[sign]), 1e-19), "_", ms=16, color=colour)
+    for sign, colour in (
+        (values > float(found.threshold), BLUE),
+        (values < -float(found.threshold), RED),
+        (np.abs(values) <= float(found.threshold), GREY),
+    ):
+        axes[2].plot(
+            np.full(sign.sum(), place),
+            np.maximum(np.abs(values[sign]), 1e-19),
+            "_",
+            ms=16,
+            color=colour,
+        )
     axes[2].text(place, 2e-22, "{} | {} | {}".format(*found.counts), ha="center", fontsize=7.5)
-axes[2].set(yscale="log", ylim=(2e-23, 1e5), xlim=(-0.6, 2.6), ylabel="|eigenvalue|", title="spectra")
+axes[2].set(
+    yscale="log", ylim=(2e-23, 1e5), xlim=(-0.6, 2.6), ylabel="|eigenvalue|", title="spectra"
+)
 axes[2].set_xticks(range(3), [c.replace(", ", "\n") for c in columns], fontsize=7.5)
 run.figure(
     fig,
@@ -525,7 +690,14 @@ run.figure(
     "Left: output gap and gradient of approximate lifts of tanh minima against their scale, and the largest ones of exact ELU lifts (dashed). Middle: the most negative eigenvalue of the "
     "lifted Hessian does not vanish with the scale but tends to that of the form $K$. Right: spectra of an exact ELU lift, an approximate tanh lift, and the latter after polishing (blue positive, red negative, grey zero; their numbers below, negative first).",
     "Left, dots fall with slopes two and one; dashed lines near rounding. Middle, eigenvalues level off at the predicted marks. Right, three columns of eigenvalues: the zeros of the first are gone in the others, which have negative ones.",
-    {"scale": tanh_rows[:, 1], "error": tanh_rows[:, 2], "gradient": tanh_rows[:, 3], "eigenvalue": tanh_rows[:, 4], "form": tanh_rows[:, 5], "polished": slopes},
+    {
+        "scale": tanh_rows[:, 1],
+        "error": tanh_rows[:, 2],
+        "gradient": tanh_rows[:, 3],
+        "eigenvalue": tanh_rows[:, 4],
+        "form": tanh_rows[:, 5],
+        "polished": slopes,
+    },
 )
 
 # %%
@@ -538,7 +710,11 @@ run.glue("tanh-added", added)
 run.glue("tanh-fall", float(np.median(slopes[:, 1] / slopes[:, 2])), digits=1)
 run.glue("tanh-left", float(slopes[:, 2].min()), digits=1)
 run.glue("tanh-after", f"{int(slopes[:, 7].min())} to {int(slopes[:, 7].max())}")
-run.claim("B12", [min(order), max(order)], note=f"Smallest and largest fitted order of the output gap over {nets_tried} minima; exact ELU lifts of such minima have gaps up to {max(r[0] for r in exact_rows):.0e}.")
+run.claim(
+    "B12",
+    [min(order), max(order)],
+    note=f"Smallest and largest fitted order of the output gap over {nets_tried} minima; exact ELU lifts of such minima have gaps up to {max(r[0] for r in exact_rows):.0e}.",
+)
 run.claim(
     "B6-tanh",
     [float((last[:, 4] / last[:, 5]).min()), float((last[:, 4] / last[:, 5]).max())],
@@ -547,7 +723,7 @@ run.claim(
 )
 
 # %% [markdown]
-# Does the corank survive? At an exact lift {glue:text}`tanh-added` zero eigenvalues are added. At the approximate ones {glue:text}`tanh-zero` are zero and {glue:text}`tanh-negative` are negative, although each shallow point is
+# Does the corank survive? At an exact lift {glue:text}`tanh-added` zero eigenvalues are added. At the approximate ones {glue:text}`tanh-zero` cannot be told from zero, at the rounding of a Hessian whose norm grows as $1/s^2$, and {glue:text}`tanh-negative` are negative, although each shallow point is
 # a strict minimum. Polishing lowers the gradient by a factor of {glue:text}`tanh-fall` in the median, but of {glue:text}`tanh-tried` lifts it brought {glue:text}`tanh-converged` to a critical point (smallest gradient left: {glue:text}`tanh-left`), and what it left
 # has {glue:text}`tanh-after` negative eigenvalues. So for smooth activations we can say this much: the degenerate manifold of the exact theory is replaced by a narrow region of small gradient with ways down, and the
 # statement of the early abstracts describes it better than the exact theory does. Whether exact critical points exist somewhere in that region is open; our polishing found none.
@@ -591,8 +767,12 @@ for kind, block in blocks.items():
     norms[kind] = float(module_gradient(deep, x, y).norm())
 run.claim(
     "B13",
-    holds=max(gaps.values()) < 1e-12 and norms["does not write"] > 1e-6 and max(norms["neither reads nor writes"], norms["linearised"]) < 1e-10,
-    note="Gradient norms at a planted critical point: " + "; ".join(f"{kind} {value:.1e}" for kind, value in norms.items()) + f". Largest output gap {max(gaps.values()):.0e}.",
+    holds=max(gaps.values()) < 1e-12
+    and norms["does not write"] > 1e-6
+    and max(norms["neither reads nor writes"], norms["linearised"]) < 1e-10,
+    note="Gradient norms at a planted critical point: "
+    + "; ".join(f"{kind} {value:.1e}" for kind, value in norms.items())
+    + f". Largest output gap {max(gaps.values()):.0e}.",
 )
 
 # %% [markdown]
@@ -615,7 +795,10 @@ run.claim(
 # %%
 sizes, dimensions = [2, 4, 8, 16, 32, 64, 128, 256, 512], (1, 2, 4, 8, 16)
 cloud = {d: gaussian(512, d) for d in dimensions}
-volumes = {d: one_piece_probability(cloud[d], sizes, "relu", draws=100_000, generator=draws) for d in dimensions}
+volumes = {
+    d: one_piece_probability(cloud[d], sizes, "relu", draws=100_000, generator=draws)
+    for d in dimensions
+}
 mixing = torch.rand(496, 16, generator=draws, dtype=torch.float64) ** 8
 within = torch.cat([cloud[4][:16], (mixing / mixing.sum(1, keepdim=True)) @ cloud[4][:16]])
 volumes["hull"] = one_piece_probability(within, sizes, "relu", draws=100_000, generator=draws)
@@ -625,19 +808,38 @@ shares, nested = {"cloud": [], "hull": []}, []
 on_few = [lift(net, cloud[4][:16], 0, 4, generator=draws) for _ in range(60)]
 for n in counts:
     for name, points in (("cloud", cloud[4][:n]), ("hull", within[:n])):
-        shares[name].append(np.mean([lifted_from(deep, net, points) is not None for deep in on_few]))
-    nested += [lifted_from(lift(net, cloud[4][:n], 0, 4, generator=draws), net, cloud[4][:16]) is not None for _ in range(10)]
+        shares[name].append(
+            np.mean([lifted_from(deep, net, points) is not None for deep in on_few])
+        )
+    nested += [
+        lifted_from(lift(net, cloud[4][:n], 0, 4, generator=draws), net, cloud[4][:16])
+        is not None
+        for _ in range(10)
+    ]
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.1))
 for d, colour in zip(dimensions, plt.cm.viridis(np.linspace(0, 0.85, 5)), strict=True):
     axes[0].plot(sizes, volumes[d].clamp_min(1e-6), ".-", color=colour, label=f"{d} inputs")
 axes[0].plot(sizes, volumes["hull"], "s--", color=RED, ms=4, label="4, rest in the hull")
-axes[0].set(xscale="log", yscale="log", xlabel="points $n$", ylabel="probability of one piece", title="one random neuron", ylim=(5e-6, 1.3))
+axes[0].set(
+    xscale="log",
+    yscale="log",
+    xlabel="points $n$",
+    ylabel="probability of one piece",
+    title="one random neuron",
+    ylim=(5e-6, 1.3),
+)
 axes[0].legend(fontsize=7.5, loc="lower left")
 axes[1].plot(counts, shares["cloud"], ".-", color=BLUE, label="fresh points")
 axes[1].plot(counts, shares["hull"], "s--", color=RED, ms=4, label="points of the hull")
-axes[1].set(xscale="log", xlabel="points $n$", ylabel="share still a lift", ylim=(-0.05, 1.1), title="lifts on 16 points")
+axes[1].set(
+    xscale="log",
+    xlabel="points $n$",
+    ylabel="share still a lift",
+    ylim=(-0.05, 1.1),
+    title="lifts on 16 points",
+)
 axes[1].set_xticks([16, 64, 256], ["16", "64", "256"])
 axes[1].minorticks_off()
 axes[1].legend(fontsize=8, loc="center right")
@@ -647,12 +849,18 @@ run.figure(
     "Left: probability that $n$ Gaussian points lie in the affine piece of a random ReLU neuron, for 1 to 16 inputs; red: the first 16 points in 4 dimensions are Gaussian, all others lie in their convex hull. "
     "Right: share of random lifts on 16 points that are still lifts on $n$ points, fresh ones or points of the hull.",
     "Left, curves that fall with the number of points, the faster the more inputs; the red one is flat from 16 points on. Right, the blue curve falls, the red one stays at one.",
-    {f"inputs {k}": v for k, v in volumes.items()} | {"sizes": sizes, "counts": counts} | {f"share {k}": v for k, v in shares.items()},
+    {f"inputs {k}": v for k, v in volumes.items()}
+    | {"sizes": sizes, "counts": counts}
+    | {f"share {k}": v for k, v in shares.items()},
 )
 inner = volumes["hull"][3:]
 run.claim(
     "B5",
-    holds=all(nested) and bool((inner == inner[0]).all()) and min(shares["hull"]) == 1 and shares["cloud"][-1] < 1 and bool(in_hull(within[16:], within[:16]).all()),
+    holds=all(nested)
+    and bool((inner == inner[0]).all())
+    and min(shares["hull"]) == 1
+    and shares["cloud"][-1] < 1
+    and bool(in_hull(within[16:], within[:16]).all()),
     note=f"All {len(nested)} lifts on more points are lifts on 16; of 60 lifts on 16 points {round(60 * shares['cloud'][-1])} are lifts on {counts[-1]} fresh points, and {round(60 * shares['hull'][-1])} when the new ones lie in the hull.",
 )
 run.glue("volume-one", float(volumes[1][-1] / volumes[1][0]), digits=2)
@@ -668,11 +876,19 @@ run.glue("volume-eight", float(volumes[8][-1] / volumes[8][0]), digits=2)
 # {glue:text}`image-width` neurons and {glue:text}`image-count` images of {glue:text}`image-data`. Weights are drawn with standard deviation $0.1/\sqrt{\text{inputs}}$, small enough to start near the zero net, biases start at zero; full-batch Adam with rate $0.002$ (Iris) and
 # $0.001$ (images). A stretch counts as slow if $|\mathrm{d} \log R / \mathrm{d} \log k| \le 0.1$ in epochs $k$ over a factor of at least 1.5, which is found automatically.
 
-# %%
+
+# %% tags=["hide-input"]
 def small_nets(widths, sigma, count: int, gain: float = 0.1, start: int = 0) -> MLP:
     """Nets with weights of standard deviation gain / sqrt(inputs) and no biases yet."""
-    net = init(widths, sigma, batch=(count,), generator=torch.Generator().manual_seed(1000 * seed + start + len(widths)))
-    return MLP([gain * w / w.shape[-1] ** 0.5 for w in net.weights], [0 * b for b in net.biases], sigma)
+    net = init(
+        widths,
+        sigma,
+        batch=(count,),
+        generator=torch.Generator().manual_seed(1000 * seed + start + len(widths)),
+    )
+    return MLP(
+        [gain * w / w.shape[-1] ** 0.5 for w in net.weights], [0 * b for b in net.biases], sigma
+    )
 
 
 def one_hot(labels) -> torch.Tensor:
@@ -686,11 +902,27 @@ image_x = torch.tensor(pixels[:images].reshape(images, -1) / pixels.max())
 image_y = one_hot(labels[:images])
 slow = {"slope": 0.1, "ratio": 1.5, "smooth": 1.2, "begin": 30}
 iris_runs = {
-    h: descend(small_nets((4, *[6] * h, 3), "relu", seeds), iris_x, iris_y, steps=epochs, lr=2e-3, optimizer="adam", records=150)
+    h: descend(
+        small_nets((4, *[6] * h, 3), "relu", seeds),
+        iris_x,
+        iris_y,
+        steps=epochs,
+        lr=2e-3,
+        optimizer="adam",
+        records=150,
+    )
     for h in hidden
 }
 image_runs = {
-    h: descend(small_nets((image_x.shape[1], *[image_width] * h, 10), "relu", image_seeds), image_x, image_y, steps=image_epochs, lr=1e-3, optimizer="adam", records=80)
+    h: descend(
+        small_nets((image_x.shape[1], *[image_width] * h, 10), "relu", image_seeds),
+        image_x,
+        image_y,
+        steps=image_epochs,
+        lr=1e-3,
+        optimizer="adam",
+        records=80,
+    )
     for h in hidden[:3]
 }
 run.glue("image-width", image_width)
@@ -700,36 +932,58 @@ run.glue("image-data", data)
 
 def windows_of(result, k: int):
     losses = result.losses[:, k]
-    return slow_windows(result.steps, losses, **slow) if bool((torch.isfinite(losses) & (losses > 0)).all()) else ()
+    return (
+        slow_windows(result.steps, losses, **slow)
+        if bool((torch.isfinite(losses) & (losses > 0)).all())
+        else ()
+    )
 
 
 def accuracy(result, k: int, x, y) -> torch.Tensor:
     """Of the iterate of smallest gradient between each two records."""
-    answers = torch.stack([forward(result.smallest[i][k], x).argmax(-1) for i in range(len(result.steps) - 1)])
+    answers = torch.stack(
+        [forward(result.smallest[i][k], x).argmax(-1) for i in range(len(result.steps) - 1)]
+    )
     return (answers == y.argmax(-1)).double().mean(-1)
 
 
 # %% tags=["hide-input"]
 def median_seed(result) -> int:
     """The net whose plateaus last longest in the median: a typical one, not the finest."""
-    spans = np.array([sum(np.log(w.ratio) for w in windows_of(result, k)) for k in range(result.losses.shape[1])])
+    spans = np.array(
+        [
+            sum(np.log(w.ratio) for w in windows_of(result, k))
+            for k in range(result.losses.shape[1])
+        ]
+    )
     return int(np.argsort(spans)[len(spans) // 2])
 
 
 depth_colours = dict(zip(hidden, (BLUE, ORANGE, GREEN, PURPLE, SKY, RED), strict=False))
 fig, axes = plt.subplots(2, 2, figsize=(7.2, 5.2), sharex="col")
 drawn = {}
-for column, (runs, x, y, title) in enumerate(((iris_runs, iris_x, iris_y, "Iris"), (image_runs, image_x, image_y, data))):
+for column, (runs, x, y, title) in enumerate(
+    ((iris_runs, iris_x, iris_y, "Iris"), (image_runs, image_x, image_y, data))
+):
     for h, result in runs.items():
         k, colour = median_seed(result), depth_colours[h]
         middle = result.smallest_step[:, k]
         right = accuracy(result, k, x, y)
-        axes[0, column].plot(result.steps + 1, result.losses[:, k], color=colour, label=f"{h} hidden layer{'s' * (h > 1)}")
+        axes[0, column].plot(
+            result.steps + 1,
+            result.losses[:, k],
+            color=colour,
+            label=f"{h} hidden layer{'s' * (h > 1)}",
+        )
         axes[1, column].plot(middle + 1, right, color=colour)
         for w in windows_of(result, k):
             for ax in axes[:, column]:
                 ax.axvspan(w.first, w.last, color=colour, alpha=0.13, lw=0)
-        drawn |= {f"{title} {h} epoch": result.steps, f"{title} {h} loss": result.losses[:, k], f"{title} {h} accuracy": right}
+        drawn |= {
+            f"{title} {h} epoch": result.steps,
+            f"{title} {h} loss": result.losses[:, k],
+            f"{title} {h} accuracy": right,
+        }
     axes[0, column].set(xscale="log", yscale="log", title=f"{title}: loss")
     axes[1, column].set(xlabel="epoch", title=f"{title}: accuracy", ylim=(0, 1.02))
 axes[0, 0].set_ylabel("training loss")
@@ -747,27 +1001,59 @@ run.figure(
 # Do depths share their levels, beyond what the eye grants? For every net of every seed we collect the mean losses of its slow periods. A level of shallower nets is met if a deeper net stalls within 2 % of it. Since there are many levels,
 # some would be met by chance; so we also count how much of the range of log losses these bands cover.
 
-# %%
+
+# %% tags=["hide-input"]
 def stalls(runs) -> dict[int, np.ndarray]:
     """Mean losses of the slow periods of all nets, by number of hidden layers."""
-    return {h: np.array([w.loss for k in range(r.losses.shape[1]) for w in windows_of(r, k)]) for h, r in runs.items()}
+    return {
+        h: np.array([w.loss for k in range(r.losses.shape[1]) for w in windows_of(r, k)])
+        for h, r in runs.items()
+    }
 
 
 def met(levels, others) -> tuple[float, float]:
     """Share of the others within 2 % of a level, and share of their range of logarithms within 2 % of one."""
     grid = np.geomspace(min(others), max(others), 20001)
-    return tuple(float((np.abs(np.log(v)[:, None] - np.log(levels)).min(1) < 0.02).mean()) for v in (others, grid))
+    return tuple(
+        float((np.abs(np.log(v)[:, None] - np.log(levels)).min(1) < 0.02).mean())
+        for v in (others, grid)
+    )
 
 
 smooth_runs = {
-    sigma: {h: descend(small_nets((4, *[6] * h, 3), sigma, polished), iris_x, iris_y, steps=epochs, lr=2e-3, optimizer="adam", records=150) for h in hidden[:3]}
+    sigma: {
+        h: descend(
+            small_nets((4, *[6] * h, 3), sigma, polished),
+            iris_x,
+            iris_y,
+            steps=epochs,
+            lr=2e-3,
+            optimizer="adam",
+            records=150,
+        )
+        for h in hidden[:3]
+    }
     for sigma in ("elu", "tanh")
 }
-levels = {"relu": stalls(iris_runs)} | {sigma: stalls(runs) for sigma, runs in smooth_runs.items()}
+levels = {"relu": stalls(iris_runs)} | {
+    sigma: stalls(runs) for sigma, runs in smooth_runs.items()
+}
+
+
 def met_below(found, only_first: bool) -> np.ndarray:
     """`met` of every depth against all smaller depths, or the smallest, weighted by the number of slow periods."""
     depths = list(found)
-    parts = [(met(np.concatenate([found[d] for d in depths[: 1 if only_first else k]]), found[depths[k]]), len(found[depths[k]])) for k in range(1, len(depths)) if len(found[depths[k]]) > 1]
+    parts = [
+        (
+            met(
+                np.concatenate([found[d] for d in depths[: 1 if only_first else k]]),
+                found[depths[k]],
+            ),
+            len(found[depths[k]]),
+        )
+        for k in range(1, len(depths))
+        if len(found[depths[k]]) > 1
+    ]
     return np.average([p for p, _ in parts], axis=0, weights=[w for _, w in parts])
 
 
@@ -780,7 +1066,14 @@ image_first = [float(v.max()) for v in image_levels.values() if len(v)]
 fig, axes = plt.subplots(1, 3, figsize=(7.2, 3.2), sharey=True, width_ratios=(4, 3, 3))
 for ax, (sigma, found) in zip(axes, levels.items(), strict=True):
     for h, values in found.items():
-        ax.plot(h + np.linspace(-0.25, 0.25, len(values)), values, ".", ms=4, alpha=0.6, color=depth_colours[h])
+        ax.plot(
+            h + np.linspace(-0.25, 0.25, len(values)),
+            values,
+            ".",
+            ms=4,
+            alpha=0.6,
+            color=depth_colours[h],
+        )
     for value in np.unique(np.round(found[hidden[0]], 4)):
         ax.axhspan(0.98 * value, 1.02 * value, color=GREY, alpha=0.12, lw=0)
     ax.set(yscale="log", xlabel="hidden layers", title=sigma, xticks=list(found))
@@ -798,7 +1091,9 @@ run.glue("level-share", f"{100 * shares['relu'][0]:.0f} %")
 run.glue("level-chance", f"{100 * shares['relu'][1]:.0f} %")
 run.glue("level-first", f"{100 * first[0]:.0f} % against {100 * first[1]:.0f} %")
 run.glue("level-elu", f"{100 * shares['elu'][0]:.0f} % against {100 * shares['elu'][1]:.0f} %")
-run.glue("level-tanh", f"{100 * shares['tanh'][0]:.0f} % against {100 * shares['tanh'][1]:.0f} %")
+run.glue(
+    "level-tanh", f"{100 * shares['tanh'][0]:.0f} % against {100 * shares['tanh'][1]:.0f} %"
+)
 run.glue("level-images", image_first)
 run.claim(
     "B7",
@@ -817,14 +1112,17 @@ run.claim(
 # it succeeds, we compare its output on the data with those of all exact critical points found in the same way in shallower nets. The distance is the root mean square difference relative to the spread of the targets.
 # We also ask how linear the layers from the second on are: whether each is an affine map of its input up to 1 % of its variance; and for layers that are so exactly, we merge them and measure the gradient of the net that remains.
 
-# %%
+
+# %% tags=["hide-input"]
 def plateaus(result, count: int):
     """The iterate of least gradient of every slow period of the first nets."""
     chosen = [windows_of(result, k) if k < count else () for k in range(result.losses.shape[1])]
     return smallest_gradient_iterates(result, chosen)
 
 
-catalogue = polish(plateaus(iris_runs[hidden[0]], seeds).net, iris_x, iris_y, tol=1e-11, max_steps=150).found
+catalogue = polish(
+    plateaus(iris_runs[hidden[0]], seeds).net, iris_x, iris_y, tol=1e-11, max_steps=150
+).found
 known, known_loss = forward(catalogue.net, iris_x), catalogue.loss
 spread = float((iris_y - iris_y.mean(0)).square().mean().sqrt())
 
@@ -839,37 +1137,96 @@ met_on_way, exact, merged = [], [], []
 for h in hidden[1:]:
     found = plateaus(iris_runs[h], polished)
     linear = (layer_affine_error(found.net, iris_x)[:, 1:] < 0.01).all(-1)
-    met_on_way += [(h, float(found.loss[i]), *nearest(found.net[i]), float(linear[i])) for i in range(len(found.index))]
+    met_on_way += [
+        (h, float(found.loss[i]), *nearest(found.net[i]), float(linear[i]))
+        for i in range(len(found.index))
+    ]
     deep = polish(found.net, iris_x, iris_y, tol=1e-11, max_steps=60)
     for i in deep.converged.nonzero().flatten().tolist():
-        net, layers = deep.net[i], [l for l in range(2, h + 1) if bool((pieces_of(deep.net[i], iris_x, l, flat=True) >= 0).all())]
+        net, layers = (
+            deep.net[i],
+            [
+                k
+                for k in range(2, h + 1)
+                if bool((pieces_of(deep.net[i], iris_x, k, flat=True) >= 0).all())
+            ],
+        )
         exact.append((h, float(deep.loss[i]), *nearest(net), len(layers)))
         regular = True
         for layer in reversed(layers):
             regular &= is_regular(net, iris_x, layer, flat=True)
             net = merge(net, iris_x, layer, flat=True)
         if layers:
-            merged.append((float(deep.loss[i]), regular, norm(net, iris_x, iris_y), float((risk(net, iris_x, iris_y) - deep.loss[i]).abs())))
-    known, known_loss = torch.cat([known, forward(deep.found.net, iris_x)]), torch.cat([known_loss, deep.found.loss])
-met_on_way, exact, merged = np.array(met_on_way), np.array(exact).reshape(-1, 5), np.array(merged).reshape(-1, 4)
+            merged.append(
+                (
+                    float(deep.loss[i]),
+                    float(regular),
+                    norm(net, iris_x, iris_y),
+                    float((risk(net, iris_x, iris_y) - deep.loss[i]).abs()),
+                )
+            )
+    known, known_loss = (
+        torch.cat([known, forward(deep.found.net, iris_x)]),
+        torch.cat([known_loss, deep.found.loss]),
+    )
+met_on_way, exact, merged = (
+    np.array(met_on_way),
+    np.array(exact).reshape(-1, 5),
+    np.array(merged).reshape(-1, 4),
+)
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.3), width_ratios=(3, 2))
 for h in hidden[1:]:
     for linear, fill in ((1, depth_colours[h]), (0, "none")):
         at = (met_on_way[:, 0] == h) & (met_on_way[:, 4] == linear)
-        axes[0].plot(met_on_way[at, 1], np.maximum(met_on_way[at, 2], 1e-10), "o", ms=5, mec=depth_colours[h], mfc=fill, alpha=0.7)
+        axes[0].plot(
+            met_on_way[at, 1],
+            np.maximum(met_on_way[at, 2], 1e-10),
+            "o",
+            ms=5,
+            mec=depth_colours[h],
+            mfc=fill,
+            alpha=0.7,
+        )
     at = exact[:, 0] == h
-    axes[0].plot(exact[at, 1], np.maximum(exact[at, 2], 1e-10), "x", ms=5, color=depth_colours[h], label=f"{h} hidden layers")
-axes[0].set(xscale="log", yscale="log", xlabel="loss", ylabel="distance from shallower one", title="outputs on plateaus")
+    axes[0].plot(
+        exact[at, 1],
+        np.maximum(exact[at, 2], 1e-10),
+        "x",
+        ms=5,
+        color=depth_colours[h],
+        label=f"{h} hidden layers",
+    )
+axes[0].set(
+    xscale="log",
+    yscale="log",
+    xlabel="loss",
+    ylabel="distance from shallower one",
+    title="outputs on plateaus",
+)
 axes[0].legend(fontsize=8, loc="lower left")
 bins = np.array([0, 0.05, 0.2, 1])
 names = ["below 0.05", "0.05 to 0.2", "above 0.2"]
-part = [met_on_way[(met_on_way[:, 1] > a) & (met_on_way[:, 1] <= b), 4] for a, b in zip(bins, bins[1:], strict=False)]
+part = [
+    met_on_way[(met_on_way[:, 1] > a) & (met_on_way[:, 1] <= b), 4]
+    for a, b in zip(bins, bins[1:], strict=False)
+]
 axes[1].bar(names, [100 * p.mean() if len(p) else 0 for p in part], color=SKY)
 for place, p in enumerate(part):
-    axes[1].text(place, 100 * p.mean() + 2 if len(p) else 2, f"{int(p.sum())} of {len(p)}", ha="center", fontsize=8)
-axes[1].set(xlabel="loss of the plateau", ylabel="all layers affine, %", title="linearisation", ylim=(0, 112))
+    axes[1].text(
+        place,
+        100 * p.mean() + 2 if len(p) else 2,
+        f"{int(p.sum())} of {len(p)}",
+        ha="center",
+        fontsize=8,
+    )
+axes[1].set(
+    xlabel="loss of the plateau",
+    ylabel="all layers affine, %",
+    title="linearisation",
+    ylim=(0, 112),
+)
 run.figure(
     fig,
     "plateaus",
@@ -928,12 +1285,23 @@ run.claim(
 #
 # We train the same deep nets on Iris by plain gradient descent with and without batch normalisation {cite}`ioffe2015batch`, from weights three times larger than above, and then without it on parts of the data.
 
-# %%
-net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3), torch.nn.LeakyReLU(0.3), torch.nn.Linear(3, 2)).double()
+# %% tags=["hide-input"]
+net = torch.nn.Sequential(
+    torch.nn.Linear(2, 3),
+    torch.nn.BatchNorm1d(3),
+    torch.nn.LeakyReLU(0.3),
+    torch.nn.Linear(3, 2),
+).double()
 x = gaussian(20, 2)
 y = plant(net, x, draws)
-lifted = [insert_layer(net, 3, x, 4, leaky_relu(0.3), normalise=n, generator=draws) for n in (False, True)]
-through = [(float((deep(x) - net(x)).detach().abs().max()), float(module_gradient(deep, x, y).norm())) for deep in lifted]
+lifted = [
+    insert_layer(net, 3, x, 4, leaky_relu(0.3), normalise=n, generator=draws)
+    for n in (False, True)
+]
+through = [
+    (float((deep(x) - net(x)).detach().abs().max()), float(module_gradient(deep, x, y).norm()))
+    for deep in lifted
+]
 
 start = small_nets((4, 6, 6, 6, 3), "relu", 10, gain=0.3)
 gd = {"steps": 4 * norm_epochs, "lr": 0.1, "records": 400}
@@ -950,29 +1318,65 @@ def departures(steps, losses) -> torch.Tensor:
 
 def share_on_way(result, x) -> torch.Tensor:
     """Share of linearised neurons (constant ones included), mean over nets and layers, at each record's iterate."""
-    return torch.stack([linearised_share(result.smallest[i], x, flat=True).mean() for i in range(len(result.steps) - 1)])
+    return torch.stack(
+        [
+            linearised_share(result.smallest[i], x, flat=True).mean()
+            for i in range(len(result.steps) - 1)
+        ]
+    )
 
 
 parts, of_size = (15, 30, 75, 150), {}
 for n in parts:
-    rows_of = np.concatenate([50 * k + torch.randperm(50, generator=draws).numpy()[: n // 3] for k in range(3)])
+    rows_of = np.concatenate(
+        [50 * k + torch.randperm(50, generator=draws).numpy()[: n // 3] for k in range(3)]
+    )
     fewer = descend(start, iris_x[rows_of], iris_y[rows_of], **gd)
     of_size[n] = departures(fewer.steps, fewer.losses), share_on_way(fewer, iris_x[rows_of])
-left_plain, left_norm = departures(plain.steps, plain.losses), departures(normed.steps, normed.losses)
+left_plain, left_norm = (
+    departures(plain.steps, plain.losses),
+    departures(normed.steps, normed.losses),
+)
 share_plain = share_on_way(plain, iris_x)
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 3, figsize=(7.2, 3.1))
 for k in range(10):
-    axes[0].plot(plain.steps + 1, plain.losses[:, k], color=BLUE, lw=0.8, alpha=0.7, label="plain" if k == 0 else None)
-    axes[0].plot(normed.steps + 1, normed.losses[:, k], color=RED, lw=0.8, alpha=0.7, label="normalised" if k == 0 else None)
+    axes[0].plot(
+        plain.steps + 1,
+        plain.losses[:, k],
+        color=BLUE,
+        lw=0.8,
+        alpha=0.7,
+        label="plain" if k == 0 else None,
+    )
+    axes[0].plot(
+        normed.steps + 1,
+        normed.losses[:, k],
+        color=RED,
+        lw=0.8,
+        alpha=0.7,
+        label="normalised" if k == 0 else None,
+    )
 axes[0].set(xscale="log", yscale="log", xlabel="epoch", title="loss")
 axes[0].legend(fontsize=8)
 axes[1].plot(plain.steps[:-1] + 1, share_plain, color=BLUE)
 axes[1].plot(normed.steps + 1, normed.share.mean((1, 2)), color=RED)
 axes[1].set(xscale="log", xlabel="epoch", ylim=(-0.05, 1.05), title="linearised neurons")
-axes[2].plot(parts, [float(of_size[n][0].median()) for n in parts], "o-", color=BLUE, label="epochs to leave")
-axes[2].set(xscale="log", xlabel="flowers $n$", ylabel="epochs to leave", title="less data", ylim=(0, None))
+axes[2].plot(
+    parts,
+    [float(of_size[n][0].median()) for n in parts],
+    "o-",
+    color=BLUE,
+    label="epochs to leave",
+)
+axes[2].set(
+    xscale="log",
+    xlabel="flowers $n$",
+    ylabel="epochs to leave",
+    title="less data",
+    ylim=(0, None),
+)
 axes[2].set_xticks(parts, [str(n) for n in parts])
 axes[2].minorticks_off()
 second = axes[2].twinx()
@@ -1001,11 +1405,17 @@ run.glue("size-shares", by_size, digits=2)
 run.glue("size-leave", [float(of_size[n][0].median()) for n in parts], digits=3)
 run.claim(
     "B9",
-    holds=float(normed.share.max()) < 0.5 * float(share_plain.min()) and float(left_norm.max()) < float(left_plain.min()) and max(through[0] + through[1]) < 1e-10,
+    holds=float(normed.share.max()) < 0.5 * float(share_plain.min())
+    and float(left_norm.max()) < float(left_plain.min())
+    and max(through[0] + through[1]) < 1e-10,
     note=f"Linearised share with normalisation at most {float(normed.share.mean((1, 2)).max()):.2g}, without at least {float(share_plain.min()):.2g}; median epochs to leave the first plateau {float(left_norm.median()):.0f} against {float(left_plain.median()):.0f}. "
     f"Lifts through a normalised net: output gap and gradient at most {max(through[0] + through[1]):.0e}.",
 )
-run.claim("B10", holds=by_size[-1] < by_size[0], note=f"Mean share over training for {', '.join(map(str, parts))} flowers: {', '.join(f'{v:.2f}' for v in by_size)}.")
+run.claim(
+    "B10",
+    holds=by_size[-1] < by_size[0],
+    note=f"Mean share over training for {', '.join(map(str, parts))} flowers: {', '.join(f'{v:.2f}' for v in by_size)}.",
+)
 run.claim(
     "B10-length",
     ratio,
