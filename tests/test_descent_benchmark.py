@@ -14,10 +14,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import descent_gpu, timing
+from benchmarks import deep, descent_gpu, timing
 from benchmarks.descent import LR, data, flops, tanh_alone, torch_descent, torch_net
 from lib.descent import descend
-from lib.mlp import MLP, init
+from lib.mlp import MLP, flatten, init
 
 
 def test_a_row_pairs_the_times_of_a_round():
@@ -114,3 +114,12 @@ def test_operations_are_counted_from_the_formulas():
 
 def test_the_limit_is_measured_on_every_thread():
     tanh_alone(2)(3)
+
+
+def test_the_deep_benchmark_compares_like_with_like():
+    """The torch rival of `benchmarks.deep` makes the same steps as `descend`, for every depth it times."""
+    for hidden in deep.HIDDEN:
+        net, x, y = deep.problem(hidden)
+        mine = descend(net[1], x, y, steps=30, lr=deep.LR, optimizer="adam").net
+        theirs = deep.one_after_the_other(net[1], x, y, False)(30)
+        assert (flatten(mine) - theirs).abs().max() < 1e-12
