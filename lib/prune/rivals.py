@@ -113,7 +113,8 @@ def torch_pruning(
     importance = getattr(tp.importance, criterion)()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        ratios = {m: 1 - kept / m.out_features for m, kept in zip(linear[:-1], widths[1:-1], strict=True)}
+        # half a neuron more, because Torch-Pruning rounds what it keeps down, 0.999... to 0
+        ratios = {m: max(0.0, 1 - (k + 0.5) / m.out_features) for m, k in zip(linear[:-1], widths[1:-1], strict=True)}
         pruner = tp.pruner.BasePruner(
             module, x[:1], importance=importance, pruning_ratio=0.0, pruning_ratio_dict=ratios, ignored_layers=[linear[-1]]
         )

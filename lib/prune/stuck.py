@@ -35,7 +35,7 @@ class Stuck:
     level: float
 
 
-def stuck(output: Tensor, labels: Tensor, share: float = 0.1) -> Stuck:
+def stuck(output: Tensor, labels: Tensor, share: float = 0.05) -> Stuck:
     """The samples whose true class has a probability below `share`, with their loss and the 1 + 1/s it tends to.
 
     s is 1 / sum_k q_k^2 rounded, q the probabilities of the wrong classes scaled to add up to one.
