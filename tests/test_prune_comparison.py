@@ -52,7 +52,7 @@ def test_every_method_gets_the_size_of_the_merge_and_the_same_epochs():
     dense = train(start, sample.x, sample.y, steps=40, lr=0.02, loss=softmax_mse)
     settings = {"amplitude": 0.05, "fine_tune": 5, "epochs": 7, "lr": 0.02, "loss": softmax_mse, "tickets": [0.8]}
     found = compare(start, dense.net, dense.work, sample, test, cosines=[0.9, 0.8], criteria=("GroupMagnitudeImportance",), **settings)
-    assert [p.method for p in found if p.cosine == 0.9] == ["merge"] * 2 + ["magnitude"] * 2 + ["torch-pruning GroupMagnitude"] * 2
+    assert [p.method for p in found if p.cosine == 0.9] == ["merge"] * 2 + ["magnitude"] * 2 + ["torch-pruning GroupMagnitude"] * 2 + ["narrow"]
     for cosine in (0.9, 0.8):
         small = merge_neurons(dense.net, cosine, 0.05).net
         same = [p for p in found if p.cosine == cosine]
@@ -64,7 +64,7 @@ def test_every_method_gets_the_size_of_the_merge_and_the_same_epochs():
         masked = next(p for p in same if p.method == "magnitude")
         assert masked.accuracy == accuracy(magnitude_prune(dense.net, cut.n_weights).net, test)
         assert all(p.work == dense.work + 3 * 30 * 5 * p.n_weights for p in same if p.trained == 5)
-    ticket, narrow = (next(p for p in found if p.method == m) for m in ("ticket", "narrow"))
+    ticket, narrow = (next(p for p in same if p.method == m) for m in ("ticket", "narrow"))
     assert ticket.trained == narrow.trained == 7 and ticket.cosine == narrow.cosine == 0.8
     assert narrow.work == 3 * 30 * 7 * narrow.n_weights and ticket.work == dense.work + narrow.work
     assert found[0].method == "dense" and found[0].n_weights == 12 * 10

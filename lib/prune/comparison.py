@@ -61,7 +61,8 @@ def compare(
         sample, test: for training and for accuracy.
         cosines, amplitude: of the merges; each sets a size for all methods.
         fine_tune: epochs of training after pruning, reported without and with.
-        epochs: of the methods that train from the start (ticket, narrow), at the cosines named in `tickets`.
+        epochs: of the methods that train from the start: narrow nets, and tickets at the cosines named in `tickets`,
+            which cost as much as the dense net.
         lr, loss: of Adam.
         criteria: of Torch-Pruning;  seed: of what is random.
 
@@ -72,7 +73,7 @@ def compare(
     >>> net = init((7, 5, 2), "relu", bias=False, dtype=torch.float32)
     >>> found = compare(net, net, 0.0, s, s, cosines=[0.5], amplitude=0.0, fine_tune=2, epochs=3, lr=0.1, loss=mse, criteria=())
     >>> [(p.method, p.trained) for p in found]
-    [('dense', 0), ('merge', 0), ('merge', 2), ('magnitude', 0), ('magnitude', 2)]
+    [('dense', 0), ('merge', 0), ('merge', 2), ('magnitude', 0), ('magnitude', 2), ('narrow', 3)]
     """
     points = [_point("dense", 1.0, dense, None, 0, work, sample, test, loss)]
     for cosine in cosines:
@@ -88,14 +89,16 @@ def compare(
             run = train(net, sample.x, sample.y, steps=fine_tune, lr=lr, loss=loss, mask=mask, records=2)
             points.append(_point(method, cosine, net, mask, 0, work, sample, test, loss))
             points.append(_point(method, cosine, run.net, mask, fine_tune, work + run.work, sample, test, loss))
+        generator = torch.Generator().manual_seed(seed)
+        std = float(start.weights[0].std())
+        fresh = init(small.widths, start.activation, std=std, bias=False, generator=generator, dtype=start.dtype)
+        contenders = [("narrow", fresh, None, 0.0)]
         if cosine in tickets:
             ticket = rewind(start, dense, weights)
-            generator = torch.Generator().manual_seed(seed)
-            std = float(start.weights[0].std())
-            fresh = init(small.widths, start.activation, std=std, bias=False, generator=generator, dtype=start.dtype)
-            for method, net, mask, before in (("ticket", ticket.net, ticket.mask, work), ("narrow", fresh, None, 0.0)):
-                run = train(net, sample.x, sample.y, steps=epochs, lr=lr, loss=loss, mask=mask, records=2)
-                points.append(_point(method, cosine, run.net, mask, epochs, before + run.work, sample, test, loss))
+            contenders.append(("ticket", ticket.net, ticket.mask, work))
+        for method, net, mask, before in contenders:
+            run = train(net, sample.x, sample.y, steps=epochs, lr=lr, loss=loss, mask=mask, records=2)
+            points.append(_point(method, cosine, run.net, mask, epochs, before + run.work, sample, test, loss))
     return tuple(points)
 
 
