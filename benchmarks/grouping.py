@@ -1,4 +1,4 @@
-"""Grouping neurons by direction: 10,000 in 784 dimensions within 5 s and 2 GiB, and against what one would use instead.
+"""Grouping neurons by direction: 10,000 in 784 dimensions within 5 s and 2 GiB, and against other ways.
 
 Rivals: agglomerative clustering with complete linkage and cosine distance (scikit-learn), which holds all n^2 distances,
 and the literal double loop in Python over a similarity matrix. Both are timed at sizes that they can do; the latter finds
@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +56,20 @@ def clusters(v: Tensor) -> np.ndarray:
     return rule.fit_predict(v.numpy())
 
 
+def similarities(v: Tensor) -> None:
+    """The cosines of each vector with all before it, in blocks: what no exact rule can do without."""
+    unit = v / v.norm(dim=1, keepdim=True)
+    for start in range(0, len(v), 512):
+        torch.matmul(unit[start : start + 512], unit[: start + 512].T)
+
+
+def cpu_seconds(job: Callable[[int], object]) -> float:
+    """Processor time of one run, of all threads together."""
+    start = time.process_time()
+    job(1)
+    return time.process_time() - start
+
+
 def peak_mib(case: str, threads: int) -> int:
     """Largest resident memory of a fresh process that groups 10,000 neurons, libraries included, in MiB."""
     code = (
@@ -85,8 +101,11 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
         whole["duplicates"] = Contender(lambda _, v=v: group_duplicates(v, 1e-6), 1)
         for rule, times in interleave(whole, max(3, rounds // 5)).items():
             facts[f"{NEURONS} {case} neurons, {rule}: seconds"] = float(np.median(times))
-        worst = max(facts[f"{NEURONS} {case} neurons, {rule}: seconds"] for rule in (*RULES, "duplicates"))
-        facts[f"{NEURONS} {case} neurons: within {LIMIT_S:g} s"] = bool(worst <= LIMIT_S)
+        work = {name: cpu_seconds(contender.run) for name, contender in whole.items()}
+        facts |= {f"{NEURONS} {case} neurons, {name}: CPU seconds, all threads": taken for name, taken in work.items()}
+        facts[f"{NEURONS} {case} neurons: similarities alone (the limit), CPU seconds"] = cpu_seconds(lambda _, v=v: similarities(v))
+        # CPU time, as the wall time of a machine that others use is theirs; fewer than 5 s on one core are fewer on two
+        facts[f"{NEURONS} {case} neurons: within {LIMIT_S:g} s"] = max(work.values()) <= LIMIT_S
         facts[f"{NEURONS} {case} neurons: peak of a fresh process, MiB"] = memory = peak_mib(case, threads)
         facts[f"{NEURONS} {case} neurons: within {LIMIT_MIB} MiB"] = memory <= LIMIT_MIB
     return rows, facts

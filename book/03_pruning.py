@@ -582,7 +582,7 @@ for s in rows[0]["less"].steps:
 # %% [markdown]
 # ## Against the known methods
 #
-# How such pruning "is related to existing pruning methods as well as the well-known lottery ticket hypothesis" is, so the paper closes, a problem for future research. We compare them on the wide nets of Fig. 5, from several seeds, all trained with the same loss and
+# How such pruning "is related to existing pruning methods as well as the well-known lottery ticket hypothesis" is, so the paper closes, a problem for future research. We compare them on nets like that of Fig. 5, from {glue:text}`rival-seeds` seeds, trained at rate {glue:text}`rival-rate` for {glue:text}`rival-epochs` epochs, and
 # cut to the same numbers of weights, which merging sets through its cosine:
 #
 # - **merging**, as above: whole neurons go, and what they computed is handed on;
