@@ -88,7 +88,10 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
     rows: list[Row] = []
     facts: dict[str, object] = {}
     for case in ("random", "condensed"):
-        for rival, n, job in (("scikit-learn, complete linkage", CLUSTERED, clusters), ("double loop in Python", LOOPED, loop)):
+        for rival, n, job in (
+            ("scikit-learn, complete linkage", CLUSTERED, clusters),
+            ("double loop in Python", LOOPED, loop),
+        ):
             v = vectors(case, n)
             jobs = {
                 "ours": Contender(lambda _, v=v: group_directions(v, COSINE), 1),
@@ -103,7 +106,9 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
             facts[f"{NEURONS} {case} neurons, {rule}: seconds"] = float(np.median(times))
         work = {name: cpu_seconds(contender.run) for name, contender in whole.items()}
         facts |= {f"{NEURONS} {case} neurons, {name}: CPU seconds, all threads": taken for name, taken in work.items()}
-        facts[f"{NEURONS} {case} neurons: similarities alone (the limit), CPU seconds"] = cpu_seconds(lambda _, v=v: similarities(v))
+        facts[f"{NEURONS} {case} neurons: similarities alone (the limit), CPU seconds"] = cpu_seconds(
+            lambda _, v=v: similarities(v)
+        )
         # CPU time, as the wall time of a machine that others use is theirs; fewer than 5 s on one core are fewer on two
         facts[f"{NEURONS} {case} neurons: within {LIMIT_S:g} s"] = max(work.values()) <= LIMIT_S
         facts[f"{NEURONS} {case} neurons: peak of a fresh process, MiB"] = memory = peak_mib(case, threads)

@@ -24,26 +24,26 @@
 # pruning compare with the known methods?
 
 # %% tags=["parameters"]
-data: str = "digits"            # images to train on, one of digits, mnist
-images: int = 1000              # training images, in [100, 60000]
-width: int = 200                # hidden neurons of the net of Fig. 5, >= 20
-rate: float = 3e-4              # learning rate of Adam there, in (0, 0.1]
-epochs: int = 800               # epochs of the wide net, >= 100
-mark: int = 400                 # epoch at which it is merged, the paper's blue dot, >= 50
-amplitude: float = 0.1          # neurons below this share of the largest amplitude are dropped, in [0, 1)
-retraining: int = 600           # epochs of the merged net, >= 50
-subsets: int = 4                # other choices of the training images, >= 1
-seeds: int = 3                  # nets in the comparison with other methods, >= 1
-rival_rate: float = 3e-4        # learning rate of that comparison, in (0, 0.1]
-rival_epochs: int = 500         # epochs of its dense nets, >= 50
-tuning: int = 100               # epochs after pruning, >= 1
-cosines: list[float] = [0.95, 0.9, 0.8, 0.6]  # merges that set the sizes compared, in [0, 1]
-deep_nets: int = 8              # deep nets on Iris, >= 1
-deep_epochs: int = 25000        # epochs of gradient descent there, >= 1000
-spectrum_widths: list[int] = [1, 2, 3, 8, 30]  # widths of the loss spectra, >= 1
-spectrum_seeds: int = 20        # nets of each width there (fewer of the widest), >= 2
-spectrum_epochs: int = 400000   # epochs of gradient descent there, >= 20000
-seed: int = 0                   # seed of every random draw, >= 0
+data: str = "digits"             # images to train on, one of digits, mnist
+images: int = 1000               # training images, in [100, 60000]
+width: int = 200                 # hidden neurons of the net of Fig. 5, >= 20
+rate: float = 3e-4               # learning rate of Adam there, in (0, 0.1]
+epochs: int = 800                # epochs of the wide net, >= 100
+mark: int = 400                  # epoch of the merge, the paper's blue dot, >= 50
+amplitude: float = 0.1           # share of the largest amplitude to stay, in [0, 1)
+retraining: int = 600            # epochs of the merged net, >= 50
+subsets: int = 4                 # other choices of the training images, >= 1
+seeds: int = 3                   # nets in the comparison with other methods, >= 1
+rival_rate: float = 3e-4         # learning rate of that comparison, in (0, 0.1]
+rival_epochs: int = 500          # epochs of its dense nets, >= 50
+tuning: int = 100                # epochs after pruning, >= 1
+cosines: list[float] = [0.95, 0.9, 0.8, 0.6]    # merges compared, in [0, 1]
+deep_nets: int = 8               # deep nets on Iris, >= 1
+deep_epochs: int = 25000         # epochs of gradient descent there, >= 1000
+spectrum_widths: list[int] = [1, 2, 3, 8, 30]   # of the loss spectra, >= 1
+spectrum_seeds: int = 20         # nets of each width, fewer of the widest, >= 2
+spectrum_epochs: int = 400000    # epochs of gradient descent there, >= 20000
+seed: int = 0                    # seed of every random draw, >= 0
 
 # %% tags=["hide-input"]
 from concurrent.futures import ThreadPoolExecutor
@@ -95,7 +95,7 @@ steps = [(1, 0, 0.3), (1, 0, -1.5), (1, None, 0.7), (2, 3, 2.0), (1, 4, 0.5), (2
 wide = rescale(rescale(embed(net, steps), 1, 6, 50.0), 2, 4, 0.01)
 back = merge_neurons(wide, cosine=1.0, x=torch.randn(200, 5, generator=draws, dtype=torch.float64))
 gap = float((flatten(back.net) - flatten(net)).abs().max())
-print(f"{net}\n{wide}\n{back.net}: parameters differ from the first net's by at most {gap:.0e}")
+print(f"{net}\n{wide}\n{back.net}: back to within {gap:.0e}")
 for layer in back.layers:
     print(f"layer {layer.layer}: groups {layer.groups}, dropped {layer.dropped}")
 print(f"output: predicted to change by at most {back.predicted:.1e}, changed by {back.found:.1e}")
@@ -130,7 +130,12 @@ sample, test = to_sample(*load("train", images)), to_sample(*load("test"))
 def start(number: int, neurons: int = width):
     generator = torch.Generator().manual_seed(seed + number)
     return init(
-        (sample.x.shape[1], neurons, 10), "relu", std=neurons**-3, bias=False, generator=generator, dtype=torch.float32
+        (sample.x.shape[1], neurons, 10),
+        "relu",
+        std=neurons**-3,
+        bias=False,
+        generator=generator,
+        dtype=torch.float32,
     )
 
 
@@ -166,7 +171,7 @@ given_up = stuck(forward(dense, sample.x), sample.labels)
 #
 # (The paper remarks that for losses like cross entropy meaningful critical points may not exist at finite parameters; the same is true of this one.)
 #
-# The height of a plateau counts images. At epoch {glue:text}`mark` we find {glue:text}`stuck-count` images whose true class has a probability below 0.05; their costs are
+# The height of a plateau counts images. At epoch {glue:text}`mark` we find {glue:text}`stuck-count` images whose true class has a probability below 0.05; their costs:
 # {glue:text}`stuck-costs`. The sum over $1 + 1/s_i$ predicts a loss of {glue:text}`stuck-level`; the loss is {glue:text}`level`.
 # Slow windows below a loss of 0.05: {glue:text}`late-windows`.
 
@@ -176,43 +181,84 @@ fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.3), width_ratios=(3, 2))
 ax = axes[0]
 late = soft.steps > 0
 for k, w in enumerate(windows):
-    ax.axvspan(w.first, w.last, color=SKY, alpha=0.25, lw=0, label="slow windows" if k == 0 else None)
+    ax.axvspan(
+        w.first, w.last, color=SKY, alpha=0.25, lw=0, label="slow windows" if k == 0 else None
+    )
 ax.plot(stated.steps[late], stated.losses[late], color=RED, label="MSE of the outputs")
 ax.plot(soft.steps[late], soft.losses[late], color=BLUE, label="MSE of the softmax")
-ax.plot(soft.steps[late], [max(c.level, 1e-9) for c, ok in zip(counts, late, strict=True) if ok], color=ORANGE, lw=1, label="stuck images alone")
+ax.plot(
+    soft.steps[late],
+    [max(c.level, 1e-9) for c, ok in zip(counts, late, strict=True) if ok],
+    color=ORANGE,
+    lw=1,
+    label="stuck images alone",
+)
 ax.plot(mark, level, "o", color=BLUE)
 if on_mnist:
     ax.plot(5000, 6.34e-4, "x", color=INK, ms=7, label="printed")
-ax.set(xscale="log", yscale="log", xlabel="epoch", ylabel="loss", ylim=(float(min(stated.losses.min(), soft.losses.min())) / 2, 0.3))
+ax.set(
+    xscale="log",
+    yscale="log",
+    xlabel="epoch",
+    ylabel="loss",
+    ylim=(float(min(stated.losses.min(), soft.losses.min())) / 2, 0.3),
+)
 ax.legend(fontsize=8, loc="lower left")
-cost = (forward(dense, sample.x).softmax(-1) - sample.y).square().sum(-1).sort(descending=True).values
+cost = (
+    (forward(dense, sample.x).softmax(-1) - sample.y).square().sum(-1).sort(descending=True).values
+)
 shown = cost[: max(30, 2 * len(given_up.index))]
 axes[1].plot(np.arange(1, len(shown) + 1), shown, ".", color=BLUE, ms=5)
 for s in (1, 2, 3, 4):
     axes[1].axhline(1 + 1 / s, color=GREY, lw=0.8, ls=":")
-axes[1].set(xlabel="image, by its cost", ylabel=r"$\sum_k (p_k - y_k)^2$", title=f"at epoch {mark:,}", ylim=(0, 2.1))
+axes[1].set(
+    xlabel="image, by its cost",
+    ylabel=r"$\sum_k (p_k - y_k)^2$",
+    title=f"at epoch {mark:,}",
+    ylim=(0, 2.1),
+)
 run.figure(
     fig,
     "plateau",
     "Left: loss of the wide net with both readings of “MSE loss”, the slow windows found (shaded), and the part of the loss that stuck images explain. Right: cost of the "
     "costliest images at the marked epoch; dotted: $1 + 1/s$ for $s = 1$ to 4.",
     "Loss against epoch on logarithmic axes for two losses, and a sequence of image costs that falls from at most two towards zero.",
-    {"epoch": soft.steps, "mse": stated.losses, "softmax_mse": soft.losses, "stuck_images": [len(c.index) for c in counts], "stuck_level": [c.level for c in counts]},
+    {
+        "epoch": soft.steps,
+        "mse": stated.losses,
+        "softmax_mse": soft.losses,
+        "stuck_images": [len(c.index) for c in counts],
+        "stuck_level": [c.level for c in counts],
+    },
 )
 run.glue("data", {"digits": "the digits of scikit-learn", "mnist": "MNIST"}[data])
-for name, value in (("images", images), ("width", width), ("rate", rate), ("mark", mark), ("level", level)):
+for name, value in (
+    ("images", images),
+    ("width", width),
+    ("rate", rate),
+    ("mark", mark),
+    ("level", level),
+):
     run.glue(name, value)
 run.glue("stuck-count", len(given_up.index))
-run.glue("stuck-costs", ", ".join(f"{c:.2f}" for c in given_up.cost[:12].tolist()) + (", …" if len(given_up.cost) > 12 else "") or "none")
+run.glue(
+    "stuck-costs",
+    ", ".join(f"{c:.2f}" for c in given_up.cost[:12].tolist())
+    + (", …" if len(given_up.cost) > 12 else "")
+    or "none",
+)
 run.glue("stuck-level", given_up.level)
 run.glue("stated-level", float(stated.losses[records.index(mark)]))
 late_windows = [w for w in windows if w.loss < 0.05]
 run.glue(
     "late-windows",
-    "; ".join(f"epochs {w.first:,} to {w.last:,}, loss {w.loss:.2g}" for w in late_windows) or "none, these images are all fitted before any has to wait",
+    "; ".join(f"epochs {w.first:,} to {w.last:,}, loss {w.loss:.2g}" for w in late_windows)
+    or "none, these images are all fitted before any has to wait",
 )
 for w in windows:
-    print(f"slow window: epochs {w.first:,} to {w.last:,}, loss {w.loss:.3g}, |d log loss / d log epoch| up to {w.slope:.2f}")
+    print(
+        f"slow window: epochs {w.first:,} to {w.last:,}, loss {w.loss:.3g}, |d log loss / d log epoch| up to {w.slope:.2f}"
+    )
 
 # %% [markdown]
 # To see how much the height depends on the choice of the images, we draw other {glue:text}`images` of them at random and train from the same start, at rate {glue:text}`rival-rate` for
@@ -223,9 +269,13 @@ others = run.data(data, "train")
 
 
 def other_images(number: int):
-    chosen = np.random.default_rng([seed, number]).permutation(len(others[0]))[: min(images, len(others[0]))]
+    chosen = np.random.default_rng([seed, number]).permutation(len(others[0]))[
+        : min(images, len(others[0]))
+    ]
     drawn = to_sample(others[0][chosen], others[1][chosen])
-    end = train(start(0), drawn.x, drawn.y, steps=rival_epochs, lr=rival_rate, loss=softmax_mse, records=2)
+    end = train(
+        start(0), drawn.x, drawn.y, steps=rival_epochs, lr=rival_rate, loss=softmax_mse, records=2
+    )
     return float(end.losses[-1]), stuck(forward(end.net, drawn.x), drawn.labels)
 
 
@@ -235,7 +285,10 @@ print("loss       stuck images   their 1 + 1/s alone")
 for loss, found in heights:
     print(f"{loss:.3e}  {len(found.index):12}   {found.level:.3e}")
 run.glue("heights", f"{min(h[0] for h in heights):.2g} to {max(h[0] for h in heights):.2g}")
-run.glue("height-counts", f"{min(len(h[1].index) for h in heights)} to {max(len(h[1].index) for h in heights)}")
+run.glue(
+    "height-counts",
+    f"{min(len(h[1].index) for h in heights)} to {max(len(h[1].index) for h in heights)}",
+)
 run.glue("rival-rate", rival_rate)
 run.glue("rival-epochs", rival_epochs)
 
@@ -270,11 +323,15 @@ small = merged.net
 live = [k for k in range(width) if k not in set(layer.dropped)]
 directions = dense.weights[0][live]
 readings = {
-    rule: len(group_directions(directions, 0.9, rule=rule, order=(-directions.norm(dim=1)).argsort()))
+    rule: len(
+        group_directions(directions, 0.9, rule=rule, order=(-directions.norm(dim=1)).argsort())
+    )
     for rule in ("complete", "leader", "connected")
 }
-print(f"{width} neurons, {len(live)} of them live, {len(layer.groups)} groups; by the rule that makes a group: {readings}")
-print(f"output: predicted to change by at most {merged.predicted:.3g}, changed by {merged.found:.3g}")
+print(f"{width} neurons, {len(live)} of them live, {len(layer.groups)} groups; by rule: {readings}")
+print(
+    f"output: predicted to change by at most {merged.predicted:.3g}, changed by {merged.found:.3g}"
+)
 
 # %% tags=["hide-input"]
 by_size = sorted(layer.groups, key=len, reverse=True)
@@ -299,7 +356,12 @@ run.figure(
     "Cosine similarity of the input weights at the marked epoch, neurons ordered by group, the largest group first, and their amplitudes. Behind the line: neurons "
     "that are dropped for their low amplitude.",
     "A square matrix of similarities with dark blocks along its diagonal, and a scatter of amplitudes that falls to near zero behind a line.",
-    {"order": order, "group_sizes": [len(g) for g in by_size], "amplitude": size, "cosine": cosine.astype(np.float16)},
+    {
+        "order": order,
+        "group_sizes": [len(g) for g in by_size],
+        "amplitude": size,
+        "cosine": cosine.astype(np.float16),
+    },
 )
 run.glue("live", len(live))
 run.glue("groups", len(layer.groups))
@@ -309,7 +371,11 @@ run.glue("merged-loss", float(risk(small, sample.x, sample.y, softmax_mse)))
 run.glue("merged-accuracy", 100 * accuracy(small, test))
 run.glue("dense-accuracy", 100 * accuracy(dense, test))
 if on_mnist:
-    run.claim("A10-groups", len(layer.groups), note=f"{len(live)} live neurons of {width}; other readings of a group: {readings}.")
+    run.claim(
+        "A10-groups",
+        len(layer.groups),
+        note=f"{len(live)} live neurons of {width}; other readings of a group: {readings}.",
+    )
 else:
     run.skip("A10-groups", print_only)
 
@@ -321,8 +387,12 @@ else:
 # costs something on the training loss; retraining shows whether the merged net belongs to the same plateau.
 
 # %%
-steps = sorted({0, min(186, retraining), retraining, *np.geomspace(1, retraining, 60).astype(int).tolist()})
-again = train(small, sample.x, sample.y, steps=retraining, lr=rate, loss=softmax_mse, records=steps, keep=True)
+steps = sorted(
+    {0, min(186, retraining), retraining, *np.geomspace(1, retraining, 60).astype(int).tolist()}
+)
+again = train(
+    small, sample.x, sample.y, steps=retraining, lr=rate, loss=softmax_mse, records=steps, keep=True
+)
 alike = [float(agreement(n, dense, test).diagonal().sum()) for n in again.kept]
 rest = slow_windows(again.steps, again.losses, slope=0.3, ratio=1.25, begin=10)
 dot = min(186, retraining)
@@ -333,7 +403,9 @@ table = agreement(again.kept[steps.index(dot)], dense, test)
 fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.2), width_ratios=(1, 1))
 ax = axes[0]
 for k, w in enumerate(rest):
-    ax.axvspan(w.first, w.last, color=SKY, alpha=0.25, lw=0, label="slow windows" if k == 0 else None)
+    ax.axvspan(
+        w.first, w.last, color=SKY, alpha=0.25, lw=0, label="slow windows" if k == 0 else None
+    )
 later = again.steps > 0
 ax.plot(again.steps[later], again.losses[later], color=BLUE, label="merged net")
 ax.axhline(level, color=GREY, lw=1, ls="--", label="wide net when merged")
@@ -345,8 +417,21 @@ for i in range(10):
     for j in range(10):
         if table[i, j] > 0:
             value = 100 * float(table[i, j])
-            axes[1].text(j, i, f"{value:.1f}" if value >= 1 else f"{value:.1g}".lstrip("0"), ha="center", va="center", fontsize=6, color="white" if value > 6 else INK)
-axes[1].set(xlabel="prediction of the wide net", ylabel="prediction of the merged net", xticks=range(10), yticks=range(10))
+            axes[1].text(
+                j,
+                i,
+                f"{value:.1f}" if value >= 1 else f"{value:.1g}".lstrip("0"),
+                ha="center",
+                va="center",
+                fontsize=6,
+                color="white" if value > 6 else INK,
+            )
+axes[1].set(
+    xlabel="prediction of the wide net",
+    ylabel="prediction of the merged net",
+    xticks=range(10),
+    yticks=range(10),
+)
 axes[1].grid(False)
 run.figure(
     fig,
@@ -360,9 +445,15 @@ run.glue("retrained-width", small.widths[1])
 run.glue("agreement-first", 100 * alike[0])
 run.glue("agreement-dot", 100 * alike[steps.index(dot)])
 run.glue("dot", dot)
-run.glue("rests", ", ".join(f"{w.loss:.3g} (epochs {w.first:,} to {w.last:,})" for w in rest) or "none")
+run.glue(
+    "rests", ", ".join(f"{w.loss:.3g} (epochs {w.first:,} to {w.last:,})" for w in rest) or "none"
+)
 if on_mnist:
-    run.claim("A10-agreement", alike[steps.index(dot)], note=f"Share of {len(test):,} test images with the same prediction, at epoch {dot} of retraining; {alike[0]:.4f} before it.")
+    run.claim(
+        "A10-agreement",
+        alike[steps.index(dot)],
+        note=f"Share of {len(test):,} test images with the same prediction, at epoch {dot} of retraining; {alike[0]:.4f} before it.",
+    )
     run.claim(
         "A10-retraining",
         float(np.exp(nearest)) if rest else 99.0,
@@ -390,12 +481,21 @@ else:
 relu = torch.relu
 x1 = torch.linspace(-2, 2, 40, dtype=torch.float64)[:, None]
 y1 = relu(2 * x1 + 0.6) - relu(x1) + relu(0.5 * x1 - 0.4) - relu(1.5 * x1 - 0.6)
-times = np.unique(np.r_[np.geomspace(1, spectrum_epochs, 100).astype(int), np.linspace(0, spectrum_epochs, 1001).astype(int)]).tolist()
+times = np.unique(
+    np.r_[
+        np.geomspace(1, spectrum_epochs, 100).astype(int),
+        np.linspace(0, spectrum_epochs, 1001).astype(int),
+    ]
+).tolist()
 walks, seats = {}, {}
 for m in spectrum_widths:
     count = min(spectrum_seeds, max(2, 2000 // m))
-    first = init((1, m, 1), "relu", std=0.05 * m**-0.5, batch=(count,), output_bias=False, generator=draws)
-    walks[m] = descend(first, x1, y1, steps=spectrum_epochs, lr=1e-3, records=times, keep_smallest=False)
+    first = init(
+        (1, m, 1), "relu", std=0.05 * m**-0.5, batch=(count,), output_bias=False, generator=draws
+    )
+    walks[m] = descend(
+        first, x1, y1, steps=spectrum_epochs, lr=1e-3, records=times, keep_smallest=False
+    )
     # what a few of them compute on the way, on the plateau
     seats[m] = descend(first[:3], x1, y1, steps=20000, lr=1e-3, records=2, keep_smallest=False)
 
@@ -403,7 +503,12 @@ for m in spectrum_widths:
 def plateaus(walk) -> list[list[float]]:
     """The losses of the slow windows of every net, from epoch 300 on."""
     return [
-        [w.loss for w in slow_windows(walk.steps, walk.losses[:, k].clamp_min(1e-12), slope=0.1, ratio=1.5, begin=300)]
+        [
+            w.loss
+            for w in slow_windows(
+                walk.steps, walk.losses[:, k].clamp_min(1e-12), slope=0.1, ratio=1.5, begin=300
+            )
+        ]
         for k in range(walk.losses.shape[1])
     ]
 
@@ -412,7 +517,10 @@ stalls = {m: plateaus(walk) for m, walk in walks.items()}
 narrow = min(float(w.losses[-1].min()) for m, w in walks.items() if m == min(spectrum_widths))
 zero = float(y1.square().mean())
 near = {
-    m: [float(np.mean([any(abs(np.log10(v / at)) < 0.03 for v in s) for s in found])) for at in (zero, narrow)]
+    m: [
+        float(np.mean([any(abs(np.log10(v / at)) < 0.03 for v in s) for s in found]))
+        for at in (zero, narrow)
+    ]
     for m, found in stalls.items()
 }
 even = np.isin(times, np.linspace(0, spectrum_epochs, 1001).astype(int))
@@ -420,10 +528,20 @@ below = {m: float((walk.losses[even] < narrow / 2).double().mean()) for m, walk 
 
 # %% tags=["hide-input"]
 bins = np.linspace(-5, 0, 201)
-spectra = np.stack([np.histogram(np.log10(walk.losses[even].clamp(1.001e-5, 0.999).numpy()), bins)[0] / walk.losses[even].numel() for walk in walks.values()])
+spectra = np.stack(
+    [
+        np.histogram(np.log10(walk.losses[even].clamp(1.001e-5, 0.999).numpy()), bins)[0]
+        / walk.losses[even].numel()
+        for walk in walks.values()
+    ]
+)
 fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.4), width_ratios=(3, 2))
 image = axes[0].imshow(
-    np.log10(spectra.T, out=np.full(spectra.T.shape, np.nan), where=spectra.T > 0), origin="lower", aspect="auto", extent=(-0.5, len(walks) - 0.5, -5, 0), interpolation="nearest"
+    np.log10(spectra.T, out=np.full(spectra.T.shape, np.nan), where=spectra.T > 0),
+    origin="lower",
+    aspect="auto",
+    extent=(-0.5, len(walks) - 0.5, -5, 0),
+    interpolation="nearest",
 )
 fig.colorbar(image, ax=axes[0], label=r"$\log_{10}$ frequency")
 axes[0].set(xticks=range(len(walks)), xlabel="width", ylabel=r"$\log_{10}$ loss")
@@ -436,7 +554,9 @@ for m, walk in seats.items():
     for k in range(len(walk.losses[-1])):
         if abs(np.log10(float(walk.losses[-1, k]) / narrow)) < 0.03:
             seated.setdefault(m, []).append(walk.net[k])
-for (m, nets), colour in zip(seated.items(), (RED, BLUE, GREEN, PURPLE, ORANGE, SKY) * 3, strict=False):
+for (m, nets), colour in zip(
+    seated.items(), (RED, BLUE, GREEN, PURPLE, ORANGE, SKY) * 3, strict=False
+):
     # broad lines below thin ones, as they coincide
     lw = 1 + 6 * (1 - list(seated).index(m) / max(1, len(seated) - 1))
     axes[1].plot(line, forward(nets[0], line), color=colour, lw=lw, label=f"width {m:,}")
@@ -448,14 +568,22 @@ run.figure(
     "Left: loss spectra. Nets of all widths spend their time at the same few losses, and the wider ones more of it at low ones. Right: outputs at epoch 20,000 of nets that rest near "
     "the width-1 level.",
     "A heat map of loss frequencies by width with common bright bands, and outputs of nets of several widths that lie on each other.",
-    {"width": list(walks), "spectrum": spectra, "bins": bins, "share_below": [below[m] for m in walks]},
+    {
+        "width": list(walks),
+        "spectrum": spectra,
+        "bins": bins,
+        "share_below": [below[m] for m in walks],
+    },
 )
 
 # %%
 nets_seated = [n for nets in seated.values() for n in nets]
 outputs = torch.stack([forward(n, x1)[:, 0] for n in nets_seated])
 apart = float((outputs - outputs[0]).square().mean(1).sqrt().max())
-bent = {m: max(len(merge_neurons(n, 0.99, 0.05).layers[0].groups) for n in nets) for m, nets in seated.items()}
+bent = {
+    m: max(len(merge_neurons(n, 0.99, 0.05).layers[0].groups) for n in nets)
+    for m, nets in seated.items()
+}
 wider = [m for m in walks if m > 1]
 run.glue("zero-level", zero)
 run.glue("narrow-level", narrow)
@@ -464,7 +592,10 @@ run.glue("below", "; ".join(f"{100 * below[m]:.0f} % at width {m:,}" for m in wa
 run.glue("apart", apart, digits=2)
 run.glue("bent", "; ".join(f"{k} at width {m:,}" for m, k in bent.items()))
 common = all(min(near[m]) >= 0.5 for m in wider)
-rising = all(below[b] >= below[a] - 0.02 for a, b in zip(wider, wider[1:], strict=False)) and below[wider[-1]] > below[wider[0]]
+rising = (
+    all(below[b] >= below[a] - 0.02 for a, b in zip(wider, wider[1:], strict=False))
+    and below[wider[-1]] > below[wider[0]]
+)
 run.claim(
     "A14",
     holds=common and rising and set(seated) >= set(wider),
@@ -484,11 +615,14 @@ run.claim(
 # within a tolerance, and reports it.
 
 # %%
-shallow, xs = init((4, 6, 3), "relu", generator=draws), torch.randn(50, 4, generator=draws, dtype=torch.float64)
+shallow, xs = (
+    init((4, 6, 3), "relu", generator=draws),
+    torch.randn(50, 4, generator=draws, dtype=torch.float64),
+)
 lifted = lift(shallow, xs, 1, 9, generator=draws)
 gone = merge_layers(lifted, xs)
 exact_gap = float((flatten(gone.net) - flatten(shallow)).abs().max())
-print(f"{shallow}\n{lifted}\n{gone.net}: parameters differ from the first net's by at most {exact_gap:.0e}")
+print(f"{shallow}\n{lifted}\n{gone.net}: back to within {exact_gap:.0e}")
 
 # %% [markdown]
 # Do layers become linear in training? We train ReLU nets with three hidden layers of 20 on Iris, by gradient descent at rate 0.01 from small parameters (standard deviation 0.08). In each slow window
@@ -497,7 +631,10 @@ print(f"{shallow}\n{lifted}\n{gone.net}: parameters differ from the first net's 
 
 # %%
 flowers, species = run.data("iris", "all")
-xi, yi = torch.tensor(flowers, dtype=torch.float64), torch.eye(3, dtype=torch.float64)[torch.tensor(species)]
+xi, yi = (
+    torch.tensor(flowers, dtype=torch.float64),
+    torch.eye(3, dtype=torch.float64)[torch.tensor(species)],
+)
 xi, kinds = (xi - xi.mean(0)) / xi.std(0), torch.tensor(species)
 deep = init((4, 20, 20, 20, 3), "relu", std=0.08, batch=(deep_nets,), generator=draws)
 descent = partial(descend, x=xi, y=yi, steps=deep_epochs, lr=0.01)
@@ -521,11 +658,12 @@ for k in range(len(resting.step)):
             "ends": [float(a.losses[-1]) for a in after], "ends_right": [right(a.net) for a in after],
         }
     )  # fmt: skip
-print("epoch   loss    reduced  accuracy         after further training   layers   weights")
+print("epoch  loss  reduced       right    after further training  layers")
 for r in rows:
+    right_before, right_after = (round(150 * v) for v in r["right"])
     print(
-        f"{r['step']:6} {r['loss']:.5f} {r['reduced']:.5f} {r['right'][0]:.3f} -> {r['right'][1]:.3f}   {r['ends'][0]:.1e}, {r['ends'][1]:.1e} ({r['ends_right'][0]:.3f}, {r['ends_right'][1]:.3f})"
-        f"   {'-'.join(map(str, r['less'].net.widths)):12} {r['net'].n_parameters} -> {r['less'].net.n_parameters}"
+        f"{r['step']:5} {r['loss']:.4f} {r['reduced']:.4f} {right_before:4} -> {right_after:3}"
+        f"    {r['ends'][0]:.4f} -> {r['ends'][1]:.4f}      {'-'.join(map(str, r['less'].net.widths))}"
     )
 
 # %% tags=["hide-input"]
@@ -535,9 +673,22 @@ for k in range(deep_nets):
     axes[0].plot(trained.steps[after_start], trained.losses[after_start, k], color=SKY, lw=0.9)
 for r in rows:
     axes[0].plot(r["step"], r["loss"], "o", color=BLUE if r["loss"] > 0.15 else ORANGE, ms=4)
-    axes[1].plot(range(1, 4), np.maximum(r["errors"], 1e-6), ".-", color=BLUE if r["loss"] > 0.15 else ORANGE, lw=0.8, alpha=0.8)
+    axes[1].plot(
+        range(1, 4),
+        np.maximum(r["errors"], 1e-6),
+        ".-",
+        color=BLUE if r["loss"] > 0.15 else ORANGE,
+        lw=0.8,
+        alpha=0.8,
+    )
 axes[0].set(xscale="log", yscale="log", xlabel="epoch", ylabel="loss", title="deep nets on Iris")
-axes[1].set(yscale="log", xlabel="hidden layer", ylabel="linearisation error", xticks=(1, 2, 3), title="at the dots")
+axes[1].set(
+    yscale="log",
+    xlabel="hidden layer",
+    ylabel="linearisation error",
+    xticks=(1, 2, 3),
+    title="at the dots",
+)
 run.figure(
     fig,
     "layers",
@@ -551,16 +702,27 @@ flowers_lost = max(round(150 * (r["ends_right"][0] - r["ends_right"][1])) for r 
 shorter = [r for r in rows if r["less"].net.depth < r["net"].depth]
 stages = {"0.15 and more": (0.15, 1.0), "0.05 to 0.15": (0.05, 0.15), "less": (0.0, 0.05)}
 layers_left = {
-    name: [r["less"].net.depth - 1 for r in rows if low <= r["loss"] < high] for name, (low, high) in stages.items()
+    name: [r["less"].net.depth - 1 for r in rows if low <= r["loss"] < high]
+    for name, (low, high) in stages.items()
 }
 run.glue("windows", len(rows))
 run.glue("shorter", len(shorter))
 run.glue("lost", f"{100 * lost:.2g} %")
-run.glue("layers-left", "; ".join(f"loss {name}: {', '.join(map(str, left)) or 'none found'}" for name, left in layers_left.items()))
+run.glue(
+    "layers-left",
+    "; ".join(
+        f"loss {name}: {', '.join(map(str, left)) or 'none found'}"
+        for name, left in layers_left.items()
+    ),
+)
 run.glue("flowers-lost", flowers_lost)
 at_once = max(round(150 * (r["right"][0] - r["right"][1])) for r in shorter) if shorter else 0
 run.glue("at-once", at_once)
-run.glue("end-ratio", float(np.median([r["ends"][1] / r["ends"][0] for r in shorter])) if shorter else float("nan"), digits=2)
+run.glue(
+    "end-ratio",
+    float(np.median([r["ends"][1] / r["ends"][0] for r in shorter])) if shorter else float("nan"),
+    digits=2,
+)
 run.claim(
     "B11",
     holds=exact_gap < 1e-10 and len(shorter) > 0 and lost <= 0.01 and flowers_lost <= 3,
@@ -577,7 +739,9 @@ run.claim(
 
 # %%
 for s in rows[0]["less"].steps:
-    print(f"{s.action:14} {s.setting:6g}  {'-'.join(map(str, s.widths)):12} {s.n_parameters:5} parameters  loss {s.risk:.5f}  {'kept' if s.accepted else 'refused'}")
+    print(
+        f"{s.action:14} {s.setting:6g}  {'-'.join(map(str, s.widths)):12} {s.n_parameters:5} parameters  loss {s.risk:.5f}  {'kept' if s.accepted else 'refused'}"
+    )
 
 # %% [markdown]
 # ## Against the known methods
@@ -595,13 +759,24 @@ for s in rows[0]["less"].steps:
 
 # %%
 compare_all = partial(
-    compare, sample=sample, test=test, cosines=cosines, amplitude=amplitude, fine_tune=tuning, epochs=rival_epochs, lr=rival_rate, loss=softmax_mse, tickets=cosines[1:2]
+    compare,
+    sample=sample,
+    test=test,
+    cosines=cosines,
+    amplitude=amplitude,
+    fine_tune=tuning,
+    epochs=rival_epochs,
+    lr=rival_rate,
+    loss=softmax_mse,
+    tickets=cosines[1:2],
 )
 
 
 def contest(number: int):
     first = start(number)
-    whole = train(first, sample.x, sample.y, steps=rival_epochs, lr=rival_rate, loss=softmax_mse, records=2)
+    whole = train(
+        first, sample.x, sample.y, steps=rival_epochs, lr=rival_rate, loss=softmax_mse, records=2
+    )
     return compare_all(first, whole.net, whole.work, seed=number)
 
 
@@ -609,8 +784,17 @@ def usual():
     """A net from the initialisation that one would use otherwise, standard deviation 1 / sqrt(inputs), trained as the others."""
     inputs = sample.x.shape[1]
     generator = torch.Generator().manual_seed(seed)
-    first = init((inputs, width, 10), "relu", std=inputs**-0.5, bias=False, generator=generator, dtype=torch.float32)
-    return train(first, sample.x, sample.y, steps=rival_epochs, lr=rival_rate, loss=softmax_mse, records=2).net
+    first = init(
+        (inputs, width, 10),
+        "relu",
+        std=inputs**-0.5,
+        bias=False,
+        generator=generator,
+        dtype=torch.float32,
+    )
+    return train(
+        first, sample.x, sample.y, steps=rival_epochs, lr=rival_rate, loss=softmax_mse, records=2
+    ).net
 
 
 with ThreadPoolExecutor(2) as pool:
@@ -627,7 +811,10 @@ def pick(method: str, trained: bool) -> dict[float, list]:
     out = {}
     for c in sorted({p.cosine for p in points}):
         names = sorted({p.method for p in points if p.method.startswith(method)})
-        sets = [[p for p in points if p.method == n and p.cosine == c and (p.trained > 0) == trained] for n in names]
+        sets = [
+            [p for p in points if p.method == n and p.cosine == c and (p.trained > 0) == trained]
+            for n in names
+        ]
         sets = [s for s in sets if s]
         if sets:
             out[c] = max(sets, key=lambda s: np.mean([p.accuracy for p in s]))
@@ -644,18 +831,46 @@ for ax, tuned in ((axes[0], False), (axes[1], True)):
         found = pick(method, tuned)
         if not found:
             continue
-        ax.plot([np.mean([p.n_weights for p in s]) / 1000 for s in found.values()], [100 * np.mean([p.accuracy for p in s]) for s in found.values()], style, color=colour, ms=4, lw=1.2, label=label)
+        ax.plot(
+            [np.mean([p.n_weights for p in s]) / 1000 for s in found.values()],
+            [100 * np.mean([p.accuracy for p in s]) for s in found.values()],
+            style,
+            color=colour,
+            ms=4,
+            lw=1.2,
+            label=label,
+        )
         for s in found.values():
-            ax.plot([p.n_weights / 1000 for p in s], [100 * p.accuracy for p in s], ".", color=colour, ms=2.5, alpha=0.6)
-    ax.axhline(100 * np.mean([p.accuracy for p in points if p.method == "dense"]), color=GREY, lw=1, ls="--")
+            ax.plot(
+                [p.n_weights / 1000 for p in s],
+                [100 * p.accuracy for p in s],
+                ".",
+                color=colour,
+                ms=2.5,
+                alpha=0.6,
+            )
+    ax.axhline(
+        100 * np.mean([p.accuracy for p in points if p.method == "dense"]),
+        color=GREY,
+        lw=1,
+        ls="--",
+    )
     ax.set(xlabel="weights, thousands", title=f"tuned, {tuning} epochs" if tuned else "just pruned")
 axes[0].set_ylabel("test accuracy, %")
 axes[1].legend(fontsize=7, loc="lower right")
 for method, (_, colour, style) in look.items():
     for s in pick(method, True).values():
-        axes[2].plot(np.mean([p.work for p in s]), 100 * np.mean([p.accuracy for p in s]), style[0], color=colour, ms=4)
-axes[2].axhline(100 * np.mean([p.accuracy for p in points if p.method == "dense"]), color=GREY, lw=1, ls="--")
-axes[2].set(xscale="log", xlabel="multiply-adds", title="against compute")
+        axes[2].plot(
+            np.mean([p.work for p in s]) / 1e9,
+            100 * np.mean([p.accuracy for p in s]),
+            style[0],
+            color=colour,
+            ms=4,
+        )
+axes[2].axhline(
+    100 * np.mean([p.accuracy for p in points if p.method == "dense"]), color=GREY, lw=1, ls="--"
+)
+axes[2].set(xlim=(0, None), xlabel="multiply-adds, $10^9$", title="against compute")
 run.figure(
     fig,
     "rivals",
@@ -678,13 +893,18 @@ def summary(method: str, trained: bool, cosine: float) -> str:
     return f"{values.mean():.1f} ± {values.std():.1f}"
 
 
-print("cosine  weights   " + "".join(f"{label:>22}" for label, _, _ in look.values()))
+print("cosine weights       " + "".join(f"{m.removeprefix('torch-'):>13}" for m in look))
 for c in sorted({p.cosine for p in points if p.method != "dense"}, reverse=True):
     kept = np.mean([p.n_weights for p in pick("merge", False)[c]])
     for tuned in (False, True):
-        print(f"{c:5g} {kept:9,.0f} {'tuned' if tuned else 'cut':5}" + "".join(f"{summary(m, tuned, c):>22}" for m in look))
-best = {c: s[0].method.removeprefix("torch-pruning ") for c, s in pick("torch-pruning", True).items()}
-print("best criterion of Torch-Pruning, tuned:", best)
+        print(
+            f"{c:6g} {kept:7,.0f} {'tuned' if tuned else 'cut':6}"
+            + "".join(f"{summary(m, tuned, c):>13}" for m in look)
+        )
+best = {
+    c: s[0].method.removeprefix("torch-pruning ") for c, s in pick("torch-pruning", True).items()
+}
+print("best criteria of Torch-Pruning, tuned:", *(f"{n} at {c:g};" for c, n in best.items()))
 middle = cosines[1]
 for name, method, tuned in (
     ("merge-cut", "merge", False), ("merge-tuned", "merge", True), ("magnitude-cut", "magnitude", False), ("magnitude-tuned", "magnitude", True), ("torch-cut", "torch-pruning", False),
@@ -693,11 +913,21 @@ for name, method, tuned in (
     run.glue(f"rival-{name}", summary(method, tuned, middle))
 run.glue("rival-dense", f"{100 * np.mean([p.accuracy for p in points if p.method == 'dense']):.1f}")
 run.glue("rival-cosine", middle)
-run.glue("rival-weights", f"{np.mean([p.n_weights for p in pick('merge', False)[middle]]):,.0f} of {points[0].n_weights:,}")
+run.glue(
+    "rival-weights",
+    f"{np.mean([p.n_weights for p in pick('merge', False)[middle]]):,.0f} of {points[0].n_weights:,}",
+)
 run.glue("rival-seeds", seeds)
 run.glue("usual-groups", len(merge_neurons(ordinary, middle, amplitude).layers[0].groups))
 run.glue("usual-accuracy", 100 * accuracy(ordinary, test))
-run.glue("rival-work", float(np.mean([p.work for p in pick("merge", True)[middle]]) / np.mean([p.work for p in pick("narrow", True)[middle]])), digits=2)
+run.glue(
+    "rival-work",
+    float(
+        np.mean([p.work for p in pick("merge", True)[middle]])
+        / np.mean([p.work for p in pick("narrow", True)[middle]])
+    ),
+    digits=2,
+)
 
 # %% [markdown]
 # At cosine {glue:text}`rival-cosine`, with {glue:text}`rival-weights` weights left, mean and deviation over {glue:text}`rival-seeds` seeds of the test accuracy in per cent are (dense: {glue:text}`rival-dense`)

@@ -18,7 +18,9 @@ torch.set_num_threads(1)
 def images(n: int, seed: int = 0):
     draws = np.random.default_rng(seed)
     labels = np.arange(n) % 3
-    return (draws.integers(0, 40, (n, 2, 3)) + 100 * (np.arange(6).reshape(2, 3) % 3 == labels[:, None, None])).astype(np.uint8), labels
+    return (draws.integers(0, 40, (n, 2, 3)) + 100 * (np.arange(6).reshape(2, 3) % 3 == labels[:, None, None])).astype(
+        np.uint8
+    ), labels
 
 
 def test_standardised_images_have_a_one_at_the_end():
@@ -37,7 +39,10 @@ def test_standardised_images_have_a_one_at_the_end():
 
 def test_accuracy_and_agreement_match_a_count():
     s = standardise(*images(30), mean=60.0, std=50.0)
-    a, b = (init((7, 5, 3), "relu", bias=False, generator=torch.Generator().manual_seed(k), dtype=torch.float32) for k in (1, 2))
+    a, b = (
+        init((7, 5, 3), "relu", bias=False, generator=torch.Generator().manual_seed(k), dtype=torch.float32)
+        for k in (1, 2)
+    )
     said = [forward(net, s.x).argmax(-1).tolist() for net in (a, b)]
     table = np.zeros((3, 3))
     for i, j in zip(*said, strict=True):
@@ -48,11 +53,24 @@ def test_accuracy_and_agreement_match_a_count():
 
 def test_every_method_gets_the_size_of_the_merge_and_the_same_epochs():
     sample, test = (standardise(*images(n, seed), mean=60.0, std=50.0) for n, seed in ((30, 0), (21, 1)))
-    start = init((7, 12, 3), "relu", std=0.1, bias=False, generator=torch.Generator().manual_seed(3), dtype=torch.float32)
+    start = init(
+        (7, 12, 3), "relu", std=0.1, bias=False, generator=torch.Generator().manual_seed(3), dtype=torch.float32
+    )
     dense = train(start, sample.x, sample.y, steps=40, lr=0.02, loss=softmax_mse)
     settings = {"amplitude": 0.05, "fine_tune": 5, "epochs": 7, "lr": 0.02, "loss": softmax_mse, "tickets": [0.8]}
-    found = compare(start, dense.net, dense.work, sample, test, cosines=[0.9, 0.8], criteria=("GroupMagnitudeImportance",), **settings)
-    assert [p.method for p in found if p.cosine == 0.9] == ["merge"] * 2 + ["magnitude"] * 2 + ["torch-pruning GroupMagnitude"] * 2 + ["narrow"]
+    found = compare(
+        start,
+        dense.net,
+        dense.work,
+        sample,
+        test,
+        cosines=[0.9, 0.8],
+        criteria=("GroupMagnitudeImportance",),
+        **settings,
+    )
+    assert [p.method for p in found if p.cosine == 0.9] == ["merge"] * 2 + ["magnitude"] * 2 + [
+        "torch-pruning GroupMagnitude"
+    ] * 2 + ["narrow"]
     for cosine in (0.9, 0.8):
         small = merge_neurons(dense.net, cosine, 0.05).net
         same = [p for p in found if p.cosine == cosine]

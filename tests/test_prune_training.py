@@ -25,7 +25,10 @@ def sample(n: int = 30):
 
 
 def test_softmax_mse_matches_numpy():
-    output, y = torch.randn(4, 7, 3, generator=seeded(0), dtype=torch.float64), torch.eye(3, dtype=torch.float64)[[0, 1, 2, 0, 1, 2, 0]]
+    output, y = (
+        torch.randn(4, 7, 3, generator=seeded(0), dtype=torch.float64),
+        torch.eye(3, dtype=torch.float64)[[0, 1, 2, 0, 1, 2, 0]],
+    )
     e = np.exp(output.numpy())
     expected = ((e / e.sum(-1, keepdims=True) - y.numpy()) ** 2).mean((1, 2))
     assert np.abs(softmax_mse(output, y).numpy() - expected).max() <= 1e-15
@@ -143,7 +146,10 @@ def test_torch_pruning_drops_a_neuron_that_does_nothing():
     x, y = sample()
     net = init((3, 4, 2), "relu", generator=seeded(11))
     null = MLP(
-        (torch.cat([net.weights[0], 1e-9 * net.weights[0][:1]]), torch.cat([net.weights[1], 1e-9 * net.weights[1][:, :1]], 1)),
+        (
+            torch.cat([net.weights[0], 1e-9 * net.weights[0][:1]]),
+            torch.cat([net.weights[1], 1e-9 * net.weights[1][:, :1]], 1),
+        ),
         (torch.cat([net.biases[0], 1e-9 * net.biases[0][:1]]), net.biases[1]),
         "relu",
     )

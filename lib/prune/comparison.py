@@ -103,7 +103,15 @@ def compare(
 
 
 def _point(
-    method: str, cosine: float, net: MLP, mask: MLP | None, trained: int, work: float, sample: Sample, test: Sample, loss: Loss
+    method: str,
+    cosine: float,
+    net: MLP,
+    mask: MLP | None,
+    trained: int,
+    work: float,
+    sample: Sample,
+    test: Sample,
+    loss: Loss,
 ) -> Point:
     value = float(risk(net, sample.x, sample.y, loss))
     return Point(method, cosine, n_weights(net, mask), trained, accuracy(net, test), value, work)

@@ -105,7 +105,9 @@ def torch_pruning(
     """
     if criterion not in CRITERIA:
         raise ValueError(f"criterion {criterion!r} is unknown: expected one of {', '.join(CRITERIA)}")
-    fits = len(widths) == len(net.widths) and all(1 <= a <= b for a, b in zip(widths[1:-1], net.widths[1:-1], strict=True))
+    fits = len(widths) == len(net.widths) and all(
+        1 <= a <= b for a, b in zip(widths[1:-1], net.widths[1:-1], strict=True)
+    )
     if not fits or (widths[0], widths[-1]) != (net.widths[0], net.widths[-1]):
         raise ValueError(f"widths {tuple(widths)} cannot be reached by removing hidden neurons of {net!r}")
     module = to_sequential(net)
@@ -116,7 +118,12 @@ def torch_pruning(
         # half a neuron more, because Torch-Pruning rounds what it keeps down, 0.999... to 0
         ratios = {m: max(0.0, 1 - (k + 0.5) / m.out_features) for m, k in zip(linear[:-1], widths[1:-1], strict=True)}
         pruner = tp.pruner.BasePruner(
-            module, x[:1], importance=importance, pruning_ratio=0.0, pruning_ratio_dict=ratios, ignored_layers=[linear[-1]]
+            module,
+            x[:1],
+            importance=importance,
+            pruning_ratio=0.0,
+            pruning_ratio_dict=ratios,
+            ignored_layers=[linear[-1]],
         )
         if CRITERIA[criterion]:
             _gradients(module, criterion == "GroupHessianImportance", x, y, loss)

@@ -51,7 +51,9 @@ def stuck(output: Tensor, labels: Tensor, share: float = 0.05) -> Stuck:
     ([0], [2], [1.5], 0.25)
     """
     if output.dim() != 2 or labels.shape != output.shape[:1] or labels.dtype != torch.int64:
-        raise ValueError(f"outputs {tuple(output.shape)} and labels {tuple(labels.shape)}, {labels.dtype}: expected (n, K) and (n,), int64")
+        raise ValueError(
+            f"outputs {tuple(output.shape)} and labels {tuple(labels.shape)}, {labels.dtype}: expected (n, K) and (n,), int64"
+        )
     if not 0 < share < 1:
         raise ValueError(f"share is {share!r}: expected a probability in (0, 1)")
     p = output.double().softmax(-1)

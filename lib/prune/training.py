@@ -110,7 +110,9 @@ def train(
             norm = math.fsum(float(g.abs().sum(dtype=torch.float64)) for g in gradients)
             rows.append((step, float(value.detach()), norm))
             if not math.isfinite(rows[-1][1]):
-                raise ValueError(f"the loss is {rows[-1][1]} at step {step}: expected a smaller learning rate than {lr}")
+                raise ValueError(
+                    f"the loss is {rows[-1][1]} at step {step}: expected a smaller learning rate than {lr}"
+                )
             if keep:
                 kept.append(net.map(lambda p: p.detach().clone()))
         if step < steps:
@@ -131,7 +133,10 @@ def n_weights(net: MLP, mask: MLP | None = None) -> int:
     >>> n_weights(init((2, 3, 1)))
     9
     """
-    return sum(int(w.numel() if mask is None else (m != 0).sum()) for w, m in zip(net.weights, (mask or net).weights, strict=True))
+    return sum(
+        int(w.numel() if mask is None else (m != 0).sum())
+        for w, m in zip(net.weights, (mask or net).weights, strict=True)
+    )
 
 
 def _masks(net: MLP, mask: MLP | None) -> list[Tensor | None]:
