@@ -72,7 +72,7 @@ from lib.book.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, SKY  #
 torch.set_num_threads(max(1, torch.get_num_threads() // 2))  # trainings run two at a time
 draws = torch.Generator().manual_seed(seed)
 on_mnist = data == "mnist"
-print_only = "the printed number belongs to MNIST; this profile trains on digits"
+print_only = "The printed number belongs to MNIST; this profile trains on digits."
 
 # %% [markdown]
 # ## Merging, the way back from embedding
@@ -160,7 +160,11 @@ given_up = stuck(forward(dense, sample.x), sample.labels)
 # ```
 #
 # ```{prf:proof}
-# $\partial \ell / \partial z_j = 2 p_j \big( p_j - y_j - \sum_k p_k (p_k - y_k) \big)$. Where $p_j = 0$ it vanishes; the other brackets are all equal to $1/s - 1/s = 0$ if $p = 1/s$ on
+# The derivatives are
+#
+# $$ \frac{\partial \ell}{\partial z_j} = 2 p_j \Big( p_j - y_j - \sum_k p_k (p_k - y_k) \Big) . $$
+#
+# Where $p_j = 0$ they vanish; the other brackets are all equal to $1/s - 1/s = 0$ if $p = 1/s$ on
 # the $s$ classes, and then $\ell = 1 + s \cdot s^{-2}$. For the true class the bracket tends to $-1 - 1/s < 0$, and its factor is $p_t$.
 # ```
 #
@@ -264,7 +268,7 @@ for w in windows:
 # To see how much the height depends on the choice of the images, we draw other {glue:text}`images` of them at random and train from the same start, at rate {glue:text}`rival-rate` for
 # {glue:text}`rival-epochs` epochs.
 
-# %%
+# %% tags=["hide-input"]
 others = run.data(data, "train")
 
 
@@ -293,9 +297,9 @@ run.glue("rival-rate", rival_rate)
 run.glue("rival-epochs", rival_epochs)
 
 # %% [markdown]
-# With them the loss lies between {glue:text}`heights`, with {glue:text}`height-counts` stuck images.
+# With them the loss is {glue:text}`heights`, with {glue:text}`height-counts` stuck images.
 
-# %%
+# %% tags=["hide-input"]
 if on_mnist:
     run.claim(
         "A10",
@@ -461,7 +465,7 @@ if on_mnist:
     )
 else:
     run.skip("A10-agreement", print_only)
-    run.skip("A10-retraining", "digits are fitted before any plateau but the first; see the text")
+    run.skip("A10-retraining", "Digits are fitted before any plateau but the first; see the text.")
 
 # %% [markdown]
 # The merged net of width {glue:text}`retrained-width` agrees with the wide one on {glue:text}`agreement-first` % of the test images before any retraining and on {glue:text}`agreement-dot` % at epoch {glue:text}`dot`. Its slow
@@ -576,7 +580,7 @@ run.figure(
     },
 )
 
-# %%
+# %% tags=["hide-input"]
 nets_seated = [n for nets in seated.values() for n in nets]
 outputs = torch.stack([forward(n, x1)[:, 0] for n in nets_seated])
 apart = float((outputs - outputs[0]).square().mean(1).sqrt().max())
@@ -781,7 +785,7 @@ def contest(number: int):
 
 
 def usual():
-    """A net from the initialisation that one would use otherwise, standard deviation 1 / sqrt(inputs), trained as the others."""
+    """A net from an ordinary initialisation, trained as the others."""
     inputs = sample.x.shape[1]
     generator = torch.Generator().manual_seed(seed)
     first = init(
@@ -884,7 +888,7 @@ run.figure(
 )  # fmt: skip
 
 
-# %%
+# %% tags=["hide-input"]
 def summary(method: str, trained: bool, cosine: float) -> str:
     found = pick(method, trained).get(cosine)
     if not found:
