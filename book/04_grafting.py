@@ -46,7 +46,7 @@ side_epochs: int = 20           # epochs of those further nets, >= 2
 rival_steps: int = 22           # minibatches an epoch of Algorithm 1, which takes six epochs, >= 1
 device: str = "cpu"             # where tensors live, one of cpu, cuda
 store: str = ""                 # folder that keeps what is finished, so that a long run resumes; empty for none
-minutes: float = 8.5            # training time of one stage, when there is a store, > 0
+minutes: float = 6.5            # after which a stage begins nothing new, when there is a store, > 0
 seed: int = 0                   # seed of every random draw, >= 0
 
 # %% tags=["hide-input"]
@@ -75,7 +75,17 @@ from lib.graft import (
     random_features,
 )
 from lib.similarity import as_samples, cka, regression, svcca
-from lib.vgg import Design, Execution, Recipe, checkpoint_epochs, evaluate, one_a_core, to_images, train_family
+from lib.vgg import (
+    Design,
+    Execution,
+    Recipe,
+    Unfinished,
+    checkpoint_epochs,
+    evaluate,
+    one_a_core,
+    to_images,
+    train_family,
+)
 from lib.vgg.checkpoint import remember
 
 run = chapter.start("04_grafting", globals())
@@ -87,6 +97,7 @@ execution = Execution(device, mixed=gpu, compiled=gpu)
 folder = Path(store) if store else None
 if folder:
     folder.mkdir(parents=True, exist_ok=True)
+stage_began = time.monotonic()
 train_x, train_y = run.data(data, "train")
 test_x, test_y = run.data(data, "test")
 x = to_images(train_x[:images]).to(device)
@@ -121,11 +132,44 @@ def sweep(pairs, cuts=layers, joint="exact"):
     return {"points": [[100 * e for e in i.error] for i in found], "ridge": [max(i.ridge) for i in found]}
 
 
+def trained(name, multiplier, members, schedule, checkpoints):
+    """How to train the nets of one width and penalty: call it with the `minutes` that it may take."""
+    return partial(
+        train_family,
+        replace(design, width=multiplier),
+        members,
+        x,
+        y,
+        schedule,
+        seed=seed,
+        checkpoints=checkpoints,
+        execution=execution,
+        folder=folder and folder / name,
+    )
+
+
+def left():
+    """Minutes left of this stage; without a store there are no stages."""
+    return minutes - (time.monotonic() - stage_began) / 60 if folder else float("inf")
+
+
+def once(name, compute):
+    """What the store holds of that name, or compute() now, if this stage has time left."""
+    file = folder and folder / f"{name}.json"
+    if left() < 0 and not file.exists():
+        raise Unfinished(f"before {name}: run it again to go on")
+    return remember(file, compute)
+
+
 def band(ax, at, values, colour, label=None, **style):
     """Mean over the first axis as a line, smallest to largest as a band."""
     values = np.asarray(values)
     ax.fill_between(at, values.min(0), values.max(0), color=colour, alpha=0.18, lw=0)
     ax.plot(at, values.mean(0), color=colour, label=label, **{"marker": "o", "ms": 3, **style})
+
+
+def fraction(m):
+    return f"1/{1 / m:.3g}" if m < 1 else f"{m:g}"
 
 
 def layer_axis(ax):
@@ -180,19 +224,8 @@ def layer_axis(ax):
 
 # %%
 began = time.perf_counter()
-family = train_family(
-    design,
-    [(how, r) for how in ("code_normal", "code_uniform") for r in range(replicas)],
-    x,
-    y,
-    recipe,
-    seed=seed,
-    checkpoints=kept,
-    processes=processes,
-    execution=execution,
-    folder=folder and folder / "family",
-    minutes=minutes if folder else float("inf"),
-)
+members = [(how, r) for how in ("code_normal", "code_uniform") for r in range(replicas)]
+family = trained("family", width, members, recipe, kept)(processes=processes, minutes=left())
 train_seconds = time.perf_counter() - began
 normal, uniform = family[:replicas], family[replicas:]
 accuracy = np.array([[evaluate(m.nets[e], *held).accuracy for e in [0, *kept]] for m in family])
@@ -342,7 +375,7 @@ run.glue("graft-agree-output", agree[-1], digits=2)
 
 # %%
 pairs = list(itertools.permutations(range(replicas), 2))
-young = [e for e in (0, 1, 2, 5, 10) if e in (0, *kept)]
+young = [e for e in (0, 1, 2, 5, 10) if e in (0, *kept[:-1])]
 last = [(normal[i].nets[epochs], normal[j].nets[epochs]) for i, j in pairs]
 wanted = {
     "same": [(normal[i].nets[e], normal[j].nets[e]) for e in kept for i, j in pairs],
@@ -351,19 +384,24 @@ wanted = {
 }
 
 
-def sweeps():
-    found = sweep([pair for group in wanted.values() for pair in group])
-    filters = [[sweep([(random_features(m.nets[epochs], l, x.shape[1], seed=100 * k + l), m.nets[epochs])], [(1, l + 1)])["points"][0][0] for l in layers] for k, m in enumerate(normal)]
-    return {**found, "filters": filters, "fresh": sweep(last, joint="fresh")["points"]}
+def controls_at_end():
+    filters = [
+        sweep([(random_features(m.nets[epochs], l, x.shape[1], seed=100 * k + l), m.nets[epochs])], [(1, l + 1)])
+        for k, m in enumerate(normal)
+        for l in layers
+    ]
+    return {"filters": [f["points"] for f in filters], "fresh": sweep(last, joint="fresh")["points"]}
 
 
-found = remember(folder and folder / "sweeps.json", sweeps)
-ends = np.cumsum([len(group) for group in wanted.values()])[:-1]
-same, different, immature = (
-    part.reshape(-1, len(pairs), len(layers)) for part in np.split(np.array(found["points"]), ends)
-)
-controls = {"untrained": immature[0], "filters": np.array(found["filters"]), "fresh": np.array(found["fresh"])}
-ridges = np.array(found["ridge"])
+found = {name: once(name, partial(sweep, group)) for name, group in wanted.items()}
+same, different, immature = (np.array(f["points"]).reshape(-1, len(pairs), len(layers)) for f in found.values())
+other = once("controls", controls_at_end)
+controls = {
+    "untrained": immature[0],
+    "filters": np.array(other["filters"]).reshape(replicas, len(layers)),
+    "fresh": np.array(other["fresh"]),
+}
+ridges = np.concatenate([f["ridge"] for f in found.values()])
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.4), sharey=True)
@@ -641,7 +679,7 @@ run.claim(
 
 # %%
 cuts = [(a, b) for a in layers for b in range(a + 1, convolutions + 1)]
-wrong = np.array(remember(folder and folder / "wrong.json", lambda: sweep(last[:2], cuts))["points"])
+wrong = np.array(once("wrong", lambda: sweep(last[:2], cuts))["points"])
 errors = np.array([100 * evaluate(b, *held).error for _, b in last[:2]])
 reached = (100 - wrong - errors[:, None]).mean(0)  # accuracy in percent
 
@@ -739,36 +777,27 @@ run.claim(
 side_recipe = replace(recipe, epochs=side_epochs, milestones=tuple(m for m in milestones if m < side_epochs))
 stages = [e for e in kept if e <= side_epochs]
 others = [(m, penalty, 2) for m in widths] + [(width, p, 1) for p in penalties]  # width, penalty, nets
-sides = one_a_core(
-    operator.call,
-    [
-        (
-            partial(
-                train_family,
-                replace(design, width=m),
-                [("code_normal", r) for r in range(nets)],
-                x,
-                y,
-                replace(side_recipe, weight=p * m),
-                seed=seed,
-                checkpoints=stages,
-                processes=1,
-                execution=execution,
-                folder=folder and folder / f"width-{m:g}-penalty-{p:g}",
-                minutes=minutes if folder else float("inf"),
-            ),
-        )
-        for m, p, nets in others
-    ],
-    processes=processes,
-)
+jobs = [
+    trained(
+        f"width-{m:g}-penalty-{p:g}",
+        m,
+        [("code_normal", r) for r in range(nets)],
+        replace(side_recipe, weight=p * m),
+        stages,
+    )
+    for m, p, nets in others
+]
+if folder:  # one after the other, each in what is left of the stage
+    sides = [job(processes=processes, minutes=left()) for job in jobs]
+else:
+    sides = one_a_core(operator.call, [(partial(job, processes=1),) for job in jobs], processes=processes)
 nets_of = {m: sides[k] for k, m in enumerate(widths)} | {width: normal}
 ladder, stop = sorted(nets_of), stages[-1]
 partner = min((m for m in ladder if m != width), key=lambda m: abs(abs(np.log2(m / width)) - 1))
 thin, thick = sorted((width, partner))
 within = [(nets_of[m][i].nets[e], nets_of[m][1 - i].nets[e]) for m in ladder for e in stages for i in (0, 1)]
 between = [(nets_of[a][i].nets[stop], nets_of[b][i].nets[stop]) for a, b in ((thin, thick), (thick, thin)) for i in (0, 1)]
-pointed = np.array(remember(folder and folder / "widths.json", lambda: sweep([*within, *between]))["points"])
+pointed = np.array(once("widths", lambda: sweep([*within, *between]))["points"])
 by_width = pointed[: len(within)].reshape(len(ladder), len(stages), 2, len(layers))
 across = dict(zip(("thin to thick", "thick to thin"), pointed[len(within) :].reshape(2, 2, -1), strict=True))
 across |= {"thin to thin": by_width[ladder.index(thin), -1], "thick to thick": by_width[ladder.index(thick), -1]}
@@ -780,16 +809,16 @@ fig, axes = plt.subplots(1, 3, figsize=(7.2, 3.2), width_ratios=(1.3, 1, 1))
 for (name, values), colour in zip(across.items(), (BLUE, ORANGE, GREY, GREEN), strict=True):
     band(axes[0], layers, values, colour, name)
 layer_axis(axes[0])
-axes[0].set(ylabel="error increase [points]", title=f"{thin:g} and {thick:g}")
+axes[0].set(ylabel="error increase [points]", title=f"{fraction(thin)} and {fraction(thick)}")
 axes[0].legend(fontsize=7.5)
 for k, m in enumerate(ladder):
-    band(axes[1], stages, by_width[k].mean(2).T, plt.get_cmap("plasma")(0.8 * k / (len(ladder) - 1)), f"{m:g}")
+    band(axes[1], stages, by_width[k].mean(2).T, plt.get_cmap("plasma")(0.8 * k / (len(ladder) - 1)), fraction(m))
 axes[1].set(xlabel="epoch of both nets", title="over training")
 axes[1].legend(title="width", fontsize=7.5, title_fontsize=7.5)
 axes[2].plot(ladder, at_end, "o", color=BLUE, ms=4)
 axes[2].plot(ladder, at_end.mean(1), color=BLUE)
 axes[2].set(xscale="log", xlabel="width multiplier", title=f"after epoch {stop}", ylim=(min(0, at_end.min()), None))
-axes[2].set_xticks(ladder, [f"1/{1 / m:.0f}" if m < 1 else f"{m:g}" for m in ladder])
+axes[2].set_xticks(ladder, [fraction(m) for m in ladder])
 axes[2].minorticks_off()
 for ax in axes[1:]:
     ax.axhline(0, color=INK, lw=0.6)
@@ -812,7 +841,7 @@ run.glue("graft-thin-thick", level["thin to thick"], digits=2)
 run.glue("graft-thick-thin", level["thick to thin"], digits=2)
 run.glue("graft-thin-thin", level["thin to thin"], digits=2)
 run.glue("graft-thick-thick", level["thick to thick"], digits=2)
-run.glue("graft-widths", ", ".join(f"{m:g}" for m in ladder))
+run.glue("graft-widths", ", ".join(fraction(m) for m in ladder))
 run.glue("graft-by-width", at_end.mean(1).tolist(), digits=2)
 run.glue("graft-by-width-accuracy", ", ".join(f"{100 * a:.0f}%" for a in side_accuracy))
 run.claim(
@@ -841,7 +870,7 @@ authors = run.printed("gu2020-lambda")
 fig, ax = plt.subplots(figsize=(5.2, 3.0))
 ax.plot(weights, 100 * swept_accuracy, "o-", color=BLUE, label="here")
 ax.plot(authors["weight"], 100 * authors["accuracy"], "s--", color=INK, ms=4, label="the authors, full width, CIFAR-10")
-ax.set(xlabel=r"$\lambda$ / width multiplier", ylabel="test accuracy [%]", xlim=(-0.1, None))
+ax.set(xlabel=r"$\lambda$ / width multiplier", ylabel="test accuracy [%]", xlim=(-0.1, 25))
 ax.set_xscale("symlog", linthresh=0.5)
 ax.set_xticks(weights, [f"{p:g}" for p in weights])
 ax.legend(fontsize=8)
@@ -890,11 +919,12 @@ run.claims_table()
 
 # %% tags=["hide-input"]
 run.glue("graft-n-fit", f"{len(fit):,}")
-passes = 4 * 200 * 780 * 64  # nets, epochs, minibatches, images of the paper profile
+# of the paper profile: four nets 200 epochs, three with another penalty and eight of other widths 20 epochs
+passes = (4 * 200 + (3 + 8) * 20) * 780 * 64
 run.glue(
     "graft-plan",
     f"four full-width nets (two initialisers, two seeds), 200 epochs, {len(checkpoint_epochs(200))} checkpoints, all 12 layers; {passes / 1e6:.0f} million image passes, "
-    f"which at an assumed 40,000 images a second are {passes / 4e4 / 60:.0f} minutes in three stages of at most 8.5, and about five minutes of grafting",
+    f"which at an assumed 40,000 images a second are {passes / 4e4 / 60:.0f} minutes of training, and six of grafting, in four stages of at most nine",
 )
 
 # %%
