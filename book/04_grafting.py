@@ -29,20 +29,21 @@
 data: str = "digits"            # images, one of digits, cifar10
 images: int = 1437              # training images, >= 256
 tested: int = 360               # test images, >= 100
-fitted: int = 1024              # training images on which joints are matched, >= 256
+fitted: int = 768               # training images on which joints are matched, >= 256
 depth: int = 11                 # layers of the VGG, one of 11, 16, 19
 width: float = 0.125            # width multiplier; 1 is the paper's, in (0, 2]
 replicas: int = 3               # nets of each initialiser, >= 2
-epochs: int = 20                # epochs of training, >= 2
+epochs: int = 14                # epochs of training, >= 2
+checkpoints: list[int] = [1, 2, 3, 5, 8]  # epochs after which nets are compared, besides the last, >= 1
 batch: int = 32                 # images in a minibatch, >= 8
 rate: float = 0.02              # learning rate after warm-up, in (0, 1]
-milestones: list[int] = [15]    # epochs after which the rate falls by a factor 5, >= 1
+milestones: list[int] = [11]    # epochs after which the rate falls by a factor 5, >= 1
 pad: int = 0                    # pixels that random crops move an image, >= 0
 flip: bool = False              # mirror half of the training images; digits do not survive it
 penalty: float = 1.0            # weight of the l_{1,2} penalty over the width multiplier, >= 0
 widths: list[float] = [0.03125, 0.0625]  # further width multipliers, in (0, 2]
 penalties: list[float] = [0.0, 4.0, 16.0]  # further values of penalty, >= 0
-side_epochs: int = 20           # epochs of those further nets, >= 2
+side_epochs: int = 14           # epochs of those further nets, >= 2
 rival_steps: int = 22           # minibatches an epoch of Algorithm 1, which takes six epochs, >= 1
 device: str = "cpu"             # where tensors live, one of cpu, cuda
 store: str = ""                 # folder that keeps what is finished, so that a long run resumes; empty for none
@@ -114,7 +115,7 @@ recipe = Recipe(
     pad=pad or None,
     flip=flip,
 )
-kept = sorted({*checkpoint_epochs(epochs), epochs})
+kept = sorted({e for e in checkpoints if e < epochs} | {min(side_epochs, epochs), epochs})
 convolutions = len(design.conv_widths)
 layers = list(range(1, convolutions))  # where a graft joins two convolutions
 picks = layers[1::2]  # the layers that get a curve of their own
@@ -384,7 +385,7 @@ run.glue("graft-agree-output", agree[-1], digits=2)
 
 # %%
 pairs = list(itertools.permutations(range(replicas), 2))
-young = [e for e in (0, 1, 2, 5, 10) if e in (0, *kept[:-1])]
+young = [e for e in (0, 1, 2, 3, 5, 10) if e in (0, *kept[:-1])]
 last = [(normal[i].nets[epochs], normal[j].nets[epochs]) for i, j in pairs]
 wanted = {
     "same": [(normal[i].nets[e], normal[j].nets[e]) for e in kept for i, j in pairs],
@@ -672,7 +673,9 @@ run.claim(
     "C4",
     [float(curve.max()), float(curve[-1])],
     holds=curve.argmax() < len(kept) - 1 and curve[-1] < 0.5 * curve.max(),
-    why="The increase has not come down by the end of a training this short",
+    why="No increase is large: on images this easy, early features of either initialiser can stand in for one another as soon as the nets classify at all"
+    if curve.max() < 5
+    else "The increase has not come down by the end of a training this short",
     note=f"Mean over layers and {len(pairs)} pairs, in points: largest (after epoch {kept[curve.argmax()]}) and last; less the increase between nets of the same initialiser: "
     f"{gap.max():.1f} and {gap[-1]:.1f}.",
 )
@@ -784,7 +787,7 @@ run.claim(
 
 # %%
 side_recipe = replace(recipe, epochs=side_epochs, milestones=tuple(m for m in milestones if m < side_epochs))
-stages = [e for e in kept if e <= side_epochs]
+stages = [e for e in kept if e <= side_epochs]  # ends with side_epochs, unless that is beyond the main nets' end
 others = [(m, penalty, 2) for m in widths] + [(width, p, 1) for p in penalties]  # width, penalty, nets
 jobs = [
     trained(
