@@ -458,7 +458,7 @@ run.claim(
     "C1",
     float(mean_increase.max()),
     holds=end < 0.5 * bare,
-    why=f"A net of {width:g} times the paper's width leaves out what the other net learned, most of all where its layers have the fewest channels; the increase falls with width (see below)",
+    why=f"A net of {width:g} times the paper's width leaves out what the other net learned, most of all where its layers have the fewest channels",
     note=f"Largest mean over {len(pairs)} ordered pairs in points, at layer {layers[worst[1]]} after epoch {kept[worst[0]]}; mean over layers at the end "
     f"{end:.1f}, with an untrained $\\theta_1$ {bare:.1f}.",
 )
@@ -685,7 +685,7 @@ run.claim(
 )
 
 # %% [markdown]
-# The increase peaks at {glue:text}`graft-different-peak` points after epoch {glue:text}`graft-different-peak-epoch`, when one net has begun to learn and the other has not, and ends at {glue:text}`graft-different-end` points. What exceeds the
+# The increase peaks at {glue:text}`graft-different-peak` points after epoch {glue:text}`graft-different-peak-epoch` and ends at {glue:text}`graft-different-end` points. What exceeds the
 # increase between nets of the same initialiser is at most {glue:text}`graft-gap-peak` and ends at {glue:text}`graft-gap-end` points.
 #
 # ## Is it trivial?
