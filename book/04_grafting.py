@@ -206,8 +206,8 @@ def layer_axis(ax):
 # $(T \otimes I)u$, and $\tilde w \mapsto \tilde w (T \otimes I)^{-1}$ is a bijection between the joints before and after that preserves the objective.
 # ```
 #
-# So grafting disregards everything that a linear map undoes, like CKA, CCA and regression do; and, unlike them, it also disregards whatever
-# the rest of $\theta_2$ does not react to.
+# So grafting disregards everything that a linear map undoes, as CCA and regression do (CKA disregards rotations only); and, unlike them, it also
+# disregards whatever the rest of $\theta_2$ does not react to.
 #
 # The matrix $A$ has $9m \times 9m$ entries for $m$ channels and $3 \times 3$ kernels, but it is nearly determined by the correlations of the maps at 13 shifts: two
 # elements of a patch differ by a shift of at most two pixels, and what remains is a border of one pixel. The library uses this
