@@ -7,16 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lib.graft.exact import (
-    Graft,
-    assemble,
-    checked_cut,
-    joint_shape,
-    matching_loss,
-    pool,
-    pools_between,
-    sharing_parameters,
-)
+from lib.graft.cut import checked_cut, joint_shape, pool, pools_between, sharing_parameters
+from lib.graft.exact import Graft, assemble, matching_loss
 from lib.graft.geometry import build
 from lib.vgg.chain import Chain
 from lib.vgg.images import crop, draw_crops

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lib.graft.exact import Data, Graft, batches, sharing_parameters
+from lib.graft.cut import Data, batches, sharing_parameters
+from lib.graft.exact import Graft
 from lib.vgg.chain import Chain
 
 

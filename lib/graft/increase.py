@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from lib.graft.algorithm1 import graft_fresh
-from lib.graft.exact import Graft, graft_layers, sharing_parameters
+from lib.graft.cut import sharing_parameters
+from lib.graft.exact import Graft, graft_layers
 from lib.vgg.chain import Chain
 
 
