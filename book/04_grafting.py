@@ -95,6 +95,8 @@ from lib.book.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED  # afte
 gpu = device == "cuda"
 processes = 1 if gpu else None  # on a CPU one process a core, on a GPU one for all nets
 execution = Execution(device, mixed=gpu, compiled=gpu)
+if not gpu:
+    torch.set_num_threads(1)  # slim nets gain little from a second thread, and lose much beside other work
 folder = Path(store) if store else None
 if folder:
     folder.mkdir(parents=True, exist_ok=True)
