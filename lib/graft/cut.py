@@ -1,0 +1,63 @@
+"""Where two nets are cut, and what fits between the halves: checks, pooling, and nets that share their parameters."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+
+from lib.graft.geometry import Geometry, geometry
+from lib.vgg.chain import Chain
+
+Data = Tensor | Iterable[Tensor]
+
+
+def sharing_parameters(net: Chain) -> Chain:
+    """A copy of the net's modules in eval mode, around the same parameters."""
+    return copy.deepcopy(net, {id(p): p for p in net.parameters()}).eval()
+
+
+def checked_cut(net1: Chain, net2: Chain, layer: int, onto: int | None) -> tuple[int, int]:
+    """The cut (layer, onto), or a ValueError that says what is outside its range."""
+    onto = layer + 1 if onto is None else onto
+    if not 1 <= layer < net1.depth:
+        raise ValueError(f"layer {layer} outside 1..{net1.depth - 1}")
+    if not 2 <= onto <= net2.depth:
+        raise ValueError(f"layer {onto} of net 2 cannot be replaced: expected 2..{net2.depth}")
+    return layer, onto
+
+
+def joint_shape(like: nn.Module, features: Tensor) -> Geometry:
+    """The geometry of net 2's joint for the channels of net 1's features."""
+    return geometry(like).with_inputs(features.shape[1])
+
+
+def pools_between(features: Tensor, expected: Tensor) -> int:
+    """How many 2x2 poolings take the features of net 1 to the size that net 2's joint expects."""
+    if features.dim() != expected.dim():
+        raise ValueError(
+            f"features of net 1 have shape {tuple(features.shape)}, the joint of net 2 takes {tuple(expected.shape)}: "
+            "convolutional features join convolutional layers, flat ones fully connected layers"
+        )
+    if features.dim() == 2:
+        return 0
+    for pools in range(16):
+        if (features.shape[2] >> pools, features.shape[3] >> pools) == tuple(expected.shape[2:]):
+            return pools
+    raise ValueError(
+        f"features of net 1 are {features.shape[2]} x {features.shape[3]} pixels and the joint of net 2 takes "
+        f"{expected.shape[2]} x {expected.shape[3]}: expected the same, or a power of two more"
+    )
+
+
+def pool(features: Tensor, pools: int) -> Tensor:
+    """The features after so many 2x2 max poolings."""
+    for _ in range(pools):
+        features = nn.functional.max_pool2d(features, 2)
+    return features
+
+
+def batches(data: Data, batch: int) -> Iterable[Tensor]:
+    """A tensor of images in parts of `batch`; batches of images as they come."""
+    return data.split(batch) if isinstance(data, Tensor) else data
