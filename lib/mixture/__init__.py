@@ -2,14 +2,16 @@
 
 from lib.mixture.adam import Matching
 from lib.mixture.assembly import Mixture
-from lib.mixture.barrier import Barrier, barrier, bootstrap
+from lib.mixture.barrier import Bands, Barrier, barrier, bootstrap
 from lib.mixture.channels import candidates, chosen, counts
+from lib.mixture.compare import paths_between
 from lib.mixture.hybrid import mix, mixtures
 from lib.mixture.path import Path, measure, weight_path
 from lib.mixture.rebasin import permute, rebasin
 from lib.mixture.top import refit_top
 
 __all__ = [
+    "Bands",
     "Barrier",
     "Matching",
     "Mixture",
@@ -22,6 +24,7 @@ __all__ = [
     "measure",
     "mix",
     "mixtures",
+    "paths_between",
     "permute",
     "rebasin",
     "refit_top",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lib.graft import NormalEquations, Solution, geometry, solve
 from lib.graft.geometry import build
 from lib.mixture.adam import Matching, match_features
-from lib.mixture.fit import blocks, equations, restrict
+from lib.mixture.fit import blocks, damped, equations, restrict
 from lib.vgg.chain import Chain
 
 
@@ -41,6 +41,7 @@ class Growing:
 
     shares: tuple[float, ...]
     features: list[Tensor]
+    ridge: float = 0.0
     joints: list[nn.Module] = field(default_factory=list)
     sources: list[Tensor] = field(default_factory=list)
     kept: list[Tensor] = field(default_factory=list)  # distinct sources a layer
@@ -69,10 +70,10 @@ class Growing:
         elif shared is not None:
             target = _joined([_with_bias(net.joint(layer)).double() for net in nets])[kept]
             taps = shared.shape.unknowns // sum(net.joint(layer - 1).weight.shape[0] for net in nets)
-            fit = solve(restrict(shared, blocks(self.kept[-1], taps), target[:, :-1], target[:, -1]))
+            fit = self._solve(restrict(shared, blocks(self.kept[-1], taps), target[:, :-1], target[:, -1]))
         else:
             targets = [torch.cat(gs, 1)[:, kept] for gs in zip(*pre, strict=True)]
-            fit = solve(equations(joint, self.features, targets))
+            fit = self._solve(equations(joint, self.features, targets))
         self.fits.append(fit)
         self.joints.append(_joint_like(joint, weight if fit is None else _parameters(fit)))
         self.sources.append(sources)
@@ -93,13 +94,13 @@ class Growing:
             parts = [s * _with_bias(net.joint(net.depth)).double() for s, net in zip(self.shares, nets, strict=True)]
             target = torch.cat([*(p[:, :-1] for p in parts), sum(p[:, -1:] for p in parts)], 1)
             columns = blocks(self.kept[-1], units // len(self.kept[-1]))
-            fit = solve(restrict(shared, columns, target[:, :-1], target[:, -1]))
+            fit = self._solve(restrict(shared, columns, target[:, :-1], target[:, -1]))
         elif top == "match":
             wanted = [
                 sum(s * net.joint(net.depth)(f) for s, net, f in zip(self.shares, nets, fs, strict=True))
                 for fs in zip(*teachers, strict=True)
             ]
-            fit = solve(equations(last, self.features, wanted))
+            fit = self._solve(equations(last, self.features, wanted))
         fits = [*self.fits, fit]
         joints = [*self.joints, _joint_like(last, torch.zeros(outputs, units + 1) if fit is None else _parameters(fit))]
         return Mixture(
@@ -109,6 +110,9 @@ class Growing:
             tuple(None if f is None else _error(f) for f in fits),
             tuple(0.0 if f is None else f.ridge for f in fits),
         )
+
+    def _solve(self, known: NormalEquations) -> Solution:
+        return solve(damped(known, self.ridge))
 
     def _units(self, net: Chain) -> int:
         """What the last joint reads: channels kept times the positions that flattening makes of each."""

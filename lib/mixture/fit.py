@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -32,7 +33,8 @@ def equations(joint: nn.Module, inputs: Iterable[Tensor], targets: Iterable[Tens
             size = () if f.dim() == 2 else shape.output_size(*f.shape[2:])
             t = f.new_zeros(len(f), 1, *size)
         if total is None:
-            total = NormalEquations(replace(shape, inputs=f.shape[1], outputs=t.shape[1]), torch.float64)
+            sizes = replace(shape, inputs=f.shape[1], outputs=t.shape[1])
+            total = NormalEquations(sizes, torch.float64, f.device)
         total.add(f, t)
     if total is None:
         raise ValueError("got no data to fit a mixture on")
@@ -70,6 +72,33 @@ def restrict(known: NormalEquations, columns: Tensor, weight: Tensor, bias: Tens
     part.squares[0] = (product * weight).sum(1) + 2 * bias * (weight @ mean) + bias.square() * count
     part.count = count
     return part
+
+
+def damped(known: NormalEquations, ridge: float) -> NormalEquations:
+    """The normal equations of min mean (W u + b - t)^2 + ridge * v |W|^2, with v the mean variance of the inputs.
+
+    The penalty is on the weights themselves: a channel that hardly varies gets no large weights for the little that it
+    could explain. (`lib.graft.solve` has a ridge on standardised inputs, which does not mind such weights.)
+
+    Args:
+        known: it is not changed;  ridge: >= 0.
+    Raises:
+        ValueError: a negative ridge.
+
+    >>> x = torch.tensor([[-1.0, 1e-6], [1.0, 1e-6], [0.0, -2e-6]])
+    >>> from lib.graft import solve
+    >>> found = equations(nn.Linear(2, 1), [x], [x[:, 1:] * 1e6])
+    >>> [f"{solve(damped(found, r)).weight.abs().max():.0e}" for r in (0.0, 0.01)]
+    ['1e+06', '6e-04']
+    """
+    if not ridge >= 0:
+        raise ValueError(f"ridge is {ridge}: expected >= 0")
+    gram, count = known.gram[0].clone(), known.count
+    spread = gram.diagonal() / count - (known.inputs[0] / count).square()
+    gram.diagonal().add_(ridge * count * float(spread.mean()))
+    out = copy.copy(known)
+    out.gram = [gram]
+    return out
 
 
 def blocks(channels: Tensor, taps: int) -> Tensor:

@@ -30,6 +30,7 @@ def mix(
     width: float = 2.0,
     seed: int = 0,
     inputs: str = "own",
+    ridge: float = 0.0,
     scheme: str = "replacement",
     top: str = "match",
     labels: Tensor | None = None,
@@ -50,6 +51,8 @@ def mix(
         seed: of the draws; the same for all gamma gives nested draws.
         inputs: "own": layer l reads the mixture's own layer l - 1 and so corrects earlier errors, as Algorithm 2 does.
             "teacher": it is fitted on the features that layer l - 1 is meant to have; then all gamma share one Gram.
+        ridge: penalty on the squared weights of every fit, relative to the mean variance of its inputs, >= 0; it does
+            what the l_{1,2} penalty does in Algorithm 2: without it channels that hardly vary get enormous weights.
         scheme: "replacement" (paper) or "balanced", see `candidates`.
         top: "match": outputs match gamma f_1 + (1 - gamma) f_2, the mixture of Theorem 1; "cross_entropy": the last
             layer minimises cross entropy + weight * l_{1,2} on the data, as the authors do; needs labels.
@@ -77,6 +80,7 @@ def mix(
         width=width,
         seed=seed,
         inputs=inputs,
+        ridge=ridge,
         scheme=scheme,
         top=top,
         labels=labels,
@@ -93,6 +97,7 @@ def mixtures(
     width: float = 2.0,
     seed: int = 0,
     inputs: str = "own",
+    ridge: float = 0.0,
     scheme: str = "replacement",
     top: str = "match",
     labels: Tensor | None = None,
@@ -124,7 +129,7 @@ def mixtures(
         nets = [copy.deepcopy(net).float().eval() for net in nets]
         teachers = [list(data.float().split(batch)) for _ in nets]
         convolutional = any(isinstance(joint, nn.Conv2d) for joint in nets[0].joints)
-        growing = [Growing(tuple(s), list(data.float().split(batch))) for s in shares]
+        growing = [Growing(tuple(s), list(data.float().split(batch)), ridge) for s in shares]
         for layer in range(1, nets[0].depth):
             pre = [[net.joint(layer)(f) for f in parts] for net, parts in zip(nets, teachers, strict=True)]
             sizes = [net.joint(layer).weight.shape[0] for net in nets]

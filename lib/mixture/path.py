@@ -49,6 +49,21 @@ class Path:
         """(P,), in [0, 1]."""
         return self.correct.double().mean(1)
 
+    def every(self, step: int) -> Path:
+        """Every step-th point, both ends included.
+
+        Raises:
+            ValueError: a step that does not lead from the first point to the last.
+
+        >>> path = Path(torch.linspace(0, 1, 5), torch.zeros(5, 2), torch.zeros(5, 2) > 0, torch.zeros(5))
+        >>> path.every(2).gammas.tolist()
+        [0.0, 0.5, 1.0]
+        """
+        if step < 1 or (len(self.gammas) - 1) % step:
+            raise ValueError(f"step is {step}: expected a divisor of {len(self.gammas) - 1}, the number of intervals")
+        columns = (self.gammas, self.losses, self.correct, self.regulariser)
+        return Path(*(column[::step] for column in columns), self.weight)
+
 
 def weight_path(
     net1: Chain,
