@@ -11,7 +11,7 @@ from torch import nn
 
 from lib.graft import solve
 from lib.mixture import Matching, candidates, chosen, counts, mix, mixtures, refit_top
-from lib.mixture.fit import blocks, equations, restrict
+from lib.mixture.fit import blocks, equations, fit_joint, restrict, with_targets
 from lib.vgg import VGG, Chain, initialise, l12
 
 F32 = 2e-4  # outputs of nets in float32 whose weights came from a least-squares problem with condition up to 1e6
@@ -74,7 +74,8 @@ def test_fit_by_a_part_follows_from_the_moments_of_all() -> None:
     known = equations(joint, list(x.split(3)))
     weight, bias = joint.weight.detach().flatten(1), joint.bias.detach()
     part = torch.tensor([0, 2])
-    fit = solve(restrict(known, blocks(part, 9), weight, bias))
+    known = with_targets(known, weight, bias)
+    fit = solve(restrict(known, blocks(part, 9), torch.arange(4)))
     u = nn.functional.unfold(x[:, part], 3, padding=1).transpose(1, 2).reshape(-1, 18)
     u = torch.cat([u, torch.ones(len(u), 1, dtype=torch.float64)], 1)
     expected, residual, *_ = np.linalg.lstsq(u.numpy(), t.numpy(), rcond=None)
@@ -83,7 +84,7 @@ def test_fit_by_a_part_follows_from_the_moments_of_all() -> None:
     assert fit.variance == pytest.approx(float(t.var(0, correction=0).mean()), rel=1e-9)
     direct = solve(equations(joint, [x[:, part]], [joint(x).detach()]))
     assert torch.allclose(fit.weight, direct.weight, atol=1e-9)
-    everything = solve(restrict(known, torch.arange(27), weight, bias))
+    everything = solve(restrict(known, torch.arange(27), torch.arange(4)))
     assert torch.allclose(everything.weight, weight, atol=1e-9)
     assert blocks(torch.tensor([2, 0]), 3).tolist() == [6, 7, 8, 0, 1, 2]
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from lib.graft import NormalEquations, Solution, geometry, solve
+from lib.graft import NormalEquations, Solution, geometry
 from lib.graft.geometry import build
 from lib.mixture.adam import Matching, match_features
-from lib.mixture.fit import blocks, damped, equations, restrict
+from lib.mixture.fit import blocks, equations, fit_joint, restrict, with_targets
 from lib.vgg.chain import Chain
 
 
@@ -25,7 +25,7 @@ class Mixture:
         shares: of the given nets, with sum 1.
         sources: for hidden layers 1..L-1 the channels taken over, (M_l,), numbered through all nets (see `chosen`).
         errors: relative matching error of every layer (1..L), 0 exact to 1 useless; None where nothing was matched.
-        ridges: what each layer's least squares needed, added to the unit diagonal of its standardised Gram.
+        ridges: of each layer's least squares: the one asked for, or what a singular Gram needed.
     """
 
     net: Chain
@@ -57,23 +57,27 @@ class Growing:
         matching: Matching | None,
         seed: int,
     ) -> None:
-        """Add a layer that has the channels `sources`; pre: pre-activations of every net in parts."""
+        """Add a layer that has the channels `sources`.
+
+        Args:
+            pre: pre-activations of every net, in parts;  shared: normal equations of all nets' features with all nets'
+                channels as targets, or None to read the mixture's own features.
+        """
         joint = nets[0].joint(layer)
         # Adam starts copies of a channel from different weights, so there they differ and all are kept.
         kept = sources if matching is not None else sources.unique()
         fit = None
         if layer == 1 and matching is None:
-            weight = torch.cat([_with_bias(net.joint(1)) for net in nets])[kept]
+            weight = torch.cat([with_bias(net.joint(1)) for net in nets])[kept]
         elif matching is not None:
             targets = [torch.cat(gs, 1)[:, kept] for gs in zip(*pre, strict=True)]
             weight = match_features(joint, self.features, targets, matching, layer=layer, seed=seed)
         elif shared is not None:
-            target = _joined([_with_bias(net.joint(layer)).double() for net in nets])[kept]
             taps = shared.shape.unknowns // sum(net.joint(layer - 1).weight.shape[0] for net in nets)
-            fit = self._solve(restrict(shared, blocks(self.kept[-1], taps), target[:, :-1], target[:, -1]))
+            fit = fit_joint(restrict(shared, blocks(self.kept[-1], taps), kept), self.ridge)
         else:
             targets = [torch.cat(gs, 1)[:, kept] for gs in zip(*pre, strict=True)]
-            fit = self._solve(equations(joint, self.features, targets))
+            fit = fit_joint(equations(joint, self.features, targets), self.ridge)
         self.fits.append(fit)
         self.joints.append(_joint_like(joint, weight if fit is None else _parameters(fit)))
         self.sources.append(sources)
@@ -91,16 +95,17 @@ class Growing:
         outputs, units = last.weight.shape[0], self._units(nets[0])
         fit = None
         if top == "match" and shared is not None:
-            parts = [s * _with_bias(net.joint(net.depth)).double() for s, net in zip(self.shares, nets, strict=True)]
+            parts = [s * with_bias(net.joint(net.depth)).double() for s, net in zip(self.shares, nets, strict=True)]
             target = torch.cat([*(p[:, :-1] for p in parts), sum(p[:, -1:] for p in parts)], 1)
             columns = blocks(self.kept[-1], units // len(self.kept[-1]))
-            fit = self._solve(restrict(shared, columns, target[:, :-1], target[:, -1]))
+            known = with_targets(shared, target[:, :-1], target[:, -1])
+            fit = fit_joint(restrict(known, columns, torch.arange(outputs)), self.ridge)
         elif top == "match":
             wanted = [
                 sum(s * net.joint(net.depth)(f) for s, net, f in zip(self.shares, nets, fs, strict=True))
                 for fs in zip(*teachers, strict=True)
             ]
-            fit = self._solve(equations(last, self.features, wanted))
+            fit = fit_joint(equations(last, self.features, wanted), self.ridge)
         fits = [*self.fits, fit]
         joints = [*self.joints, _joint_like(last, torch.zeros(outputs, units + 1) if fit is None else _parameters(fit))]
         return Mixture(
@@ -110,9 +115,6 @@ class Growing:
             tuple(None if f is None else _error(f) for f in fits),
             tuple(0.0 if f is None else f.ridge for f in fits),
         )
-
-    def _solve(self, known: NormalEquations) -> Solution:
-        return solve(damped(known, self.ridge))
 
     def _units(self, net: Chain) -> int:
         """What the last joint reads: channels kept times the positions that flattening makes of each."""
@@ -151,12 +153,13 @@ def _error(fit: Solution) -> float:
     return fit.loss / fit.variance if fit.variance > 0 else 0.0
 
 
-def _with_bias(joint: nn.Module) -> Tensor:
+def with_bias(joint: nn.Module) -> Tensor:
+    """The joint's parameters as (outputs, inputs * taps + 1), the bias last."""
     bias = joint.weight.new_zeros(joint.weight.shape[0]) if joint.bias is None else joint.bias
     return torch.cat([joint.weight.detach().flatten(1), bias.detach()[:, None]], 1)
 
 
-def _joined(parts: list[Tensor]) -> Tensor:
+def joined(parts: list[Tensor]) -> Tensor:
     """Weights of several nets as one map of all their features: block diagonal, the biases in the last column."""
     return torch.cat([torch.block_diag(*(p[:, :-1] for p in parts)), torch.cat([p[:, -1:] for p in parts])], 1)
 

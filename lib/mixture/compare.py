@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lib.mixture.adam import Matching
 from lib.mixture.hybrid import mixtures
 from lib.mixture.path import Path, measure, weight_path
 from lib.mixture.rebasin import rebasin
@@ -24,19 +23,17 @@ def paths_between(
     width: float = 2.0,
     inputs: str = "own",
     ridge: float = 0.0,
-    matching: Matching | None = None,
     seed: int = 0,
 ) -> dict[str, Path]:
     """The loss from net2 (gamma = 0) to net1 (gamma = 1) on the given images, several ways.
 
     "weights" is gamma theta_1 + (1 - gamma) theta_2; "aligned" the same with net2's neurons permuted by `rebasin`;
-    "features" are mixtures whose last layer minimises cross entropy + weight * l_{1,2} on the images, as in Algorithm 2;
-    "matched" are such mixtures with their hidden layers trained by Adam, as the authors did.
+    "features" are mixtures whose last layer minimises cross entropy + weight * l_{1,2} on the images, as in Algorithm 2.
 
     Args:
         weight: of the l_{1,2} penalty.
         points: of the two straight paths;  gammas: of those in feature space, all evenly spaced in [0, 1].
-        width, inputs, ridge, seed: of the mixtures, see `mixtures`;  matching: None leaves "matched" out.
+        width, inputs, ridge, seed: of the mixtures, see `mixtures`.
     Returns:
         One `Path` for each way.
     Raises:
@@ -52,12 +49,20 @@ def paths_between(
     """
     near = rebasin(net1, net2, seed=seed)
     at = torch.linspace(0, 1, gammas, dtype=torch.float64)
-    shares = [(g, 1 - g) for g in at.tolist()]
-    last = {"top": "cross_entropy", "labels": labels, "weight": weight, "width": width, "seed": seed}
-    mixed = {"features": mixtures((net1, net2), shares, images, inputs=inputs, ridge=ridge, **last)}
-    if matching is not None:
-        mixed["matched"] = mixtures((net1, net2), shares, images, matching=matching, **last)
-    straight = {"weights": net2, "aligned": near}
+    mixed = mixtures(
+        (net1, net2),
+        [(g, 1 - g) for g in at.tolist()],
+        images,
+        width=width,
+        seed=seed,
+        inputs=inputs,
+        ridge=ridge,
+        top="cross_entropy",
+        labels=labels,
+        weight=weight,
+    )
     return {
-        way: weight_path(net1, end, images, labels, gammas=points, weight=weight) for way, end in straight.items()
-    } | {way: measure([m.net for m in found], at, images, labels, weight=weight) for way, found in mixed.items()}
+        "weights": weight_path(net1, net2, images, labels, gammas=points, weight=weight),
+        "aligned": weight_path(net1, near, images, labels, gammas=points, weight=weight),
+        "features": measure([m.net for m in mixed], at, images, labels, weight=weight),
+    }

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from lib.graft import geometry
 from lib.mixture.adam import Matching
-from lib.mixture.assembly import Growing, Mixture
+from lib.mixture.assembly import Growing, Mixture, joined, with_bias
 from lib.mixture.channels import candidates, chosen
-from lib.mixture.fit import equations
+from lib.mixture.fit import equations, with_targets
 from lib.mixture.top import refit_top
 from lib.vgg.chain import Chain
 
@@ -137,7 +137,9 @@ def mixtures(
             lists = candidates(sizes, max(1, round(sizes[0] * times)), scheme, generator)
             shared = None
             if layer > 1 and inputs == "teacher":
-                shared = equations(nets[0].joint(layer), (torch.cat(fs, 1) for fs in zip(*teachers, strict=True)))
+                moments = equations(nets[0].joint(layer), (torch.cat(fs, 1) for fs in zip(*teachers, strict=True)))
+                target = joined([with_bias(net.joint(layer)).double() for net in nets])
+                shared = with_targets(moments, target[:, :-1], target[:, -1])
             for mixture in growing:
                 mixture.grow(nets, layer, chosen(lists, sizes, mixture.shares), pre, shared, matching, seed)
             teachers = [[net.feature(layer, g) for g in parts] for net, parts in zip(nets, pre, strict=True)]
