@@ -39,8 +39,8 @@ steps: int = 44                 # minibatches an epoch (the paper: 780), >= 1
 batch: int = 32                 # images in a minibatch, >= 8
 rate: float = 0.02              # learning rate after warm-up, in (0, 1]
 penalty: float = 0.125          # weight of the l_{1,2} penalty (the paper: 1), >= 0
-crops: bool = False             # random crops and flips in training; digits do not survive them
-widths: list[float] = [0.03125, 0.0625, 0.25]  # further width multipliers, in (0, 2]
+crops: bool = False             # random crops, of side / 8 pixels, and flips; digits do not survive them
+widths: list[float] = [0.015625, 0.03125, 0.0625]  # further width multipliers, in (0, 2]
 fine: int = 10                  # intervals of a weight path between two of eleven mixtures (the paper: 10), >= 1
 ridge: float = 0.01             # penalty on the squared weights of the exact fits, relative, >= 0
 adam_points: int = 6            # mixtures made as the authors made theirs (the paper: 11), >= 3
@@ -56,7 +56,6 @@ seed: int = 0                   # seed of every random draw, >= 0
 
 # %% tags=["hide-input"]
 import copy
-from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -77,11 +76,11 @@ from lib.convex import (
     union,
     value,
 )
-from lib.mixture import Matching, barrier, bootstrap, measure, mixtures, paths_between
+from lib.mixture import Matching, all_paths, barrier, bootstrap, measure, mixtures
 from lib.mixture.barrier import excess
 from lib.mlp import init
 from lib.risk import cross_entropy
-from lib.vgg import Design, Execution, Recipe, evaluate, one_a_core, to_images, train_family
+from lib.vgg import Design, Execution, Recipe, evaluate, to_images, train_family
 
 run = chapter.start("05_interpolation", globals())
 from lib.book.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED  # after start()
@@ -178,8 +177,8 @@ axes[0].axhline(0, color=INK, lw=1)
 axes[0].set(xlabel=r"$\gamma$", ylabel="(chord − $Q$) / largest $Q$", title="random pairs of points")
 axes[1].plot(between.gammas, straight, color=RED, label="between the weights")
 axes[1].plot(between.gammas, between.totals, color=BLUE, label="between the distributions")
-axes[1].set(xlabel=r"$\gamma$", ylabel="$Q$", title="two neurons, swapped")
-axes[1].legend()
+axes[1].set(xlabel=r"$\gamma$", ylabel="$Q$", title="two neurons, swapped", ylim=(0, 0.75))
+axes[1].legend(loc="upper left")
 run.figure(
     fig,
     "jensen",
@@ -245,8 +244,8 @@ nearest = int(gaps[-1].argmin())
 axes[1].scatter(*w[nearest].T, s=14 * u[nearest].abs().flatten() + 1, color=BLUE, alpha=0.5, lw=0, label=f"descent, $m = {ladder[-1]}$")
 heavy = best.p > 1e-3
 axes[1].scatter(*best.w[heavy].T, s=600 * best.p[heavy], facecolors="none", edgecolors=RED, lw=1.5, label="optimum (area: mass)")
-axes[1].set(xlabel="weight on $t$", ylabel="weight on 1", title="neurons")
-axes[1].legend(fontsize=8, loc="upper left")
+axes[1].set(xlabel="weight on $t$", ylabel="weight on 1", title="neurons", ylim=(-9, 13))
+axes[1].legend(fontsize=8, loc="upper left", markerscale=0.6)
 run.figure(
     fig,
     "optimum",
@@ -302,7 +301,7 @@ def family(multiplier, which, seed):
         batch=batch,
         rate=rate,
         milestones=(),
-        pad=4 if crops else None,
+        pad=side // 8 if crops else None,
         flip=crops,
         weight=penalty * multiplier / width,
     )
@@ -377,11 +376,9 @@ pairs = {
 }
 for m in widths:
     pairs[f"width-{m:g}"] = (others[m][CODE], others[m][NORMAL], penalty * m / width)
-settings = {"points": 10 * fine + 1, "ridge": ridge, "seed": seed}
-adam = Matching(epochs=adam_epochs, weight=penalty)
-jobs = [(a, b, xs, ys, weight) for a, b, weight in pairs.values()]
-ways = dict(zip(pairs, one_a_core(partial(paths_between, **settings), jobs, processes=processes), strict=True))
+ways = all_paths(pairs, xs, ys, processes=processes, folder=folder, points=10 * fine + 1, ridge=ridge, seed=seed)
 main = ways["code"]
+adam = Matching(epochs=adam_epochs, weight=penalty)
 coarse = torch.linspace(0, 1, adam_points, dtype=torch.float64)
 matched = mixtures(
     pairs["code"][:2], [(g, 1 - g) for g in coarse.tolist()], xs, matching=adam, top="cross_entropy", labels=ys, weight=penalty, seed=seed

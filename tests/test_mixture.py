@@ -89,6 +89,36 @@ def test_fit_by_a_part_follows_from_the_moments_of_all() -> None:
     assert blocks(torch.tensor([2, 0]), 3).tolist() == [6, 7, 8, 0, 1, 2]
 
 
+def test_penalised_fit_is_ridge_regression_on_the_weights_themselves() -> None:
+    """Against scikit-learn's Ridge: penalty ridge * mean input variance * n on the squared weights, free bias."""
+    from sklearn.linear_model import Ridge
+
+    scale = torch.tensor([1.0, 1e-3, 5.0], dtype=torch.float64)
+    x = 3 + scale * torch.randn(50, 3, generator=draw(3), dtype=torch.float64)
+    t = torch.randn(50, 2, generator=draw(4), dtype=torch.float64)
+    found = fit_joint(equations(nn.Linear(3, 2), [x], [t]), 0.02)
+    expected = Ridge(alpha=0.02 * 50 * float(x.var(0, correction=0).mean()), tol=1e-12).fit(x.numpy(), t.numpy())
+    assert np.allclose(found.weight.numpy(), expected.coef_, rtol=1e-8, atol=1e-12)
+    assert np.allclose(found.bias.numpy(), expected.intercept_, rtol=1e-8)
+    error = float(np.square(expected.predict(x.numpy()) - t.numpy()).mean())
+    assert found.loss == pytest.approx(error, rel=1e-9)
+    assert found.variance == pytest.approx(float(t.var(0, correction=0).mean()), rel=1e-9)
+    silent = torch.ones(50, 1, dtype=torch.float64)  # an input that never varies leaves nothing to factorise
+    assert fit_joint(equations(nn.Linear(1, 2), [silent], [t]), 0.02).loss == pytest.approx(found.variance, rel=1e-9)
+
+
+def test_a_penalty_keeps_the_weights_of_a_mixture_small() -> None:
+    """Channels of size 1e-5 that could explain what is missing: with a penalty on weights they are left alone."""
+    nets, x = [small(s) for s in (0, 1)], images(200)
+    with torch.no_grad():
+        for p in nets[0].joint(1).parameters():
+            p *= 1e-5
+    free, held = (mix(*nets, 0.5, x, width=1, ridge=r).net for r in (0.0, 1e-3))
+    sizes = [max(float(j.weight.detach().abs().max()) for j in net.joints[1:]) for net in (free, held)]
+    assert sizes[0] > 1e3
+    assert sizes[1] < 10
+
+
 # mixtures
 
 
@@ -239,6 +269,8 @@ def test_bad_input_is_refused() -> None:
         mix(*nets, 0.5, x, top="cross_entropy")
     with pytest.raises(ValueError, match="sum 1"):
         mixtures(nets, [(0.5, 0.6)], x)
+    with pytest.raises(ValueError, match="ridge is -1"):
+        mix(*nets, 0.5, x, ridge=-1)
     with pytest.raises(ValueError, match="no scheme 'sorted'"):
         mix(*nets, 0.5, x, scheme="sorted")
     with pytest.raises(ValueError, match="expected epochs, batch >= 1"):

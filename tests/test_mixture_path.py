@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lib.mixture import Path, barrier, bootstrap, measure, permute, rebasin, weight_path
+from lib.mixture import Path, all_paths, barrier, bootstrap, measure, mix, paths_between, permute, rebasin, weight_path
 from lib.mixture.barrier import excess
 from lib.vgg import VGG, Chain, evaluate, initialise, penalty
 
@@ -85,6 +85,34 @@ def test_lanes_do_not_disturb_modules_that_keep_their_input() -> None:
     x, y = torch.randn(9, 4), torch.arange(9) % 3
     a, b = (weight_path(*chains, x, y, gammas=4, method=m) for m in ("lanes", "vmap"))
     assert torch.allclose(a.losses, b.losses, rtol=1e-5)
+
+
+def test_paths_between_two_nets_share_their_ends_where_they_should() -> None:
+    a, b = nets()
+    x, y = sample()
+    found = paths_between(a, b, x, y, 0.5, points=5, gammas=3, ridge=0.01, seed=2)
+    assert torch.allclose(found["weights"].losses[[0, -1]], found["aligned"].losses[[0, -1]], rtol=1e-4)
+    assert not torch.allclose(found["weights"].losses[2], found["aligned"].losses[2], rtol=1e-4)
+    assert all(path.weight == 0.5 for path in found.values())
+    third = mix(a, b, 0.5, x, ridge=0.01, seed=2, top="cross_entropy", labels=y, weight=0.5).net
+    alone = measure([third], (0.5,), x, y, weight=0.5)
+    assert torch.allclose(found["features"].losses[1], alone.losses[0], rtol=1e-6)
+    assert torch.equal(found["weights"].every(2).losses, found["weights"].losses[::2])
+
+
+def test_finished_pairs_are_read_back(tmp_path) -> None:
+    a, b = nets()
+    x, y = sample()
+    settings = {"points": 3, "gammas": 3, "ridge": 0.01}
+    pairs = {"one": (a, b, 0.5), "back": (b, a, 1.0)}
+    first = all_paths(pairs, x, y, folder=tmp_path / "store", **settings)
+    (tmp_path / "store" / "paths-back.json").unlink()
+    again = all_paths({"one": (a, a, 0.5), "back": (b, a, 1.0)}, x, y, folder=tmp_path / "store", **settings)
+    for name in pairs:  # "one" comes from its file, "back" is computed again
+        for way, path in first[name].items():
+            assert torch.equal(path.losses, again[name][way].losses)
+            assert torch.equal(path.correct, again[name][way].correct)
+            assert path.weight == again[name][way].weight == pairs[name][2]
 
 
 # barriers
@@ -164,6 +192,8 @@ def test_bad_input_is_refused() -> None:
         weight_path(a, b, x, y[:5])
     with pytest.raises(ValueError, match="expected one a net"):
         measure([a], (0.0, 1.0), x, y)
+    with pytest.raises(ValueError, match="expected a divisor of 4"):
+        weight_path(a, b, x, y, gammas=5).every(3)
     t = torch.linspace(0, 1, 4)
     with pytest.raises(ValueError, match="P >= 3"):
         barrier(t[:2], t[:2])

@@ -4,7 +4,7 @@ from lib.mixture.adam import Matching
 from lib.mixture.assembly import Mixture
 from lib.mixture.barrier import Bands, Barrier, barrier, bootstrap
 from lib.mixture.channels import candidates, chosen, counts
-from lib.mixture.compare import paths_between
+from lib.mixture.compare import all_paths, paths_between
 from lib.mixture.hybrid import mix, mixtures
 from lib.mixture.path import Path, measure, weight_path
 from lib.mixture.rebasin import permute, rebasin
@@ -16,6 +16,7 @@ __all__ = [
     "Matching",
     "Mixture",
     "Path",
+    "all_paths",
     "barrier",
     "bootstrap",
     "candidates",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path as File
+
 import torch
 from torch import Tensor
 
@@ -9,6 +12,8 @@ from lib.mixture.hybrid import mixtures
 from lib.mixture.path import Path, measure, weight_path
 from lib.mixture.rebasin import rebasin
 from lib.vgg.chain import Chain
+from lib.vgg.checkpoint import remember
+from lib.vgg.processes import one_a_core
 
 
 def paths_between(
@@ -66,3 +71,45 @@ def paths_between(
         "aligned": weight_path(net1, near, images, labels, gammas=points, weight=weight),
         "features": measure([m.net for m in mixed], at, images, labels, weight=weight),
     }
+
+
+def all_paths(
+    pairs: Mapping[str, tuple[Chain, Chain, float]],
+    images: Tensor,
+    labels: Tensor,
+    *,
+    processes: int = 1,
+    folder: File | None = None,
+    **settings,
+) -> dict[str, dict[str, Path]]:
+    """`paths_between` for several pairs of nets, dealt out over processes.
+
+    Args:
+        pairs: name -> (net1, net2, weight of the penalty).
+        processes: one a core; 1 for this one alone.
+        folder: where finished pairs are kept as JSON, so that a killed run goes on; None for memory only.
+        settings: of `paths_between`.
+
+    >>> from lib.vgg import VGG, initialise
+    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), seed=s) for s in (0, 1)]
+    >>> x = torch.randn(24, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    >>> list(all_paths({"both": (*nets, 1.0)}, x, torch.arange(24) % 10, points=3, gammas=3)["both"])
+    ['weights', 'aligned', 'features']
+    """
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    files = [folder and folder / f"paths-{name}.json" for name in pairs]
+    jobs = [(file, pair, images, labels, settings) for file, pair in zip(files, pairs.values(), strict=True)]
+    return dict(zip(pairs, one_a_core(_remembered, jobs, processes=processes), strict=True))
+
+
+def _remembered(file: File | None, pair, images: Tensor, labels: Tensor, settings) -> dict[str, Path]:
+    net1, net2, weight = pair
+    found = remember(
+        file,
+        lambda: {
+            way: path.columns()
+            for way, path in paths_between(net1, net2, images, labels, weight, **settings).items()
+        },
+    )
+    return {way: Path.of(columns) for way, columns in found.items()}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn import functional
 
+from lib.mixture.dense import dense, small_maps
 from lib.vgg.chain import Chain
 from lib.vgg.regulariser import penalty
 
@@ -65,6 +66,27 @@ class Path:
         return Path(*(column[::step] for column in columns), self.weight)
 
 
+    def columns(self) -> dict[str, object]:
+        """The numbers as lists, for a file; `of` takes them back.
+
+        >>> path = Path(torch.linspace(0, 1, 3), torch.zeros(3, 2), torch.zeros(3, 2) > 0, torch.zeros(3), 0.5)
+        >>> Path.of(path.columns()).columns() == path.columns()
+        True
+        """
+        return {f.name: v.tolist() if isinstance(v := getattr(self, f.name), Tensor) else v for f in fields(self)}
+
+    @staticmethod
+    def of(columns: dict) -> Path:
+        """The path with the given `columns`, in float64."""
+        kinds = {"correct": torch.bool}
+        return Path(
+            **{
+                name: torch.tensor(v, dtype=kinds.get(name, torch.float64)) if isinstance(v, list) else v
+                for name, v in columns.items()
+            }
+        )
+
+
 def weight_path(
     net1: Chain,
     net2: Chain,
@@ -75,7 +97,7 @@ def weight_path(
     kind: str = "l12",
     weight: float = 1.0,
     method: str = "auto",
-    batch: int = 64,
+    batch: int = 256,
     threads: int | None = None,
 ) -> Path:
     """The nets gamma * theta_1 + (1 - gamma) * theta_2, all of them on all images.
@@ -157,7 +179,8 @@ def _pointwise(point: Callable, template: Chain, at: Tensor, images, labels, kin
         if nhwc:
             net = net.to(memory_format=torch.channels_last)
         with torch.no_grad():
-            return [(*_evaluate(point(net, g), blocks), penalty(net, kind)) for g in at[first::lanes]]
+            small = small_maps(net, images) if nhwc and images.dim() == 4 else {}
+            return [(*_evaluate(point(net, g), blocks, small), penalty(net, kind)) for g in at[first::lanes]]
 
     if lanes == 1:
         rows = lane(0)
@@ -171,20 +194,25 @@ def _pointwise(point: Callable, template: Chain, at: Tensor, images, labels, kin
     return tuple(torch.stack(column) for column in zip(*rows, strict=True))
 
 
-def _evaluate(net: Chain, blocks) -> tuple[Tensor, Tensor]:
+def _evaluate(net: Chain, blocks, small=None) -> tuple[Tensor, Tensor]:
     losses, correct = [], []
+    matrices = {layer: (*dense(net.joint(layer), taps), size) for layer, (taps, size) in (small or {}).items()}
     for x, y in blocks:
-        output = _forward(net, x)
+        output = _forward(net, x, matrices)
         losses.append(functional.cross_entropy(output.double(), y, reduction="none"))
         correct.append(output.argmax(1) == y)
     return torch.cat(losses), torch.cat(correct)
 
 
-def _forward(net: Chain, x: Tensor) -> Tensor:
-    for layer, joint in enumerate(net.joints):
-        x = joint(x)
-        if layer < net.depth - 1:
-            x = _activated(net.activations[layer], x)
+def _forward(net: Chain, x: Tensor, matrices) -> Tensor:
+    for layer, joint in enumerate(net.joints, start=1):
+        if layer in matrices:
+            weight, bias, size = matrices[layer]
+            x = torch.addmm(bias, x.flatten(1), weight).unflatten(1, (joint.out_channels, *size))
+        else:
+            x = joint(x)
+        if layer < net.depth:
+            x = _activated(net.activations[layer - 1], x)
     return x
 
 
