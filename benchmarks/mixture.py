@@ -1,7 +1,7 @@
 """Mixtures at eleven shares against eleven single ones: what sharing the Grams saves.
 
-Wanted: eleven cost at most three times one, that is a ratio of at least 11 / 3. With inputs="teacher" all shares have the
-teachers' Gram in common; with inputs="own" each mixture has a Gram of its own, and there is little to share.
+Wanted: eleven cost at most three times one, that is a ratio of at least 11 / 3. With inputs="teacher" all shares have
+the teachers' Gram in common; with inputs="own" each mixture has a Gram of its own, and there is little to share.
 """
 
 from __future__ import annotations

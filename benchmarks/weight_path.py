@@ -1,7 +1,7 @@
 """101 nets on a line in weight space against the loop one would write: at least 3 times faster on two cores.
 
-The nets are those of the interpolation chapter's quick profile. The rival interpolates the state dict, loads it into one
-net and evaluates, all threads on that net; it gives the same numbers, which is checked before anything is timed.
+The nets are those of the interpolation chapter's quick profile. The rival interpolates the state dict, loads it into
+one net and evaluates, all threads on that net; it gives the same numbers, which is checked before anything is timed.
 """
 
 from __future__ import annotations

@@ -5,8 +5,9 @@ from lib.mixture.assembly import Mixture
 from lib.mixture.barrier import Bands, Barrier, barrier, bootstrap
 from lib.mixture.channels import candidates, chosen, counts
 from lib.mixture.compare import all_paths, paths_between
+from lib.mixture.curve import Path
 from lib.mixture.hybrid import mix, mixtures
-from lib.mixture.path import Path, measure, weight_path
+from lib.mixture.path import measure, weight_path
 from lib.mixture.rebasin import permute, rebasin
 from lib.mixture.top import refit_top
 

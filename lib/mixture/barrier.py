@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lib.mixture.path import Path
+from lib.mixture.curve import Path
 
 
 @dataclass(frozen=True)

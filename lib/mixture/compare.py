@@ -8,8 +8,9 @@ from pathlib import Path as File
 import torch
 from torch import Tensor
 
+from lib.mixture.curve import Path
 from lib.mixture.hybrid import mixtures
-from lib.mixture.path import Path, measure, weight_path
+from lib.mixture.path import measure, weight_path
 from lib.mixture.rebasin import rebasin
 from lib.vgg.chain import Chain
 from lib.vgg.checkpoint import remember
@@ -33,7 +34,7 @@ def paths_between(
     """The loss from net2 (gamma = 0) to net1 (gamma = 1) on the given images, several ways.
 
     "weights" is gamma theta_1 + (1 - gamma) theta_2; "aligned" the same with net2's neurons permuted by `rebasin`;
-    "features" are mixtures whose last layer minimises cross entropy + weight * l_{1,2} on the images, as in Algorithm 2.
+    "features" are mixtures whose last layer minimises cross entropy + weight * l_{1,2} on the images (Algorithm 2).
 
     Args:
         weight: of the l_{1,2} penalty.

@@ -76,7 +76,8 @@ def restrict(known: NormalEquations, columns: Tensor, rows: Tensor) -> NormalEqu
     part = _empty(replace(known.shape, inputs=len(columns) // known.shape.taps, outputs=len(rows)), known)
     part.gram[0] = known.gram[0].index_select(0, columns).index_select(1, columns)
     part.cross[0] = known.cross[0].index_select(0, rows).index_select(1, columns)
-    part.inputs[0], part.outputs[0], part.squares[0] = known.inputs[0][columns], known.outputs[0][rows], known.squares[0][rows]
+    part.inputs[0], part.outputs[0] = known.inputs[0][columns], known.outputs[0][rows]
+    part.squares[0] = known.squares[0][rows]
     part.count = known.count
     return part
 
