@@ -49,7 +49,8 @@ adam_epochs: int = 3            # epochs of Adam a layer for those (the paper: 7
 simplex: int = 4                # steps along a side of the triangle of three nets, >= 2
 descents: int = 5               # nets of each width that descend towards the convex optimum, >= 3
 descent_steps: int = 4000       # steps of that descent, >= 100
-processes: int = 1              # over which nets and paths are dealt out, one a core, >= 1
+training: int = 1               # processes over which nets are dealt out to be trained; starting one takes seconds, >= 1
+processes: int = 2              # processes over which pairs of nets are dealt out, one a core, >= 1
 device: str = "cpu"             # where nets are trained, one of cpu, cuda
 store: str = ""                 # folder that keeps finished stages, so that a long run resumes; empty for none
 minutes: float = 8.5            # training time of one stage with a store, > 0
@@ -86,6 +87,7 @@ from lib.vgg import Design, Execution, Recipe, evaluate, to_images, train_family
 run = chapter.start("05_interpolation", globals())
 from lib.book.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED  # after start()
 
+torch.set_num_threads(1)  # small nets: a second thread costs more than it saves, a second process does not
 draws = torch.Generator().manual_seed(seed)
 folder = Path(store) if store else None
 
@@ -314,7 +316,7 @@ def family(multiplier, which, seed):
         recipe,
         seed=seed,
         checkpoints=kept,
-        processes=processes,
+        processes=training,
         execution=Execution(device, mixed=gpu, compiled=gpu),
         folder=folder and folder / f"width-{multiplier:g}-seed-{seed}",
         minutes=minutes if folder else float("inf"),
