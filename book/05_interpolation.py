@@ -479,7 +479,7 @@ run.claim(
 
 # %% [markdown]
 # Between the weights the overall loss rises {glue:text}`interpolation-height-weights` above its chord (the authors: {glue:text}`interpolation-authors-height`), and the cross entropy reaches
-# {glue:text}`interpolation-peak` at $\gamma = {glue:text}`interpolation-peak-at`$, worse than guessing. Through feature space the exact mixtures rise {glue:text}`interpolation-height-features` above the
+# {glue:text}`interpolation-peak` at a share of {glue:text}`interpolation-peak-at`, worse than guessing. Through feature space the exact mixtures rise {glue:text}`interpolation-height-features` above the
 # chord, with a smallest second difference of {glue:text}`interpolation-second-features`, and {glue:text}`interpolation-second-average` for the mean over several draws of channels; those made by Adam
 # {glue:text}`interpolation-height-matched` and {glue:text}`interpolation-second-matched`. The authors' own curve has {glue:text}`interpolation-authors-second`, so it is convex up to noise of that size. Ours has no barrier at
 # all, but it has steps: the channels are few, and a mixture at the next share has one or two others in its first layer. Adam, with few epochs on few images, is far from the exact fit, and its mixtures are
@@ -492,15 +492,16 @@ run.claim(
 #
 # ```{prf:theorem} Mixtures of nets without common features (ours)
 # :label: thm-interpolation-ensemble
-# If two nets have no atom in common, then the mixture with share $\gamma$ has output $\gamma f_1 + (1 - \gamma) f_2$ and regularisers $\gamma R_1^{(l)} + (1 - \gamma) R_2^{(l)}$.
+# If two nets have no atom in common, then the mixture with share $\gamma$ has output $\gamma f_1 + (1 - \gamma) f_2$ and regularisers $\gamma R_1 + (1 - \gamma) R_2$ in all layers
+# but the first, where the inputs are common to both and the regulariser is at most that.
 # ```
 #
 # ```{prf:proof}
-# $\tilde u$ mixes linearly and $f$ is linear in it. In $R^{(l)}$ an atom $v'$ of the first net has $\tilde w$ and $p$ multiplied by $\gamma$, so its term $s^2/p$ is multiplied by $\gamma^2/\gamma$; likewise
-# those of the second.
+# $\tilde u$ mixes linearly and $f$ is linear in it. In $R^{(l)}$, $l > 1$, and in $R^{(u)}$, an atom $v'$ of the first net has $\tilde w$ and $p$ multiplied by $\gamma$, so its term $s^2/p$ is multiplied by $\gamma^2/\gamma$; likewise
+# those of the second. In $R^{(1)}$ the $p^{(0)}$ of the inputs stays as it is, and $s \mapsto s^2$ is convex.
 # ```
 #
-# So between such nets the theorem says no more than that the loss of *averaged outputs* is at most the average loss: Jensen's inequality for $J$ alone. (Tested by `test_two_nets_without_common_features_mix_to_the_ensemble`.)
+# So between such nets the theorem says no more than that the loss of *averaged outputs* is at most the average loss: Jensen's inequality for $J$, and for the first layer. (Tested by `test_two_nets_without_common_features_mix_to_the_ensemble`.)
 # Here is that curve for the trained pair, computed on the union of their atoms with all constraints checked, beside the mixtures of Fig. 3(b) and the path in weight space. The layers' penalties
 # are scaled as the authors' code has them.
 
