@@ -19,6 +19,7 @@ from lib.convex import (
     mixture,
     objective,
     output,
+    penalties,
     perspective,
     random_point,
     segment,
@@ -243,6 +244,11 @@ def test_two_nets_without_common_features_mix_to_the_ensemble() -> None:
     mixed = mixture(p, q, 0.3)
     assert torch.allclose(output(space, mixed), 0.3 * forward(net, x) + 0.7 * forward(other, x), atol=EXACT)
     assert mse(output(space, mixed), y) <= 0.3 * risk(net, x, y) + 0.7 * risk(other, x, y)
+    (first, top), (second, last), (both, end) = (penalties(space, point) for point in (p, q, mixed))
+    assert torch.allclose(end, 0.3 * top + 0.7 * last, rtol=EXACT)
+    for layer, (a, b, c) in enumerate(zip(first, second, both, strict=True)):
+        chord = 0.3 * a + 0.7 * b
+        assert c < chord if layer == 0 else torch.allclose(c, chord, rtol=EXACT)  # only the inputs are common
 
 
 def test_bad_input_is_refused() -> None:

@@ -1,0 +1,34 @@
+"""Interpolation between nets: in feature-distribution space (Algorithm 2 of Gu et al. 2020) and in weight space."""
+
+from lib.mixture.adam import Matching
+from lib.mixture.assembly import Mixture
+from lib.mixture.barrier import Bands, Barrier, barrier, bootstrap
+from lib.mixture.channels import candidates, chosen, counts
+from lib.mixture.compare import all_paths, paths_between
+from lib.mixture.curve import Path
+from lib.mixture.hybrid import mix, mixtures
+from lib.mixture.path import measure, weight_path
+from lib.mixture.rebasin import permute, rebasin
+from lib.mixture.top import refit_top
+
+__all__ = [
+    "Bands",
+    "Barrier",
+    "Matching",
+    "Mixture",
+    "Path",
+    "all_paths",
+    "barrier",
+    "bootstrap",
+    "candidates",
+    "chosen",
+    "counts",
+    "measure",
+    "mix",
+    "mixtures",
+    "paths_between",
+    "permute",
+    "rebasin",
+    "refit_top",
+    "weight_path",
+]

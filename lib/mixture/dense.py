@@ -1,0 +1,70 @@
+"""Convolutions on maps of a few pixels as plain matrix products, which skip what the padding multiplies by zero."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lib.graft import geometry
+from lib.vgg.chain import Chain
+
+PIXELS = 4  # 2 x 2 maps under a 3 x 3 kernel: 16 of the 36 products of a padded convolution are not with zeros
+
+
+def taps_of(joint: nn.Module, rows: int, columns: int) -> Tensor:
+    """Which kernel element lies between an output and an input pixel, the number of taps where none does.
+
+    Args:
+        joint: a convolution;  rows, columns: of its input.
+    Returns:
+        int64 (output pixels, input pixels).
+
+    >>> taps_of(nn.Conv2d(1, 1, 3, padding=1), 1, 2)
+    tensor([[4, 5],
+            [3, 4]])
+    """
+    shape = geometry(joint)
+    taps = torch.full((*shape.output_size(rows, columns), rows, columns), shape.taps)
+    for down in range(taps.shape[0]):
+        for right in range(taps.shape[1]):
+            for tap in range(shape.taps):
+                row = down * shape.stride[0] + tap // shape.kernel[1] * shape.dilation[0] - shape.padding[0]
+                column = right * shape.stride[1] + tap % shape.kernel[1] * shape.dilation[1] - shape.padding[2]
+                if 0 <= row < rows and 0 <= column < columns:
+                    taps[down, right, row, column] = tap
+    return taps.flatten(2).flatten(0, 1)
+
+
+def small_maps(net: Chain, x: Tensor) -> dict[int, tuple[Tensor, tuple[int, int]]]:
+    """The layers of a net that read maps of at most `PIXELS` pixels, with their `taps_of` and output sizes.
+
+    Args:
+        x: one image or more.
+
+    >>> net = Chain([nn.Conv2d(1, 2, 3, padding=1), nn.Conv2d(2, 2, 3, padding=1)], [nn.MaxPool2d(2)])
+    >>> list(small_maps(net, torch.zeros(1, 1, 4, 4)))
+    [2]
+    """
+    found, features = {}, net.features(x[:1])
+    for layer, joint in enumerate(net.joints, start=1):
+        f = features[layer - 1]
+        if type(joint) is nn.Conv2d and joint.groups == 1 and f.shape[2] * f.shape[3] <= PIXELS:
+            size = geometry(joint).output_size(*f.shape[2:])
+            found[layer] = taps_of(joint, *f.shape[2:]), size
+    return found
+
+
+def dense(joint: nn.Conv2d, taps: Tensor) -> tuple[Tensor, Tensor]:
+    """The convolution as (inputs * pixels, outputs * pixels), its transpose contiguous, and its bias.
+
+    >>> joint = nn.Conv2d(2, 3, 3, padding=1)
+    >>> x = torch.randn(4, 2, 2, 2, generator=torch.Generator().manual_seed(0))
+    >>> weight, bias = dense(joint, taps_of(joint, 2, 2))
+    >>> bool(torch.allclose(x.flatten(1) @ weight + bias, joint(x).flatten(1), atol=1e-6))
+    True
+    """
+    outputs, inputs = joint.weight.shape[:2]
+    kernel = torch.cat([joint.weight.flatten(2), joint.weight.new_zeros(outputs, inputs, 1)], 2)
+    weight = kernel[:, :, taps].transpose(1, 2).reshape(outputs * len(taps), -1)
+    bias = weight.new_zeros(outputs) if joint.bias is None else joint.bias
+    return weight.T, bias.repeat_interleave(len(taps))
