@@ -20,7 +20,8 @@ def bending(net: MLP, x: Tensor, y: Tensor, layer: int, loss: Loss = mse) -> Ten
         K(u) = sum_i sum_j <e_i, A_j> sigma''(z_ij) (dw_j . f_i + db_j)^2.
 
     In `approximate_lift` A grows as 1/scale and sigma''(z) falls as scale at an inflection point: K has a limit, and the
-    Hessian's eigenvalues approach it. At a critical shallow point K(0, db) -> 0, so K is indefinite or zero.
+    Hessian's eigenvalues approach it. At a critical shallow point K(0, db) -> 0, so K has both signs unless all (0, db) lie in
+    its kernel.
 
     Args:
         layer: hidden layer l of one net, with m_l > rank A for a free direction.
