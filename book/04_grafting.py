@@ -679,7 +679,7 @@ run.claim(
     "C4",
     [float(curve.max()), float(curve[-1])],
     holds=curve.argmax() < len(kept) - 1 and curve[-1] < 0.5 * curve.max(),
-    why="No increase is large: on images this easy, early features of either initialiser can stand in for one another as soon as the nets classify at all"
+    why="No increase is large: as soon as the nets classify at all, early features of either initialiser can stand in for one another"
     if curve.max() < 5
     else "The increase has not come down by the end of a training this short",
     note=f"Mean over layers and {len(pairs)} pairs, in points: largest (after epoch {kept[curve.argmax()]}) and last; less the increase between nets of the same initialiser: "
@@ -737,7 +737,9 @@ run.claim(
     "C7",
     [float(reached[early].min()) / 100, float(reached[late].min()) / 100],
     holds=reached[early].min() < 2 * chance and reached[late].min() > 0.9 * full,
-    why=f"On {data} pooled features of an early layer still tell many images apart, so that a wrong joint stays above guessing",
+    why="Pooled features of an early layer still tell many of these images apart, so that a wrong joint stays above guessing"
+    if reached[early].min() >= 2 * chance
+    else "After a training this short the late layers are not yet interchangeable",
     note=f"Lowest accuracy of a wrong joint behind an early layer ($l_1 \\leq {second_block}$), and of any joint behind a late one ($l_1 > {third_block}$); grafting proper at least "
     f"{reached[proper].min():.0f}%, $\\theta_2$ itself {full:.0f}%, guessing {chance:.0f}%.",
 )
@@ -777,7 +779,7 @@ run.claim(
     "C8",
     [shallow, deep],
     holds=deep > (full - chance) / 3 and deep > 2 * shallow and deep > 3 * deep_trained,
-    why=f"On images this easy a least-squares joint reads much of the class even from immature features: what is lost is less than a third of what $\\theta_2$ knows beyond guessing, though {deep / max(deep_trained, 0.1):.0f} times what is lost between trained nets",
+    why=f"A least-squares joint reads much of the class even from immature features: {100 * max(0, deep) / (full - chance):.0f}% of what $\\theta_2$ knows beyond guessing is lost, though {deep / max(deep_trained, 0.1):.0f} times what is lost between trained nets",
     note=f"$\\theta_1$ after epoch {kept[0]}, in points: mean over layers 1 and 2, and over layers {layers[half]} to {layers[-1]}; there with both nets trained {deep_trained:.1f}.",
 )
 
