@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -434,3 +438,22 @@ def test_an_unbatched_trajectory_prints_itself():
     run = descend(**case | dict(net=case["net"][0]))
     assert repr(run) == "Trajectory(MLP(2-3-1, tanh, 13 parameters), gd, 5 steps, 6 records)"
     assert run.losses.shape == (len(run.steps),)
+
+
+def test_kernels_cached_by_different_processes_keep_their_activations(tmp_path):
+    """Each kernel is compiled in a process of its own, so that Numba counts its functions alike; a third loads both."""
+    script = """
+import sys, torch
+from lib.descent import descend
+from lib.mlp import flatten, init
+x = torch.linspace(-2, 2, 20, dtype=torch.float64)[:, None]
+for sigma in sys.argv[1:]:
+    net = init((1, 3, 1), sigma, batch=(4,))
+    ends = [descend(net, x, x.sin(), steps=50, lr=0.01, backend=b).net for b in ("numba", "torch")]
+    gap = (flatten(ends[0]) - flatten(ends[1])).abs().max().item()
+    assert gap < 1e-12, f"{sigma}: {gap}"  # 50 steps of a few roundings
+"""
+    for names in (["tanh"], ["relu"], ["tanh", "relu"]):
+        environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parent.parent)}
+        done = subprocess.run([sys.executable, "-c", script, *names], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr

@@ -15,7 +15,7 @@ import math
 import numpy as np
 from numba import njit
 
-from lib.descent.lanes import LANES, broadcast, fma, load, select, splat, store, total
+from lib.descent.lanes import LANES, broadcast, compiled_for, fma, load, select, splat, store, total
 from lib.descent.pointwise import ELU, KINDS, LEAKY_RELU, RELU, SIGMOID, TANH, expm1, pull, unit, value
 
 
@@ -32,12 +32,12 @@ def _pass(kind: int):
     """The two elementwise loops of one activation, with nothing left to decide inside them."""
     factor = _UNITS[kind]
 
-    @njit
+    @compiled_for(kind)
     def act(alpha, start, count, w):
         for i in range(start, start + count):
             store(w, i, value(kind, alpha, load(w, i) * splat(factor)))
 
-    @njit
+    @compiled_for(kind)
     def pull_all(alpha, features, errors, count, w):
         for i in range(count):
             r, f = load(w, errors + i), load(w, features + i)

@@ -19,7 +19,7 @@ from functools import cache
 
 from numba import njit
 
-from lib.descent.lanes import broadcast, every, fma, load, magnitude, splat, store, total
+from lib.descent.lanes import broadcast, compiled_for, every, fma, load, magnitude, splat, store, total
 from lib.descent.pointwise import SAFE, in_lanes, pull, unit, value_with
 
 BLOCK = 4  # inputs are taken four at a time: the layout pads them with zeros
@@ -56,7 +56,7 @@ def gradient_many(kind: int) -> Callable:
     """
     KIND, UNIT, REACH = kind, unit(kind), SAFE
 
-    @njit
+    @compiled_for(kind)
     def prepare(far, rows, d, width, state, p, w):
         # Weights in units of the activation. True when no pre-activation can leave the range that needs no clamp.
         safe = True
@@ -69,7 +69,7 @@ def gradient_many(kind: int) -> Callable:
             safe = every(reach <= splat(REACH)) and safe
         return safe
 
-    @njit
+    @compiled_for(kind)
     def evaluate(x, y, shape, far, shared, parameter, table, state, p, w):
         n, d, k, rows, tile = shape
         zero, const, width = splat(0.0), in_lanes(table), d + 1 + k

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
-from numba import njit
-
 from lib.descent.gradient_many import put
-from lib.descent.lanes import broadcast, every, fma, load, magnitude, splat, store, total
+from lib.descent.lanes import broadcast, compiled_for, every, fma, load, magnitude, splat, store, total
 from lib.descent.pointwise import SAFE, in_lanes, pull, unit, value_with
 
 
@@ -17,7 +15,7 @@ def gradient_one(kind: int) -> Callable:
     """`evaluate` as in `gradient_many`, for d = k = 1."""
     KIND, UNIT, REACH = kind, unit(kind), SAFE
 
-    @njit
+    @compiled_for(kind)
     def evaluate(x, y, shape, far, shared, parameter, table, state, p, w):
         n, _, _, rows, tile = shape
         zero, const = splat(0.0), in_lanes(table)
