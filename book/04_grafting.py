@@ -190,7 +190,9 @@ def layer_axis(ax):
 #
 # $$
 # \tilde\theta = (\theta_1^{(1)}, \dots, \theta_1^{(l)},\; \tilde\theta^{(l+1)},\; \theta_2^{(l+2)}, \dots, \theta_2^{(L)}),
-# \qquad
+# $$
+#
+# $$
 # \tilde\theta^{(l+1)} = \arg\min \frac1N \sum_{i=1}^N \sum_k \bigl\| \tilde g^{(l+1)}_k(x_i) - g^{(l+1)}_k(\theta_2; x_i) \bigr\|^2 .
 # $$
 #
@@ -468,8 +470,7 @@ run.claim(
 # %% [markdown]
 # The largest mean increase of any layer and checkpoint is {glue:text}`graft-increase-worst` points, at {glue:text}`graft-increase-where`; at the end it is {glue:text}`graft-increase-end` points on
 # average over layers. The controls cost {glue:text}`graft-increase-untrained` (untrained $\theta_1$), {glue:text}`graft-increase-filters` (random filters) and
-# {glue:text}`graft-increase-fresh` points (fresh joint). In {glue:text}`graft-ridges` of the pairs some joint was singular to single precision, and got the ridge that makes it solvable (largest:
-# {glue:text}`graft-ridge-largest` of the standardised diagonal).
+# {glue:text}`graft-increase-fresh` points (fresh joint). Pairs with a joint that was singular to single precision and therefore got a ridge: {glue:text}`graft-ridges` (largest ridge on the standardised diagonal: {glue:text}`graft-ridge-largest`).
 #
 # The lower layers of this control are worth a second look. A random first layer followed by a least-squares joint does well, because the first layers are nearly linear in the image and a patch of it
 # determines what they compute; only from the middle of the net on does a small increase say anything about what was learned.
@@ -880,7 +881,7 @@ run.claim(
 #
 # ## The penalty
 #
-# The $\ell_{1,2}$ penalty comes from the theory; its weight is 1 in the main experiments. The authors list accuracies for other weights.
+# The $\ell_{1,2}$ penalty comes from the theory; its weight is 1 in the paper's main experiments, and the width multiplier in most of ours. The authors list accuracies for other weights.
 
 # %% tags=["hide-input"]
 swept = {penalty: normal[:1]} | {p: sides[len(widths) + k] for k, p in enumerate(penalties)}
