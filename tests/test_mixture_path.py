@@ -14,7 +14,10 @@ from torch import nn
 from lib.mixture import Path, all_paths, barrier, bootstrap, measure, mix, paths_between, permute, rebasin, weight_path
 from lib.mixture.barrier import excess
 from lib.mixture.dense import dense, taps_of
+from lib.mixture.line_penalty import penalties
+from lib.mixture.two_by_two import Run, pays
 from lib.vgg import VGG, Chain, evaluate, initialise, penalty
+from lib.vgg.regulariser import PENALTIES
 
 METHODS = ("lanes", "vmap", "loop")
 
@@ -93,7 +96,7 @@ def test_small_convolutions_as_matrices(rows: int, columns: int, options: dict) 
     joint = nn.Conv2d(3, 5, **options).double()
     x = torch.randn(7, 3, rows, columns, dtype=torch.float64)
     with torch.no_grad():
-        weight, bias = dense(joint, taps_of(joint, rows, columns))
+        weight, bias = dense(joint, taps_of(joint, rows, columns)[0])
         assert torch.allclose(x.flatten(1) @ weight + bias, joint(x).flatten(1), atol=1e-12)
 
 
@@ -262,3 +265,67 @@ def test_orders_are_checked() -> None:
     one = Chain([nn.Linear(2, 2)], [])
     with pytest.raises(ValueError, match="no hidden layer to permute"):
         rebasin(one, one)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(1, 150), st.lists(st.integers(16, 40), min_size=2, max_size=5), st.booleans(), st.floats(-1, 2))
+def test_runs_of_convolutions_of_two_by_two_maps(n: int, channels: list[int], bias: bool, gamma: float) -> None:
+    """Nine products for sixteen: torch's convolutions in float64, at any widths, any number of images and any point."""
+    torch.manual_seed(n)
+    first, second = (
+        [nn.Conv2d(c, d, 3, padding=1, bias=bias) for c, d in zip(channels, channels[1:], strict=False)]
+        for _ in range(2)
+    )
+    x = torch.randn(n, channels[0], 2, 2)
+    with torch.no_grad():
+        expected = x.double()
+        for layer, (a, b) in enumerate(zip(first, second, strict=True)):
+            joint = copy.deepcopy(a).double()
+            for p, s, t in zip(joint.parameters(), a.parameters(), b.parameters(), strict=True):
+                p.copy_(gamma * s.double() + (1 - gamma) * t.double())
+            expected = joint(expected if layer == 0 else expected.relu())
+        assert all(pays(joint, 2, 2) for joint in first)
+        found = Run.of(first, second)(x, gamma)
+    assert (found - expected).abs().max() <= 2e-5 * expected.abs().max()
+
+
+def test_which_convolutions_are_runs() -> None:
+    options = [{"stride": 2}, {"dilation": 2}, {"groups": 4}, {"padding_mode": "circular"}, {"padding": 0}]
+    for changed in options:
+        assert not pays(nn.Conv2d(16, 16, **{"kernel_size": 3, "padding": 1} | changed), 2, 2)
+    assert pays(nn.Conv2d(16, 16, 3, padding="same"), 2, 2)
+    assert not pays(nn.Conv2d(16, 16, 3, padding=1), 2, 1)
+    assert not pays(nn.Conv2d(8, 16, 3, padding=1), 2, 2)
+    assert not pays(nn.Conv2d(16, 16, 3, padding=1).double(), 2, 2)
+
+
+@pytest.mark.parametrize("between", [nn.ReLU(), nn.Tanh(), nn.Sequential(nn.ReLU(), nn.Dropout())])
+def test_lanes_of_wide_nets_with_every_kind_of_layer(between: nn.Module) -> None:
+    """Large maps, runs, matrices and linear layers in one net; runs end where something else than ReLU lies between."""
+
+    def chain() -> Chain:
+        joints = [nn.Conv2d(3, 20, 3, padding=1), *(nn.Conv2d(20, 20, 3, padding=1) for _ in range(4))]
+        pool = nn.Sequential(nn.ReLU(), nn.MaxPool2d(2))
+        flat = nn.Sequential(nn.ReLU(), nn.MaxPool2d(2), nn.Flatten())
+        return Chain([*joints, nn.Linear(20, 6)], [pool, copy.deepcopy(pool), copy.deepcopy(between), nn.ReLU(), flat])
+
+    torch.manual_seed(0)
+    a, b, g = chain(), chain(), torch.Generator().manual_seed(1)
+    x, y = torch.randn(70, 3, 8, 8, generator=g), torch.randint(0, 6, (70,), generator=g)
+    lanes, loop = (weight_path(a, b, x, y, gammas=7, method=m, batch=33, threads=3) for m in ("lanes", "loop"))
+    assert torch.allclose(lanes.losses, loop.losses, rtol=1e-5)
+    assert torch.equal(lanes.correct, loop.correct)
+
+
+@pytest.mark.parametrize("kind", PENALTIES)
+def test_penalties_along_a_line(kind: str) -> None:
+    a, b = nets()
+    at = torch.tensor([-0.5, 0.0, 0.3, 1.0, 2.0], dtype=torch.float64)
+    found = penalties(a, b, at, kind)
+    for gamma, value in zip(at.tolist(), found.tolist(), strict=True):
+        net = copy.deepcopy(a).double()
+        for p, s, t in zip(net.parameters(), a.parameters(), b.parameters(), strict=True):
+            p.data = gamma * s.data.double() + (1 - gamma) * t.data.double()
+        assert value == pytest.approx(float(penalty(net, kind).detach()), rel=1e-9)
+    with pytest.raises(ValueError, match="no penalty 'l1'"):
+        penalties(a, b, at, "l1")

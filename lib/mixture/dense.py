@@ -11,20 +11,21 @@ from lib.vgg.chain import Chain
 PIXELS = 4  # 2 x 2 maps under a 3 x 3 kernel: 16 of the 36 products of a padded convolution are not with zeros
 
 
-def taps_of(joint: nn.Module, rows: int, columns: int) -> Tensor:
+def taps_of(joint: nn.Module, rows: int, columns: int) -> tuple[Tensor, tuple[int, int]]:
     """Which kernel element lies between an output and an input pixel, the number of taps where none does.
 
     Args:
         joint: a convolution;  rows, columns: of its input.
     Returns:
-        int64 (output pixels, input pixels).
+        int64 (output pixels, input pixels), and the output's rows and columns.
 
     >>> taps_of(nn.Conv2d(1, 1, 3, padding=1), 1, 2)
-    tensor([[4, 5],
-            [3, 4]])
+    (tensor([[4, 5],
+            [3, 4]]), (1, 2))
     """
     shape = geometry(joint)
-    taps = torch.full((*shape.output_size(rows, columns), rows, columns), shape.taps)
+    size = shape.output_size(rows, columns)
+    taps = torch.full((*size, rows, columns), shape.taps)
     for down in range(taps.shape[0]):
         for right in range(taps.shape[1]):
             for tap in range(shape.taps):
@@ -32,25 +33,24 @@ def taps_of(joint: nn.Module, rows: int, columns: int) -> Tensor:
                 column = right * shape.stride[1] + tap % shape.kernel[1] * shape.dilation[1] - shape.padding[2]
                 if 0 <= row < rows and 0 <= column < columns:
                     taps[down, right, row, column] = tap
-    return taps.flatten(2).flatten(0, 1)
+    return taps.flatten(2).flatten(0, 1), size
 
 
-def small_maps(net: Chain, x: Tensor) -> dict[int, tuple[Tensor, tuple[int, int]]]:
-    """The layers of a net that read maps of at most `PIXELS` pixels, with their `taps_of` and output sizes.
+def small_maps(net: Chain, x: Tensor) -> dict[int, tuple[int, int]]:
+    """The layers of a net that read maps of at most `PIXELS` pixels, and the rows and columns of these.
 
     Args:
         x: one image or more.
 
     >>> net = Chain([nn.Conv2d(1, 2, 3, padding=1), nn.Conv2d(2, 2, 3, padding=1)], [nn.MaxPool2d(2)])
-    >>> list(small_maps(net, torch.zeros(1, 1, 4, 4)))
-    [2]
+    >>> small_maps(net, torch.zeros(1, 1, 4, 4))
+    {2: (2, 2)}
     """
     found, features = {}, net.features(x[:1])
     for layer, joint in enumerate(net.joints, start=1):
         f = features[layer - 1]
         if type(joint) is nn.Conv2d and joint.groups == 1 and f.shape[2] * f.shape[3] <= PIXELS:
-            size = geometry(joint).output_size(*f.shape[2:])
-            found[layer] = taps_of(joint, *f.shape[2:]), size
+            found[layer] = tuple(f.shape[2:])
     return found
 
 
@@ -59,7 +59,7 @@ def dense(joint: nn.Conv2d, taps: Tensor) -> tuple[Tensor, Tensor]:
 
     >>> joint = nn.Conv2d(2, 3, 3, padding=1)
     >>> x = torch.randn(4, 2, 2, 2, generator=torch.Generator().manual_seed(0))
-    >>> weight, bias = dense(joint, taps_of(joint, 2, 2))
+    >>> weight, bias = dense(joint, taps_of(joint, 2, 2)[0])
     >>> bool(torch.allclose(x.flatten(1) @ weight + bias, joint(x).flatten(1), atol=1e-6))
     True
     """

@@ -24,7 +24,7 @@ def l12(weight: Tensor) -> Tensor:
     >>> l12(torch.full((5, 4, 3, 3), -0.5))
     tensor(1.)
     """
-    per_input = weight.abs().transpose(0, 1).flatten(1).mean(1)
+    per_input = weight.abs().mean([d for d in range(weight.dim()) if d != 1])
     return weight.shape[1] * per_input.square().mean()
 
 
