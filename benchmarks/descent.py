@@ -161,6 +161,7 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
         facts[f"{name}: share of the tanh limit"] = float(np.median(times["tanh alone (the limit)"] / times["ours"]))
         if threads > 1:
             facts[f"{name}: speed on {threads} threads against 1"] = _scaling(net, x, y, steps, threads, rounds)
+    facts["operations of a step over those of tanh"] = flops("tanh", 1, 1) / FLOPS["tanh"][0]
     facts |= _other_nets(threads, rounds)
     facts |= _memory()
     facts |= _compile_times()

@@ -41,7 +41,8 @@ cosines: list[float] = [0.95, 0.9, 0.8, 0.6]    # merges compared, in [0, 1]
 deep_nets: int = 8               # deep nets on Iris, >= 1
 deep_epochs: int = 25000         # epochs of gradient descent there, >= 1000
 spectrum_widths: list[int] = [1, 2, 3, 8, 30]   # of the loss spectra, >= 1
-spectrum_seeds: int = 20         # nets of each width, fewer of the widest, >= 2
+spectrum_seeds: int = 20         # nets of each width, >= 2
+spectrum_neurons: int = 2000     # neurons of all nets of a width, so that there are fewer of the widest, >= 2
 spectrum_epochs: int = 400000    # epochs of gradient descent there, >= 20000
 seed: int = 0                    # seed of every random draw, >= 0
 
@@ -493,7 +494,7 @@ times = np.unique(
 ).tolist()
 walks, seats = {}, {}
 for m in spectrum_widths:
-    count = min(spectrum_seeds, max(2, 2000 // m))
+    count = min(spectrum_seeds, max(2, spectrum_neurons // m))
     first = init(
         (1, m, 1), "relu", std=0.05 * m**-0.5, batch=(count,), output_bias=False, generator=draws
     )

@@ -231,13 +231,15 @@ problems = [r for r in rows if r["benchmark"] == "descent" and "limit" in r["riv
 fig, axes = plt.subplots(1, 2 if pace else 1, figsize=(7.2 if pace else 4.2, 3.5), squeeze=False, width_ratios=(1, 1.5) if pace else None)
 axes = axes[0]
 names = [r["name"].split(",")[0] for r in problems]
-axes[0].barh(range(len(problems)), [r["ratio"] for r in problems], color=BLUE, height=0.5)
-axes[0].errorbar(
-    [r["ratio"] for r in problems], range(len(problems)), fmt="none", ecolor=INK, lw=1,
-    xerr=np.abs(np.array([r["spread"] for r in problems]).T - [r["ratio"] for r in problems]),
-)  # fmt: skip
+shares, places = np.array([r["ratio"] for r in problems]), np.arange(len(problems))
+counted = shares * (fact("descent", "operations of a step over those of tanh") or float("nan"))
+axes[0].barh(places - 0.2, shares, color=BLUE, height=0.36, label="$\\tanh$ alone")
+axes[0].barh(places + 0.2, counted, color=SKY, height=0.36, label="all operations at its pace")
+middle = np.array([r["spread"] for r in problems]).T
+axes[0].errorbar(shares, places - 0.2, xerr=np.abs(middle - shares), fmt="none", ecolor=INK, lw=1)
+axes[0].legend(fontsize=6.5, loc="lower center", bbox_to_anchor=(0.4, 1), ncols=2)
 axes[0].axvline(1, color=GREY, ls="--", lw=1)
-axes[0].set(xlabel="share of the $\\tanh$ limit", xlim=(0, 1.05))
+axes[0].set(xlabel="limit over time of the step", xlim=(0, 1.1))
 axes[0].set_yticks(range(len(problems)), [n.replace(" of ", "\nof ") for n in names], fontsize=8)
 if pace:
     base = pace["1-3-1, tanh, gd"]
@@ -253,25 +255,27 @@ if pace:
 run.figure(
     fig,
     "limit",
-    "The time that the $\\tanh$ evaluations of a step need alone, as a share of the time of the step (with the middle half)."
+    "Two limits as a share of the time of a step: the $\\tanh$ evaluations alone (with the middle half), and all additions and multiplications of the step at the pace that $\\tanh$ alone reaches."
     + (" Right: time against the number of operations for other activations, widths and Adam (red); below the dashed line a case is faster for each operation than $\\tanh$ descent." if pace else ""),
-    "Three bars between one half and one." + (" Right, times against operation counts, with a line through the origin." if pace else ""),
-    {"problem": [r["name"] for r in problems], "share": [r["ratio"] for r in problems]}
+    "Three pairs of bars, between one half and one." + (" Right, times against operation counts, with a line through the origin." if pace else ""),
+    {"problem": [r["name"] for r in problems], "share": shares, "share_of_all_operations": counted}
     | ({"case": list(pace), "operations": [p[0] for p in pace.values()], "ns": [p[1] for p in pace.values()]} if pace else {}),
 )
 if pace:
     relative = {name: (ns / count) / (base[1] / base[0]) for name, (count, ns) in pace.items()}
     slowest = max(relative, key=relative.get)
     display(Markdown(f"For each operation the slowest case is {slowest}, by a factor of {relative[slowest]:.3g}; where the arithmetic is little, loads and stores set the pace."))
-run.glue("limit-shares", [r["ratio"] for r in problems], digits=2)
+run.glue("limit-shares", shares.tolist(), digits=2)
+run.glue("limit-operations", counted.tolist(), digits=2)
 jax = [r for r in rows if r["benchmark"] == "descent" and "JAX" in r["rival_name"]]
 run.claim("K2", min(r["ratio"] / r["target"] for r in jax), note="Ratios " + ", ".join(f"{r['ratio']:.3g} (aim {r['target']:g}, {r['name']})" for r in jax) + ".")
 run.claim("K3", row("descent", "200 nets of width 3", "torch, one net at a time")["ratio"])
 run.claim("K4", [v for name, v in results["descent"]["facts"].items() if "difference to JAX" in name], note="After 1,000 steps and more.")
 
 # %% [markdown]
-# The share of the $\tanh$ limit is {glue:text}`limit-shares` for the three problems. What the rest of the time goes into is the rest of the step: pre-activations, residuals and the products of the
-# way back, and storing $\tanh$ for them.
+# The share of the $\tanh$ limit is {glue:text}`limit-shares` for the three problems. It cannot be one: of the 29 additions and multiplications of a step for each neuron and sample, $\tanh$ has 18;
+# the others are pre-activations, residuals and the products of the way back. Were all 29 done at the pace of $\tanh$ alone, a step would take {glue:text}`limit-operations` of its time: that is
+# how near the kernel is to what the arithmetic allows.
 #
 # ### How the cost grows
 
