@@ -320,7 +320,7 @@ for kind, colour in (("outputs", "Reds"), ("softmax", "Blues")):
     names = sorted(name for name in curves if name.startswith(kind))
     for k, name in enumerate(names):
         tint = plt.get_cmap(colour)(0.9 - 0.55 * k / len(names))
-        ax.plot(to_mark[1:], curves[name][1:], color=tint, label=name, lw=1.3)
+        ax.plot(to_mark[1:], curves[name][1:], color=tint, ls=("-", "--", ":")[k % 3], label=name, lw=1.4)
 if on_mnist:
     ax.plot(5000, 6.34e-4, "x", color=INK, ms=7, label="printed")
 ax.set(xscale="log", yscale="log", xlabel="epoch", ylabel="loss")
@@ -329,7 +329,7 @@ run.figure(
     fig,
     "search",
     "Loss for every setting tried: red with the MSE of the outputs, blue with that of the softmax.",
-    "Loss curves on logarithmic axes: the red ones fall steadily or have not moved, the blue ones level off.",
+    "Nine loss curves on logarithmic axes, all from 0.1 or a little less at the first epoch.",
     {"epoch": to_mark, **curves},
 )
 flat = [name for name, share in kept_share.items() if share > 0.8 and curves[name][-1] < 0.05]

@@ -492,8 +492,11 @@ TEXTS = {
     "which stream; no iteration, no learning rate.",
     "grouping": "**Grouping of neurons.** Cosines are taken in blocks of rows: a block of the similarity matrix is one matrix product, after which each vector is placed by vectorised comparisons with the groups so far. Memory grows "
     "with the number of neurons, not its square.",
-    "mixture": "**Mixtures.** Interpolation in the space of features picks, for every neuron, one of two parents; all mixtures of a path share the features of their parents.",
-    "weight_path": "**Weight paths in a batch.** The nets at all points of a straight line in weight space are one batched net: each layer is one batched product, and the images are read once for all of them.",
+    "mixture": "**Mixtures.** Interpolation in the space of features picks, for every neuron, one of two parents. When every layer is fitted to what the layer below is meant to compute, all mixtures of a path share the parents' "
+    "Gram matrices, of which each takes its rows and columns; when it reads the mixture's own features, each has Gram matrices of its own.",
+    "weight_path": "**Weight paths.** Whatever is linear in the weights is formed at the two ends and interpolated: the first pre-activations, since all points read the same images, and the matrices of convolutions on maps of a few "
+    "pixels. On 2 × 2 maps a 3 × 3 convolution is a Toeplitz product in both directions, for which nine matrix products do instead of sixteen; a run of such layers is one compiled call that stays in the cache. Points "
+    "go side by side, one a thread, and the penalties of all of them come from a single pass over the weights.",
     "deep": "**Deeper nets.** Nets of any depth take the same idea with samples in the lanes: a feature of eight samples is one vector, and products of layers run over rows of such vectors in the cache.",
     "vgg": "**VGG training.** A narrow convolutional net is limited by how convolutions move memory. With the channels of a pixel side by side the same steps take much less time; crops and flips are drawn for a whole minibatch at once "
     "instead of image by image.",
@@ -538,19 +541,71 @@ def grouping(ax) -> None:
 
 
 def weight_path(ax) -> None:
-    for place in range(6):
-        ax.add_patch(Rectangle((1.3 * place, 1 + 0.22 * place), 1, 1, color=BLUE, alpha=0.9 - 0.13 * place))
-        ax.add_patch(FancyArrowPatch((3.8, -0.6), (1.3 * place + 0.5, 0.95 + 0.22 * place), arrowstyle="-|>", mutation_scale=8, color=GREY))
-    ax.text(3.8, -1, "images, read once", ha="center", va="center", fontsize=8)
-    ax.text(0.4, 3.1, "weights at $\\gamma = 0, 0.2, \\ldots, 1$", fontsize=8)
-    ax.set(xlim=(-0.3, 8.2), ylim=(-1.5, 3.8), title="a weight path as one batched net")
+    taps = ("w_{11} w_{12} w_{21} w_{22}", "w_{10} w_{11} w_{20} w_{21}", "w_{01} w_{02} w_{11} w_{12}", "w_{00} w_{01} w_{10} w_{11}")
+    names = sorted({t for line in taps for t in line.split()})
+    for i, line in enumerate(taps):
+        for j, tap in enumerate(line.split()):
+            ax.add_patch(Rectangle((j, 3 - i), 0.92, 0.92, color=plt.get_cmap("tab10")(names.index(tap)), alpha=0.4))
+            ax.text(j + 0.46, 3.46 - i, f"${tap}$", ha="center", va="center", fontsize=6.5)
+    for k in range(9):
+        ax.add_patch(Rectangle((5.6 + k % 3, 2.5 - k // 3), 0.92, 0.92, color=BLUE, alpha=0.35 + 0.05 * k))
+    ax.add_patch(FancyArrowPatch((4.2, 2), (5.4, 2), arrowstyle="-|>", mutation_scale=9, color=GREY))
+    ax.text(2, -0.5, "16 products", ha="center", fontsize=7)
+    ax.text(7.1, -0.5, "9 products", ha="center", fontsize=7)
+    ax.set(xlim=(-0.2, 8.8), ylim=(-0.8, 4.2), title="weight path: 3 × 3 kernels\non 2 × 2 maps")
     ax.set_axis_off()
 
 
-pictures = {"vgg": vgg, "conv_gram": conv_gram, "grouping": grouping, "weight_path": weight_path}
-drawn = [name for name in others if name in pictures]
-fig, axes = plt.subplots(1, len(drawn), figsize=(3.4 * max(2, len(drawn)) if len(drawn) < 3 else 7.2 * len(drawn) / 3, 2.6), squeeze=False)
-for ax, name in zip(axes[0], drawn, strict=True):
+def graft(ax) -> None:
+    for row, colour in ((2, BLUE), (0, ORANGE)):
+        for k in range(6):
+            used = k < 3 if row else k > 3
+            ax.add_patch(Rectangle((k, row), 0.8, 0.8, color=colour, alpha=0.75 if used else 0.2))
+    ax.add_patch(Rectangle((3, 1), 0.8, 0.8, color=RED, alpha=0.7))
+    for start, end in (((2.8, 2.3), (3.3, 1.85)), ((3.4, 0.85), (3.4, 0.98)), ((3.85, 1.2), (4.3, 0.85))):
+        ax.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=8, color=INK))
+    ax.text(-0.1, 3.0, "net 1: features $u$", fontsize=7.5)
+    ax.text(-0.1, -0.5, "net 2: wanted $g$", fontsize=7.5)
+    ax.text(4.0, 1.35, "sums of $uu^\\top$, $gu^\\top$", fontsize=7.5, color=RED)
+    ax.set(xlim=(-0.3, 6.6), ylim=(-0.9, 3.5), title="grafting: one pass,\none linear system")
+    ax.set_axis_off()
+
+
+def mixture(ax) -> None:
+    picked = (0, 2, 3, 6, 7)
+    for row, title in ((2, "two parents"), (0, "their mixture")):
+        for k in range(8):
+            colour, shown = (BLUE if k < 4 else ORANGE), (row == 2 or k in picked)
+            place = k if row == 2 else 1.5 + picked.index(k) if shown else 0
+            if shown:
+                ax.add_patch(Rectangle((place, row), 0.85, 0.8, color=colour, alpha=0.75 if k in picked else 0.25))
+            if row == 2 and k in picked:
+                target = (1.9 + picked.index(k), 0.9)
+                ax.add_patch(FancyArrowPatch((k + 0.42, 1.95), target, arrowstyle="-|>", mutation_scale=7, color=GREY))
+        ax.text(0, row + 0.95 if row else -0.5, title, fontsize=7.5)
+    ax.set(xlim=(-0.3, 8.2), ylim=(-0.8, 3.5), title="mixture: channels drawn,\n$\\gamma = 0.6$")
+    ax.set_axis_off()
+
+
+def deep(ax) -> None:
+    for j in range(4):
+        for lane in range(8):
+            ax.add_patch(Rectangle((lane, 3 - j), 0.92, 0.8, color=SKY, alpha=0.35 + 0.2 * (j == 0)))
+        ax.text(-0.2, 3.4 - j, f"neuron {j + 1}", ha="right", va="center", fontsize=7)
+    ax.text(4, 4.2, "eight samples (lanes)", ha="center", fontsize=7.5)
+    ax.set(xlim=(-3, 8.2), ylim=(-0.3, 4.8), title="deeper nets: samples side by side")
+    ax.set_axis_off()
+
+
+pictures = {
+    "conv_gram": conv_gram, "graft": graft, "grouping": grouping, "mixture": mixture, "weight_path": weight_path, "deep": deep, "vgg": vgg
+}  # fmt: skip
+drawn = [name for name in pictures if name in others]
+lines = -(-len(drawn) // 3)
+fig, axes = plt.subplots(lines, 3, figsize=(7.2, 2.5 * lines), squeeze=False, layout="constrained")
+for ax in axes.flat[len(drawn) :]:
+    ax.remove()
+for ax, name in zip(axes.flat, drawn, strict=False):
     pictures[name](ax)
     ax.title.set_fontsize(8.5)
 run.figure(

@@ -136,7 +136,8 @@ def mixtures(
             times = 1 if isinstance(nets[0].joint(layer), nn.Linear) and convolutional else width
             lists = candidates(sizes, max(1, round(sizes[0] * times)), scheme, generator)
             shared = None
-            if layer > 1 and inputs == "teacher":
+            # The first layer copies channels, so the second reads the teachers' features whichever inputs are asked for.
+            if layer > 1 and (inputs == "teacher" or (layer == 2 and matching is None)):
                 moments = equations(nets[0].joint(layer), (torch.cat(fs, 1) for fs in zip(*teachers, strict=True)))
                 target = joined([with_bias(net.joint(layer)).double() for net in nets])
                 shared = with_targets(moments, target[:, :-1], target[:, -1])
