@@ -641,6 +641,34 @@ run.figure(
     },
 )  # fmt: skip
 
+# %% tags=["hide-input"]
+def facts_of(benchmark: str, part: str) -> dict:
+    return {name: value for name, value in results[benchmark]["facts"].items() if part in name}
+
+
+def claim(name: str, benchmark: str, measured, note) -> None:
+    """The claim that rests on a benchmark, or that nobody has run it."""
+    if benchmark in results:
+        run.claim(name, measured(), note=note())
+    else:
+        run.skip(name, f"no result is committed; `python -m benchmarks {benchmark}` measures it")
+
+
+def losses() -> str:
+    return ", ".join(f"{name.replace('matching loss, ', '')}: {value:.3g}" for name, value in facts_of("graft", "matching loss").items())
+
+
+claim("K11", "conv_gram", lambda: row("conv_gram", "64 channels 32x32", "unfold")["ratio"], lambda: f"Largest relative difference {fact('conv_gram', 'difference'):.1e}.")
+claim("K12", "graft", lambda: [r["ratio"] for r in results["graft"]["rows"]], lambda: f"Matching losses: {losses()}.")
+claim(
+    "K13",
+    "grouping",
+    lambda: max(*(v / 5 for v in facts_of("grouping", ": seconds").values()), *(v / 2048 for v in facts_of("grouping", "MiB").values() if v > 1)),
+    lambda: f"At most {max(facts_of('grouping', ': seconds').values()):.3g} s and {max(facts_of('grouping', 'peak').values())} MiB, libraries included.",
+)
+claim("K14", "weight_path", lambda: row("weight_path", "quick net", "one net")["ratio"], lambda: "101 points, the net of chapter 05's quick profile.")
+claim("K15", "mixture", lambda: list(facts_of("mixture", "teacher inputs: eleven").values()), lambda: f"Each reading its own features: {fact('mixture', 'own inputs: eleven'):.3g} times one, since no Gram but that of the second layer is shared.")
+
 # %% [markdown]
 # How the cost of training grows with the images is measured live on a net narrow enough for that: one epoch of minibatches of 64.
 
