@@ -71,19 +71,23 @@ def _step(net1: Chain, net2: Chain, layers: list[int], size: tuple[int, int] | N
     first, second = ([net.joint(layer) for layer in layers] for net in (net1, net2))
     if size is not None and pays(first[0], *size):
         return Run.of(first, second)
-    (joint,), channels = first, first[0].weight.shape[0]
+    (joint,), (other,) = first, second
     if size is not None:
         taps, after = taps_of(joint, *size)
-        ends = [dense(joints[0], taps) for joints in (first, second)]
-        product = lambda f, weight, bias: torch.addmm(bias, f.flatten(1), weight).unflatten(1, (channels, *after))  # noqa: E731
-        return lambda f, gamma: product(f, *_between(ends, gamma))
+        matrices = dense(joint, taps), dense(other, taps)
+
+        def as_matrix(f: Tensor, gamma: float) -> Tensor:
+            weight, bias = _between(*matrices, gamma)
+            return torch.addmm(bias, f.flatten(1), weight).unflatten(1, (joint.out_channels, *after))
+
+        return as_matrix
     names = [name for name, _ in joint.named_parameters()]
-    ends = [tuple(_nhwc(p) for p in joints[0].parameters()) for joints in (first, second)]
-    return lambda f, gamma: functional_call(joint, dict(zip(names, _between(ends, gamma), strict=True)), (f,))
+    ends = [_nhwc(p) for p in joint.parameters()], [_nhwc(p) for p in other.parameters()]
+    return lambda f, gamma: functional_call(joint, dict(zip(names, _between(*ends, gamma), strict=True)), (f,))
 
 
-def _between(ends: Sequence[Sequence[Tensor]], gamma: float) -> list[Tensor]:
-    return [torch.lerp(b, a, gamma) for a, b in zip(*ends, strict=True)]
+def _between(first: Sequence[Tensor], second: Sequence[Tensor], gamma: float) -> list[Tensor]:
+    return [torch.lerp(b, a, gamma) for a, b in zip(first, second, strict=True)]
 
 
 def _nhwc(p: Tensor) -> Tensor:
