@@ -151,15 +151,16 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
             targets["torch, batched (our reference)"] = None
         evaluations = nets * width * 50
         # 1000 numbers on each thread are one unit: share makes of it the tanh evaluations of one step.
-        share = 1000 * threads / evaluations
-        contenders["tanh alone (the limit)"] = Contender(tanh_alone(threads), 40_000, share)
+        busy = min(threads, nets)  # a net is not divided over threads
+        share = 1000 * busy / evaluations
+        contenders["tanh alone (the limit)"] = Contender(tanh_alone(busy), 40_000, share)
         targets["tanh alone (the limit)"] = None
         times = interleave(contenders, rounds)
         rows += compare(name, times, "ours", targets)
-        pace = np.median(times["ours"]) * threads / evaluations
+        pace = np.median(times["ours"]) * busy / evaluations
         facts[f"{name}: ns a neuron, sample and thread"] = float(pace * 1e9)
         facts[f"{name}: share of the tanh limit"] = float(np.median(times["tanh alone (the limit)"] / times["ours"]))
-        if threads > 1:
+        if busy > 1:
             facts[f"{name}: speed on {threads} threads against 1"] = _scaling(net, x, y, steps, threads, rounds)
     facts["operations of a step over those of tanh"] = flops("tanh", 1, 1) / FLOPS["tanh"][0]
     facts |= _other_nets(threads, rounds)
