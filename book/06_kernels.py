@@ -250,7 +250,7 @@ if pace:
         widths, activation, optimizer = name.split(", ")
         colour = RED if optimizer == "adam" else BLUE
         axes[1].plot(count, ns, markers[activation], color=colour, label=f"{activation}, {optimizer}, {widths}", ms=5)
-    axes[1].set(xlabel="operations a neuron and sample", ylabel="ns a neuron, sample and thread", xlim=(0, top), ylim=(0, None))
+    axes[1].set(xlabel="operations a neuron and sample", ylabel="ns a neuron, sample and thread", xlim=(0, top), ylim=(0, 1.45 * max(p[1] for p in pace.values())))
     axes[1].legend(fontsize=6.2, ncols=2, loc="upper left")
 run.figure(
     fig,
@@ -519,7 +519,7 @@ def vgg(ax) -> None:
     for down, title, letters in ((2, "channels first", "rrrrggggbbbb"), (0, "channels last: a pixel together", "rgbrgbrgbrgb")):
         cells(ax, letters, down)
         ax.text(0, down + 1.0, title, fontsize=8)
-    ax.set(xlim=(-0.3, 12.3), ylim=(-0.5, 3.6), title="VGG training: memory of four pixels")
+    ax.set(xlim=(-0.3, 12.3), ylim=(-0.5, 3.6), title="VGG training: memory\nof four pixels")
     ax.set_axis_off()
 
 
@@ -538,7 +538,7 @@ def grouping(ax) -> None:
     v = torch.nn.functional.normalize(centres[torch.randint(6, (40,), generator=draws)] + 0.25 * torch.randn(40, 12, generator=draws), dim=1)
     ax.imshow(torch.tril(v @ v.T), cmap="Blues", vmin=0, vmax=1)
     ax.add_patch(Rectangle((-0.5, 19.5), 30, 10, fill=False, edgecolor=RED, lw=1.6))
-    ax.set(title="grouping: one block of cosines\nat a time", xlabel="vectors placed so far", ylabel="vector")
+    ax.set(title="grouping: cosines,\na block at a time", xlabel="vectors placed so far", ylabel="vector")
     ax.grid(False)
 
 
@@ -595,7 +595,7 @@ def deep(ax) -> None:
             ax.add_patch(Rectangle((lane, 3 - j), 0.92, 0.8, color=SKY, alpha=0.35 + 0.2 * (j == 0)))
         ax.text(-0.2, 3.4 - j, f"neuron {j + 1}", ha="right", va="center", fontsize=7)
     ax.text(4, 4.2, "eight samples (lanes)", ha="center", fontsize=7.5)
-    ax.set(xlim=(-3, 8.2), ylim=(-0.3, 4.8), title="deeper nets: samples side by side")
+    ax.set(xlim=(-3, 8.2), ylim=(-0.3, 4.8), title="deeper nets:\nsamples side by side")
     ax.set_axis_off()
 
 
@@ -609,7 +609,7 @@ for ax in axes.flat[len(drawn) :]:
     ax.remove()
 for ax, name in zip(axes.flat, drawn, strict=False):
     pictures[name](ax)
-    ax.title.set_fontsize(8.5)
+    ax.title.set_fontsize(7.5)
 run.figure(
     fig,
     "pictures",
