@@ -97,7 +97,7 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
                 "ours": Contender(lambda _, v=v: group_directions(v, COSINE), 1),
                 rival: Contender(lambda _, v=v, job=job: job(v), 1),
             }
-            rows += compare(f"{n} {case} neurons", interleave(jobs, rounds), "ours", {rival: None})
+            rows += compare(f"{n} {case} neurons", interleave(jobs, rounds), "ours", {rival: None}, n * (n - 1) / 2 * DIMENSIONS)
         facts[f"{LOOPED} {case} neurons: the loop finds the same groups"] = loop(v) == group_directions(v, COSINE)
         v = vectors(case, NEURONS)
         whole = {rule: Contender(lambda _, v=v, rule=rule: group_directions(v, COSINE, rule=rule), 1) for rule in RULES}

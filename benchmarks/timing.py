@@ -40,7 +40,10 @@ class Contender:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table: seconds a unit of work, ours and the rival's, and how many times faster we are."""
+    """One line of a table: seconds a unit of work, ours and the rival's, and how many times faster we are.
+
+    `operations` are the multiply-adds in float32 that our way needs for a unit; 0 where nobody counted them.
+    """
 
     name: str
     rival_name: str
@@ -49,6 +52,7 @@ class Row:
     ratio: float
     spread: tuple[float, float]
     target: float | None = None
+    operations: float = 0.0
 
 
 def interleave(contenders: Mapping[str, Contender], rounds: int) -> dict[str, np.ndarray]:
@@ -65,13 +69,19 @@ def interleave(contenders: Mapping[str, Contender], rounds: int) -> dict[str, np
     return {name: np.array(taken) for name, taken in times.items()}
 
 
-def compare(name: str, times: Mapping[str, np.ndarray], ours: str, targets: Mapping[str, float | None]) -> list[Row]:
+def compare(
+    name: str,
+    times: Mapping[str, np.ndarray],
+    ours: str,
+    targets: Mapping[str, float | None],
+    operations: float = 0.0,
+) -> list[Row]:
     """One row for every rival in `targets`, whose values are the ratios to reach."""
     rows = []
     for rival, target in targets.items():
         low, middle, high = np.quantile(times[rival] / times[ours], (0.25, 0.5, 0.75))
         mine, its = (float(np.median(times[who])) for who in (ours, rival))
-        rows.append(Row(name, rival, mine, its, float(middle), (float(low), float(high)), target))
+        rows.append(Row(name, rival, mine, its, float(middle), (float(low), float(high)), target, operations))
     return rows
 
 
@@ -115,8 +125,18 @@ def write(
     content: dict[str, object] = {"unit": "seconds a unit of work", "rows": [asdict(row) for row in rows]}
     content["facts"] = dict(facts)
     content["environment"] = environment() | {"threads": threads, "rounds": rounds}
+    content["environment"]["multiply-adds a second"] = matmul_pace()
     path.write_text(json.dumps(content, indent=1) + "\n")
     return path
+
+
+def matmul_pace(size: int = 1024) -> float:
+    """Multiply-adds a second of a large matrix product in float32, on the threads that torch has: the roof."""
+    import torch
+
+    a = torch.ones(size, size)
+    times = interleave({"product": Contender(lambda amount: [a @ a for _ in range(amount)], 5)}, 9)["product"]
+    return float(size**3 / np.median(times))
 
 
 def peak_mib(setup: str, call: str) -> float | None:

@@ -15,6 +15,7 @@ from torch import nn
 from torchvision.transforms import v2
 
 from benchmarks.timing import Contender, Row, compare, interleave, peak_mib
+from lib.vgg.chain import Chain
 from lib.vgg.initialisers import initialise
 from lib.vgg.net import VGG
 from lib.vgg.recipe import Recipe
@@ -27,6 +28,18 @@ PLAIN, EVERY = "plain PyTorch loop", "plain loop without augmentation"
 def images(n: int = BATCH * STEPS) -> tuple[torch.Tensor, torch.Tensor]:
     g = torch.Generator().manual_seed(0)
     return torch.randn(n, 3, 32, 32, generator=g), torch.randint(10, (n,), generator=g)
+
+
+def products(net: Chain, x: torch.Tensor) -> list[float]:
+    """Multiply-adds of every joint for one image, without those by the zeros of the padding."""
+    counts = []
+    with torch.no_grad():
+        for joint, f in zip(net.joints, net.features(x[:1]), strict=False):
+            ones = copy.deepcopy(joint)
+            ones.weight.fill_(1.0)
+            ones.bias.zero_()
+            counts.append(float(ones(torch.ones_like(f)).sum()))
+    return counts
 
 
 class Augmented(torch.utils.data.Dataset):
@@ -89,8 +102,9 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
                 PLAIN: Contender(plain(net, x, y, True, device), len(x)),
                 EVERY: Contender(plain(net, x, y, False, device), len(x)),
             }
+            counts = products(net, x)  # forward, and back to weights and, but for the first joint, to inputs
             times = interleave(jobs, max(3, rounds // 3))  # an epoch of `amount` images takes about a second
-            rows += compare(name, times, "ours", {PLAIN: None, EVERY: None})
+            rows += compare(name, times, "ours", {PLAIN: None, EVERY: None}, 3 * sum(counts) - counts[0])
             for who in ("ours", PLAIN, EVERY):
                 facts[f"{name}: images a second, {who}"] = float(1 / np.median(times[who]))
     setup = "from benchmarks.vgg import *\nx, y = images(); net = initialise(VGG(width=1 / 8)); torch.set_num_threads(1)"

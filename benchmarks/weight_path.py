@@ -11,7 +11,10 @@ import copy
 import torch
 
 from benchmarks.timing import Contender, Row, compare, interleave
+from benchmarks.vgg import products
 from lib.mixture import weight_path
+from lib.mixture.dense import small_maps
+from lib.mixture.two_by_two import pays
 from lib.vgg import VGG, Design, evaluate, initialise, penalty
 
 POINTS, IMAGES, TARGET = 101, 512, 3.0
@@ -31,6 +34,17 @@ def rival(net1: VGG, net2: VGG, x: torch.Tensor, y: torch.Tensor, points: int) -
         with torch.no_grad():
             overall.append(evaluate(net, x, y).cross_entropy + float(penalty(net)))
     return torch.tensor(overall, dtype=torch.float64)
+
+
+def operations(net: VGG, x: torch.Tensor, points: int) -> float:
+    """Multiply-adds of our way: the first layer at the ends only, nine products for sixteen on 2 x 2 maps."""
+    small = small_maps(net, x)
+    first, *others = products(net, x)
+    once = sum(
+        count * (9 / 16 if layer in small and pays(net.joint(layer), *small[layer]) else 1)
+        for layer, count in enumerate(others, start=2)
+    )
+    return len(x) * (2 * first + points * once)
 
 
 def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
@@ -56,5 +70,5 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
         assert difference < 1e-4, "float32 nets must agree up to rounding"
         times = interleave({"ours": Contender(ours, 1), RIVAL: Contender(theirs, 1)}, rounds)
         target = TARGET if name == "quick net" else None
-        rows += compare(f"{name}, {points} points", times, "ours", {RIVAL: target})
+        rows += compare(f"{name}, {points} points", times, "ours", {RIVAL: target}, operations(nets[0], x, points))
     return rows, facts

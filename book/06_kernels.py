@@ -627,6 +627,9 @@ for ax, name in zip(axes[:, 0], others, strict=True):
         ax.plot([r["ours"]], [place], "o", color=BLUE, label="ours" if place == 0 else None)
         ax.plot([r["rival"]], [place], "D", color=ORANGE, ms=4, label="rival" if place == 0 else None)
         ax.plot([r["ours"], r["rival"]], [place, place], color=GREY, lw=0.8, zorder=0)
+        if r.get("operations"):
+            roof = r["operations"] / results[name]["environment"]["multiply-adds a second"]
+            ax.plot([roof, roof], [place - 0.35, place + 0.35], color=INK, lw=1.4, label="limit" if place == 0 else None)
     ax.set_yticks(range(len(results[name]["rows"])), [f"{r['name'][:60]}\n{r['rival_name'][:60]}" for r in results[name]["rows"]], fontsize=5.8)
     ax.set(xscale="log", title=name, ylim=(len(results[name]["rows"]) - 0.4, -0.6))
     ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -635,7 +638,7 @@ flat = [r for r in rows if r["benchmark"] in others]
 run.figure(
     fig,
     "others",
-    "Time of ours (blue) and of each rival (orange) in the other benchmarks; a longer grey line is a larger ratio.",
+    "Time of ours (blue) and of each rival (orange) in the other benchmarks; a longer grey line is a larger ratio. Black ticks: the limit, our multiply-adds at the pace of a large matrix product, where they were counted.",
     f"Dumbbell plots of times for {count} problems of {len(others)} benchmarks.",
     {
         "benchmark": [r["benchmark"] for r in flat], "problem": [r["name"] for r in flat], "rival": [r["rival_name"] for r in flat],

@@ -16,8 +16,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import deep, descent_gpu, timing
 from benchmarks.descent import LR, data, flops, tanh_alone, torch_descent, torch_net
+from benchmarks.vgg import products
 from lib.descent import descend
 from lib.mlp import MLP, flatten, init
+from lib.vgg import Chain
 
 
 def test_a_row_pairs_the_times_of_a_round():
@@ -46,13 +48,18 @@ def test_contenders_take_turns_and_are_scaled_to_the_whole_work():
     assert times["a"].shape == (3,) and (times["a"] >= 0.002).all() and (times["b"] >= 0.02).all()
 
 
+def test_products_of_a_net_are_those_that_no_padding_multiplies():
+    net = Chain([torch.nn.Conv2d(2, 3, 3, padding=1), torch.nn.Linear(12, 5)], [torch.nn.Flatten()])
+    assert products(net, torch.randn(4, 2, 2, 2)) == [16 * 2 * 3, 60]  # each of 4 pixels reads 4 pixels
+
+
 def test_results_are_written_with_their_environment(tmp_path):
-    row = timing.Row("work", "rival", 1.0, 2.0, 2.0, (1.9, 2.1), None)
+    row = timing.Row("work", "rival", 1.0, 2.0, 2.0, (1.9, 2.1), None, 7.0)
     path = timing.write(tmp_path / "new", "name", [row], {"fact": 1.5}, threads=2, rounds=3)
     content = json.loads(path.read_text())
-    assert content["rows"] == [
-        dict(name="work", rival_name="rival", ours=1.0, rival=2.0, ratio=2.0, spread=[1.9, 2.1], target=None)
-    ]
+    expected = dict(name="work", rival_name="rival", ours=1.0, rival=2.0, ratio=2.0, spread=[1.9, 2.1], target=None)
+    assert content["rows"] == [expected | {"operations": 7.0}]
+    assert content["environment"]["multiply-adds a second"] > 1e8
     assert content["facts"] == {"fact": 1.5}
     assert {"cpu", "cores", "threads", "rounds", "numba", "torch", "load"} <= set(content["environment"])
     assert timing.listing({"a": 0.123456, "b": "c"}) == "a: 0.1235\nb: c"
