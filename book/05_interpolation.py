@@ -732,6 +732,7 @@ run.figure(
 narrow, wide = (by_width[m]["features"][0] for m in (scale[0], scale[-1]))
 run.glue("interpolation-n-widths", len(scale))
 run.glue("interpolation-width-range", f"{scale[-1] / scale[0]:g}")
+run.glue("interpolation-seconds", [by_width[m]["features"][0].second for m in scale], digits=2)
 run.glue("interpolation-narrow-second", narrow.second, digits=2)
 run.glue("interpolation-wide-second", wide.second, digits=2)
 run.glue("interpolation-wide-barrier", by_width[scale[-1]]["weights"][0].height, digits=2)
@@ -745,7 +746,8 @@ run.claim(
 )
 
 # %% [markdown]
-# From the narrowest to the widest net the smallest second difference goes from {glue:text}`interpolation-narrow-second` to {glue:text}`interpolation-wide-second`. The barrier between the weights goes from
+# From the narrowest to the widest net the smallest second difference goes from {glue:text}`interpolation-narrow-second` to {glue:text}`interpolation-wide-second`. The way there need not be steady, as one
+# pair and one draw of channels stand for each width; by width: {glue:text}`interpolation-seconds`. The barrier between the weights goes from
 # {glue:text}`interpolation-narrow-barrier` to {glue:text}`interpolation-wide-barrier`: width does not remove it.
 #
 # ## What differs from the paper, and why
