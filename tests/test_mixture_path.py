@@ -208,6 +208,8 @@ def test_bad_input_is_refused() -> None:
     x, y = sample(6)
     with pytest.raises(ValueError, match="the nets differ in shape"):
         weight_path(a, initialise(VGG(width=1 / 8, side=8, pools=3, hidden=12)), x, y)
+    with pytest.raises(ValueError, match="P >= 1"):
+        weight_path(a, b, x, y, gammas=0)
     with pytest.raises(ValueError, match="no method 'fast'"):
         weight_path(a, b, x, y, method="fast")
     with pytest.raises(ValueError, match="6 images and labels"):

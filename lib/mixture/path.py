@@ -47,7 +47,7 @@ def weight_path(
     Returns:
         The path.
     Raises:
-        ValueError: nets of different shapes, unknown method, images and labels that do not match.
+        ValueError: nets of different shapes, unknown method, images and labels that do not match, no gammas.
     Source: (Gu et al. 2020, Fig. 3b left).
 
     >>> from lib.vgg import VGG, initialise
@@ -58,6 +58,8 @@ def weight_path(
     """
     _check(net1, net2, images, labels, method)
     at = torch.linspace(0, 1, gammas, dtype=torch.float64) if isinstance(gammas, int) else gammas.double()
+    if at.dim() != 1 or len(at) == 0:
+        raise ValueError(f"gammas of shape {tuple(at.shape)}: expected (P,) with P >= 1, or a number of points >= 1")
     if method == "auto":
         method = "lanes" if images.device.type == "cpu" else "vmap"
     ends = [[p.detach() for p in net.parameters()] for net in (net1, net2)]
