@@ -337,13 +337,13 @@ run.figure(
 )
 run.glue("others-tried", others_tried)
 for kind in ("outputs", "softmax"):
-    names = [name for name in curves if name.startswith(kind)]
-    left, groups = ([values[name] for name in names] for values in (kept_share, grouped))
-    run.glue(f"left-{kind}", f"{min(left):.2f} to {max(left):.2f}")
-    run.glue(f"groups-{kind}", f"{min(groups)} to {max(groups)}")
+    moved = [name for name in curves if name.startswith(kind) and curves[name][-1] < 0.05]
+    left, groups = ([values[name] for name in moved] for values in (kept_share, grouped))
+    run.glue(f"left-{kind}", f"{min(left):.2f} to {max(left):.2f}" if moved else "none")
+    run.glue(f"groups-{kind}", f"{min(groups)} to {max(groups)}" if moved else "none")
 
 # %% [markdown]
-# Over the second half of these epochs the loss falls to {glue:text}`left-outputs` of itself with the MSE of the outputs, and to {glue:text}`left-softmax` with that of the softmax; 1 would be a plateau.
+# Where the loss has left its first level and is below 0.05, it falls over the second half of these epochs to {glue:text}`left-outputs` of itself with the MSE of the outputs, and to {glue:text}`left-softmax` with that of the softmax; 1 would be a plateau.
 # The neurons form {glue:text}`groups-outputs` and {glue:text}`groups-softmax` groups.
 #
 # To see how much the height depends on the choice of the images, we draw other {glue:text}`images` of them at random and train from the same start, at rate {glue:text}`rival-rate` for

@@ -609,7 +609,7 @@ for ax in axes.flat[len(drawn) :]:
     ax.remove()
 for ax, name in zip(axes.flat, drawn, strict=False):
     pictures[name](ax)
-    ax.title.set_fontsize(7.5)
+    ax.title.set_fontsize(6.5)
 run.figure(
     fig,
     "pictures",
