@@ -71,7 +71,9 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
             BATCHED: Contender(batched, TURNS),
         }
         times = interleave(contenders, rounds)
-        rows += compare(name, times, "ours", {USUAL: TARGET, FUSED: TARGET, BATCHED: None})
+        sizes = [w.shape[-1] * w.shape[-2] for w in net.weights]  # forward, and back to weights and inputs; float64
+        operations = 2 * NETS * len(x) * (3 * sum(sizes) - sizes[0])
+        rows += compare(name, times, "ours", {USUAL: TARGET, FUSED: TARGET, BATCHED: None}, operations)
         pace = float(sorted(times["ours"])[len(times["ours"]) // 2])
         facts[f"{name}: us a step, net and thread"] = pace * threads / NETS * 1e6
     return rows, facts

@@ -13,6 +13,7 @@ import time
 import torch
 from torch import Tensor
 
+from benchmarks.operations import multiply_adds
 from benchmarks.timing import Contender, Row, compare, interleave
 from lib.graft import Algorithm1, graft, graft_sgd, matching_loss
 from lib.vgg import VGG, Recipe, initialise, train
@@ -53,7 +54,9 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
             # a step costs the same whatever the number of images; few of them keep the final measurement cheap
             RIVAL: Contender(lambda n, at=layer: rival(one, two, at, images[:BATCH], 1e-3, n), 30, 1 / STEPS),
         }
-        found = compare(f"joint behind layer {layer}, {IMAGES} images", interleave(jobs, rounds), "ours", {RIVAL: TARGET})
+        operations = multiply_adds(lambda at=layer: graft(one, two, at, images))
+        name = f"joint behind layer {layer}, {IMAGES} images"
+        found = compare(name, interleave(jobs, rounds), "ours", {RIVAL: TARGET}, operations)
         rows += found
         exact = matching_loss(graft(one, two, layer, images), two, images)
         facts[f"layer {layer}, matching loss, exact"] = exact

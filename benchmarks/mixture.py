@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 
+from benchmarks.operations import multiply_adds
 from benchmarks.timing import Contender, Row, compare, interleave
 from lib.mixture import mixtures
 from lib.vgg import VGG, Design, initialise
@@ -41,6 +42,7 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
             }
             times = interleave(jobs, rounds)
             target = SHARES / 3 if inputs == "teacher" else None
-            rows += compare(f"{name}, {inputs} inputs", times, "ours", {RIVAL: target})
+            operations = multiply_adds(lambda f=mix: f(1, eleven))
+            rows += compare(f"{name}, {inputs} inputs", times, "ours", {RIVAL: target}, operations)
             facts[f"{name}, {inputs} inputs: eleven shares over one"] = SHARES / rows[-1].ratio
     return rows, facts

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 
+from benchmarks.operations import multiply_adds
 from benchmarks.timing import Contender, Row, Unavailable, compare, interleave, peak_mib
 from lib.curvature import extreme_eigenvalues, hvp
 from lib.mlp import MLP, init
@@ -64,7 +65,8 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
             "ours": Contender(lambda k, p=(net, x, y, v): [hvp(*p) for _ in range(k)], 5),
             RIVAL: Contender(lambda k, op=theirs, v=v: [op @ v for _ in range(k)], 5),
         }
-        rows += compare(f"product: {name}", interleave(jobs, rounds), "ours", {RIVAL: None})
+        operations = multiply_adds(lambda p=(net, x, y, v): hvp(*p))
+        rows += compare(f"product: {name}", interleave(jobs, rounds), "ours", {RIVAL: None}, operations)
         mine = extreme_eigenvalues(net, x, y, k=3, which="largest")
         found = spectrum(theirs, size)
         facts[f"{name}: relative difference of the 3 largest eigenvalues"] = float(
@@ -74,7 +76,9 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
             "ours": Contender(lambda _, p=(net, x, y): extreme_eigenvalues(*p, k=3, which="largest"), 1),
             RIVAL: Contender(lambda _, op=theirs, size=size: spectrum(op, size), 1),
         }
-        rows += compare(f"3 largest eigenvalues: {name}", interleave(jobs, max(3, rounds // 3)), "ours", {RIVAL: None})
+        times = interleave(jobs, max(3, rounds // 3))
+        operations = multiply_adds(lambda p=(net, x, y): extreme_eigenvalues(*p, k=3, which="largest"))
+        rows += compare(f"3 largest eigenvalues: {name}", times, "ours", {RIVAL: None}, operations)
     setup = "from benchmarks.spectra import *\np = problem(*CASES[1]); torch.set_num_threads(1)"
     facts["peak MiB of 3 eigenvalues of the larger net"] = peak_mib(setup, "extreme_eigenvalues(*p, k=3)")
     facts["MiB that its Hessian would take"] = 8 * size**2 / 2**20

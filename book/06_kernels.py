@@ -441,27 +441,31 @@ sizes = {"nets": (100, 1000), "width": (1, 4, 16), "samples": (10, 100, 1000)}
 at = {"nets": 1000, "width": 3, "samples": 50, "inputs": 1}
 made = {(name, s): problem(**at | {name: s}) for name in sizes for s in sizes[name]}
 now = {name: live(lambda s, name=name: hessian(*made[name, s]), *sizes[name]) for name in sizes}
+pace_one = results["scaling"]["environment"].get("multiply-adds a second") if "scaling" in results else None  # on one thread
 fig, axes = plt.subplots(1, 3, figsize=(7.2, 2.6), sharey=True)
 data = {}
 for ax, (name, curve) in zip(axes, curves.items(), strict=True):
-    values, height = np.array(sizes[name]), now[name][-1]
+    values = np.array(sizes[name])
     data |= {name: values, f"seconds by {name}": now[name]}
     if curve:
-        values, height = np.array(curve[name]), curve["seconds"][-1]
+        values = np.array(curve[name])
         ax.plot(values, curve["seconds"], "o-", color=BLUE, ms=4, label="committed")
         data |= {f"committed {name}": values, f"committed seconds by {name}": curve["seconds"]}
     ax.plot(sizes[name], now[name], "x" if curve else "x-", color=RED, label="live")
-    power = 2 if name == "width" else 1
-    bound = height * (values / values[-1]) ** power
-    ax.plot(values, bound, color=GREY, ls="--", lw=1, label=f"∝ {axis_names[name]}" + ("²" if power == 2 else ""))
+    if pace_one:
+        size = {key: values if key == name else np.full(len(values), at[key]) for key in ("nets", "width", "samples")}
+        lines = 3 * size["width"] + 1  # of T
+        bound = size["nets"] * size["samples"] * lines * (lines + 1) / pace_one  # half of the Gram, float64 counted twice
+        ax.plot(values, bound, color=GREY, ls="--", lw=1, label="limit")
+        data |= {f"limit by {name}": bound}
     ax.set(xscale="log", yscale="log", xlabel=axis_names[name])
     ax.legend(fontsize=7)
 axes[0].set_ylabel("seconds for all")
 run.figure(
     fig,
     "hessian-growth",
-    "Cost of the Hessians of 1,000 nets of width 3 on 50 samples as one size grows. Dashed: proportion to nets and samples, and to the square of the width, as the number of entries grows.",
-    "Three log-log plots of time against nets, neurons and samples, each with a line of proportion.",
+    "Cost of the Hessians of 1,000 nets of width 3 on 50 samples as one size grows. Dashed: the limit, the multiply-adds of $G$, half of it as it is symmetric, at the pace of a large matrix product.",
+    "Three log-log plots of time against nets, neurons and samples, each with a line below it that is the limit.",
     data,
 )
 run.claim(

@@ -11,6 +11,7 @@ from torch import nn
 
 from lib.graft import solve
 from lib.mixture import Matching, candidates, chosen, counts, mix, mixtures, refit_top
+from lib.mixture.dual import fit_dual, fit_features
 from lib.mixture.fit import blocks, equations, fit_joint, restrict, with_targets
 from lib.vgg import VGG, Chain, initialise, l12
 
@@ -105,6 +106,63 @@ def test_penalised_fit_is_ridge_regression_on_the_weights_themselves() -> None:
     assert found.variance == pytest.approx(float(t.var(0, correction=0).mean()), rel=1e-9)
     silent = torch.ones(50, 1, dtype=torch.float64)  # an input that never varies leaves nothing to factorise
     assert fit_joint(equations(nn.Linear(1, 2), [silent], [t]), 0.02).loss == pytest.approx(found.variance, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("joint", "size"),
+    [
+        (nn.Conv2d(40, 3, 3, padding=1), (2, 2)),
+        (nn.Conv2d(30, 2, 3, padding=1), (1, 1)),
+        (nn.Conv2d(37, 4, 3), (4, 5)),
+        (nn.Conv2d(37, 4, (3, 2), padding=(2, 0), stride=(2, 1)), (3, 4)),
+        (nn.Conv2d(33, 2, 3, padding=2, dilation=2), (3, 1)),
+        (nn.Linear(50, 6), ()),
+    ],
+)
+@pytest.mark.parametrize("ridge", [1e-5, 0.01, 1e3])
+def test_fit_by_samples_is_ridge_regression_as_by_unknowns(joint: nn.Module, size: tuple[int, ...], ridge: float) -> None:
+    """Fewer samples than unknowns, against numpy's lstsq on patches with the penalty as further rows."""
+    channels = joint.weight.shape[1]
+    scale = torch.logspace(-1, 1, channels, dtype=torch.float64).reshape(-1, *(1,) * len(size))
+    x = scale * (3 + torch.randn(3, channels, *size, generator=draw(5), dtype=torch.float64))
+    with torch.no_grad():
+        shape = joint.double()(x).shape
+    t = 2 + torch.randn(shape, generator=draw(6), dtype=torch.float64)
+    u = x
+    if size:
+        u = nn.functional.unfold(x, joint.kernel_size, joint.dilation, joint.padding, joint.stride).mT.flatten(0, 1)
+    rows = t.flatten(2).mT.flatten(0, 1) if size else t
+    centred = u - u.mean(0)
+    pull = np.sqrt(ridge * len(u) * float(centred.square().mean()))
+    system = np.concatenate([centred, pull * np.eye(u.shape[1])])
+    right = np.concatenate([rows - rows.mean(0), np.zeros((u.shape[1], rows.shape[1]))])
+    weight = np.linalg.lstsq(system, right, rcond=None)[0].T
+    error = float(np.square(right - system @ weight.T)[: len(u)].mean())
+    by_unknowns = fit_joint(equations(joint, [x], [t]), ridge)  # whose matrix has a condition of about 1 / ridge
+    for found, tolerance in ((fit_dual(joint, x, t, ridge), 1e-10), (by_unknowns, 1e-11 * (1 + 1 / ridge))):
+        assert np.abs(found.weight.numpy() - weight).max() <= tolerance * np.abs(weight).max()
+        assert torch.allclose(found.bias, rows.mean(0) - found.weight @ u.mean(0), atol=1e-12)
+        assert found.loss == pytest.approx(error, rel=1e-6, abs=1e-14)
+        assert found.variance == pytest.approx(float(rows.var(0, correction=0).mean()), rel=1e-12)
+    parts = fit_features(joint, x.split(2), t.split(2), ridge)
+    assert torch.equal(parts.weight, fit_dual(joint, x, t, ridge).weight)  # it takes the smaller matrix
+
+
+def test_fit_by_samples_of_constant_inputs_is_the_mean() -> None:
+    t = torch.randn(4, 2, generator=draw(7), dtype=torch.float64)
+    found = fit_dual(nn.Linear(9, 2), torch.full((4, 9), 0.1), t, 0.01)
+    assert found.weight.abs().max() == 0
+    assert torch.equal(found.bias, t.mean(0))
+    assert found.loss == found.variance
+    assert found.constant == 9
+
+
+def test_fit_by_samples_needs_a_ridge_and_no_groups() -> None:
+    x = torch.randn(2, 8, 2, 2, generator=draw(8))
+    with pytest.raises(ValueError, match="ridge is 0: expected > 0"):
+        fit_dual(nn.Conv2d(8, 2, 1), x, x[:, :2], 0)
+    with pytest.raises(ValueError, match="2 groups: expected 1"):
+        fit_dual(nn.Conv2d(8, 2, 1, groups=2), x, x[:, :2], 0.1)
 
 
 def test_a_penalty_keeps_the_weights_of_a_mixture_small() -> None:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from lib.graft import NormalEquations, Solution, geometry
 from lib.graft.geometry import build
 from lib.mixture.adam import Matching, match_features
-from lib.mixture.fit import blocks, equations, fit_joint, restrict, with_targets
+from lib.mixture.dual import fit_features
+from lib.mixture.fit import blocks, fit_joint, restrict, with_targets
 from lib.vgg.chain import Chain
 
 
@@ -77,7 +78,7 @@ class Growing:
             fit = fit_joint(restrict(shared, blocks(self.kept[-1], taps), kept), self.ridge)
         else:
             targets = [torch.cat(gs, 1)[:, kept] for gs in zip(*pre, strict=True)]
-            fit = fit_joint(equations(joint, self.features, targets), self.ridge)
+            fit = fit_features(joint, self.features, targets, self.ridge)
         self.fits.append(fit)
         self.joints.append(_joint_like(joint, weight if fit is None else _parameters(fit)))
         self.sources.append(sources)
@@ -105,7 +106,7 @@ class Growing:
                 sum(s * net.joint(net.depth)(f) for s, net, f in zip(self.shares, nets, fs, strict=True))
                 for fs in zip(*teachers, strict=True)
             ]
-            fit = fit_joint(equations(last, self.features, wanted), self.ridge)
+            fit = fit_features(last, self.features, wanted, self.ridge)
         fits = [*self.fits, fit]
         joints = [*self.joints, _joint_like(last, torch.zeros(outputs, units + 1) if fit is None else _parameters(fit))]
         return Mixture(
