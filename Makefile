@@ -31,9 +31,9 @@ chapter: $(READY) ## one chapter with parameters of your own: CH=01_width P="tri
 	@test -n "$(CH)" || { echo 'Which chapter? make chapter CH=01_width P="trials=50 seed=3"' >&2; exit 2; }
 	@$(CALL) build --profile $(PROFILE) --chapter $(CH) --set '$(P)'
 
-record: $(READY) ## write what a profile measured into book/records/: PROFILE=cpu [CH=01_width]
-	@$(CALL) build --profile $(PROFILE) $(ONE) --until chapters
-	@$(CALL) record --profile $(PROFILE) $(ONE)
+record: $(READY) ## write what a profile measured into book/records/: PROFILE=cpu [CH=01_width [P="seed=3"]]
+	@$(CALL) build --profile $(PROFILE) $(ONE) $(if $(P),--set '$(P)') --until chapters
+	@$(CALL) record --profile $(PROFILE) $(ONE) $(if $(P),--set '$(P)')
 
 data: $(READY) ## download MNIST and CIFAR-10 into DATA_DIR
 	@$(CALL) data

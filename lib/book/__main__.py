@@ -117,13 +117,15 @@ def pages(args: argparse.Namespace) -> int:
 
 
 def record(args: argparse.Namespace) -> int:
-    """Write book/records/<profile>/ from executed notebooks that pass the gate."""
+    """Write book/records/<profile>/, with parameters book/records/more/, from executed notebooks that pass the gate."""
     from lib.book import gate, plan, records, site
 
     root = paths.root()
-    for job in plan.plan(args.profile, [args.chapter] if args.chapter else [], {}, root):
+    for job in plan.plan(args.profile, [args.chapter] if args.chapter else [], words(args.set), root):
         nb = site.checked(job, root)
         ((_, said),) = gate.said(nb, "record")
+        if args.set:
+            said = {**said, "profile": paths.MORE}
         drawn = {meta["name"]: meta["data"] for _, meta in gate.said(nb, "figure")}
         for path in records.save(said, drawn, root):
             print(f"recorded {path.relative_to(root)}")

@@ -8,6 +8,7 @@ from pathlib import Path
 import lib
 
 PROFILES = ("quick", "cpu", "paper")
+MORE = "more"  # in their place, for the record of a run with parameters of its own
 
 
 def root() -> Path:

@@ -116,7 +116,7 @@ def _data_digest(chapter: str, profile: str, source: str, values: Mapping[str, o
         used += (root / "benchmarks" / "results").glob("*.json")
     if "run.record(" in source:
         used += [
-            f for p in paths.PROFILES if p != profile for f in (root / "book" / "records" / p).glob(f"{chapter}.*")
+            f for p in (*paths.PROFILES, paths.MORE) if p != profile for f in (root / "book" / "records" / p).glob(f"{chapter}.*")
         ]
     # the folder a downloaded file lies in does not matter, its set and name do
     return digest_of(*(part for f in sorted(used) for part in (f"{f.parent.name}/{f.name}", f.read_bytes())))

@@ -1,6 +1,6 @@
 """Recorded runs: what a profile that takes long, or a GPU, measured once; committed under book/records/.
 
-book/records/<profile>/<chapter>.json holds the measured claims, the parameters and the provenance;
+book/records/<profile>/<chapter>.json (<profile> is "more" for a run with parameters of its own) holds the measured claims, the parameters and the provenance;
 <chapter>.npz beside it holds the numbers behind the figures.
 """
 
@@ -52,8 +52,8 @@ def load(chapter: str, profile: str, root: Path | None = None) -> Record | None:
     >>> load("99_nothing", "cpu") is None
     True
     """
-    if profile not in paths.PROFILES:
-        raise ValueError(f"profile {profile!r}: expected one of {', '.join(paths.PROFILES)}")
+    if profile not in (*paths.PROFILES, paths.MORE):
+        raise ValueError(f"profile {profile!r}: expected one of {', '.join((*paths.PROFILES, paths.MORE))}")
     text, packed = files(chapter, profile, root)
     if not text.is_file():
         return None
