@@ -125,6 +125,10 @@ def test_a_chapter_with_parameters_of_ones_own_has_a_book_of_its_own(toy) -> Non
     assert 'make chapter CH=01_toy P="points=7 seed=3"' in page and "points = 7" in page
     assert "T1 reproduced: measured 0, printed ≤ 1 × 10⁻¹⁵" in done.stdout.replace("\u00a0", " ")
     assert not (toy / "_build" / "quick").exists()
+    done = call(toy, "record", "--chapter", "01_toy", "--set", "points=7 seed=3")
+    assert "recorded book/records/more/01_toy.json" in done.stdout
+    record = json.loads((toy / "book" / "records" / "more" / "01_toy.json").read_text())
+    assert record["profile"] == "more" and record["parameters"]["points"] == 7
 
 
 def test_a_profile_is_recorded_and_stands_on_the_scorecard(built, tmp_path) -> None:
