@@ -292,3 +292,11 @@ def test_bad_families_are_refused():
         train([tiny()], IMAGES, LABELS, SHORT, numbers=[0, 1])
     with pytest.raises(ValueError, match="processes is 0"):
         vgg.one_a_core(max, [(1, 2)], processes=0)
+
+
+def test_every_library_of_a_process_of_its_own_has_one_thread() -> None:
+    """The pools of BLAS and OpenMP, not torch's alone: two processes of two threads each are slower than one."""
+    from threadpoolctl import threadpool_info
+
+    for pools in vgg.one_a_core(threadpool_info, [(), ()], processes=2):
+        assert pools and all(pool["num_threads"] == 1 for pool in pools)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 
 import torch
+from threadpoolctl import threadpool_limits
 
 
 def one_a_core(function: Callable, jobs: Iterable[tuple], *, processes: int | None = None) -> list:
@@ -34,10 +35,17 @@ def one_a_core(function: Callable, jobs: Iterable[tuple], *, processes: int | No
         return [function(*job) for job in jobs]
     # spawn: a forked copy of a process that has used threads may hang
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(processes, context, initializer=_one_thread) as pool:
         # Pickled here, not by the pool, which would send every tensor as an open file and run out of them.
         packed = pool.map(_call, [pickle.dumps((function, job)) for job in jobs])
         return [pickle.loads(result) for result in packed]
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+    # The BLAS of numpy and scipy too, loaded or yet to be: its idle threads would spin on the other process's core.
+    threadpool_limits(1)
+    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
 
 def _call(packed: bytes) -> bytes:
