@@ -759,7 +759,7 @@ run.claim(
 # pair and one draw of channels stand for each width; by width: {glue:text}`interpolation-seconds`. The barrier between the weights goes from
 # {glue:text}`interpolation-narrow-barrier` to {glue:text}`interpolation-wide-barrier`: width does not remove it.
 #
-# A run on digits goes up to the paper's width; it takes a quarter of an hour and is recorded. At widths {glue:text}`interpolation-recorded-widths` the smallest second difference is
+# A run on digits goes up to the paper's width; it takes eight minutes and is recorded. At widths {glue:text}`interpolation-recorded-widths` the smallest second difference is
 # {glue:text}`interpolation-recorded-seconds`, and the barrier between the weights {glue:text}`interpolation-recorded-barriers`. So the curve comes within the bound of claim C6 by a quarter of the full width, and does not
 # change much from there on; none is convex to the last digit.
 #
