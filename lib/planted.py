@@ -14,7 +14,7 @@ def plant(net: MLP | nn.Module, x: Tensor, generator: torch.Generator, *, residu
     """Targets y that make `net` a critical point of the mean squared error on (x, y), with a residual that is not zero.
 
     grad R = (2 / nk) J^T (f(x) - y) vanishes as soon as f(x) - y is orthogonal to the columns of J = df(x)/dtheta:
-    y = f(x) - r with r drawn at random from the kernel of J^T. No training is needed, and the Hessian keeps its
+    y = f(x) - r with r the part of a random vector in the kernel of J^T. No training is needed, and the Hessian keeps its
     residual part E sum_i r_i grad^2 f_i, so that the point may be a minimum (small residual) or a saddle.
 
     Args:
@@ -49,7 +49,9 @@ def plant(net: MLP | nn.Module, x: Tensor, generator: torch.Generator, *, residu
             f"{len(x)} samples of {output.shape[-1]} outputs leave no residual orthogonal to a Jacobian"
             f" of rank {found}: expected more than {found // output.shape[-1]} samples"
         )
-    r = left[:, found:] @ torch.randn(free, generator=generator, dtype=output.dtype)
+    # A random vector projected, not random coordinates: the columns are any basis, another one on another machine.
+    kernel = left[:, found:]
+    r = kernel @ (kernel.T @ torch.randn(output.numel(), generator=generator, dtype=output.dtype))
     return output - (r * residual / r.square().mean().sqrt()).reshape(output.shape)
 
 

@@ -47,7 +47,8 @@ def test_merge_in_closed_form():
     x = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)
     assert pieces_of(hand_made(), x, 1).tolist() == [0, 1]
     merged = merge(hand_made(), x, 1)
-    assert merged.weights[0].tolist() == [[0.0]] and merged.biases[0].tolist() == [1.5]
+    assert merged.weights[0].tolist() == [[pytest.approx(0.0, abs=1e-15)]]
+    assert merged.biases[0].tolist() == [pytest.approx(1.5, rel=1e-15)]
 
 
 def test_pieces_are_open_intervals():

@@ -54,7 +54,7 @@ def critical_y(module, x, residual: float):
     jacobian = jacrev(lambda v: outputs(v).flatten())(theta)
     u, s, _ = torch.linalg.svd(jacobian, full_matrices=True)
     null = u[:, int((s > 1e-12 * s[0]).sum()) :]
-    r = null @ torch.randn(null.shape[1], generator=seeded(7), dtype=x.dtype)
+    r = null @ (null.T @ torch.randn(len(null), generator=seeded(7), dtype=x.dtype))
     f = outputs(theta)
     return f - (residual * (f.numel() ** 0.5) / r.norm() * r).reshape(f.shape)
 

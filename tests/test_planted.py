@@ -9,7 +9,7 @@ from mlp_oracle import arrays, loop_gradient, nets
 from torch import nn
 
 from lib.curvature import hessian, inertia
-from lib.mlp import flatten, forward, init
+from lib.mlp import flatten, forward, init, unflatten
 from lib.module_certificate import module_gradient
 from lib.planted import plant
 from lib.risk import gradient, risk
@@ -50,6 +50,16 @@ def test_draws_are_reproducible():
     assert torch.equal(plant(net, x, seeded(1)), plant(net, x, seeded(1)))
     assert not torch.equal(plant(net, x, seeded(1)), plant(net, x, seeded(2)))
     assert torch.equal(plant(net, x, seeded(), residual=0.0), forward(net, x))
+
+
+def test_a_seed_plants_the_same_problem_whatever_basis_the_svd_finds():
+    """The residual is the drawn vector less its part in the columns of J, here by least squares."""
+    net, x = init((1, 2, 1), generator=seeded()), torch.linspace(-3, 3, 25, dtype=torch.float64)[:, None]
+    slope = torch.func.jacrev(lambda theta: forward(unflatten(theta, net), x).flatten())(flatten(net)).numpy()
+    drawn = torch.randn(25, generator=seeded(1), dtype=torch.float64).numpy()
+    rest = drawn - slope @ np.linalg.lstsq(slope, drawn, rcond=None)[0]
+    expected = forward(net, x).flatten().numpy() - 0.5 * rest / np.sqrt(np.mean(rest**2))
+    np.testing.assert_allclose(plant(net, x, seeded(1), residual=0.5).flatten().numpy(), expected, atol=1e-12)
 
 
 def test_modules_with_batch_norm():
