@@ -45,7 +45,8 @@ def test_every_parameter_lives_in_one_lane(widths, batch, bias, output_bias):
 
 def test_columns_put_one_feature_after_the_other():
     data = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], dtype=torch.float64)
-    assert columns(data, 4).tolist() == [1, 3, 5, 2, 4, 6] + [0] * 6
+    assert columns(data, 4, 6).tolist() == [1, 3, 5, 0, 0, 0, 2, 4, 6, 0, 0, 0] + [0] * 12
+    assert columns(data, 2, 2).tolist() == [1, 3, 2, 4, 5, 0, 6, 0]
 
 
 def test_arrays_of_lanes_begin_at_a_cache_line():

@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 
 from lib.descent.lanes import LANES, broadcast, compiled_for, fma, load, select, splat, store, total
-from lib.descent.pointwise import ELU, KINDS, LEAKY_RELU, RELU, SIGMOID, TANH, expm1, pull, unit, value
+from lib.descent.pointwise import ELU, KINDS, LEAKY_RELU, RELU, SIGMOID, TANH, expm1, literal, pull, two_values, unit, value_with
 
 
 def scratch(widths: tuple[int, ...], vectors: int) -> int:
@@ -34,8 +34,14 @@ def _pass(kind: int):
 
     @compiled_for(kind)
     def act(alpha, start, count, w):
-        for i in range(start, start + count):
-            store(w, i, value(kind, alpha, load(w, i) * splat(factor)))
+        const, scale = literal(kind), splat(factor)
+        for i in range(start, start + count - 1, 2):
+            f, f_next = two_values(kind, alpha, load(w, i) * scale, load(w, i + 1) * scale, False, const)
+            store(w, i, f)
+            store(w, i + 1, f_next)
+        if count % 2 == 1:
+            last = start + count - 1
+            store(w, last, value_with(kind, alpha, load(w, last) * scale, False, const))
 
     @compiled_for(kind)
     def pull_all(alpha, features, errors, count, w):

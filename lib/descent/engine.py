@@ -46,10 +46,10 @@ class NumbaEngine:
         if past:
             self._restore(past)
         sigma = net.activation
-        kind = KINDS[sigma.name]
+        kind, size = KINDS[sigma.name], tile(n, rows)
         self.run = kernel(kind, layout.scalar)
         self.problem = (
-            columns(x, layout.inputs), columns(y, layout.k), (n, layout.inputs, layout.k, rows, tile(n, rows)),
+            columns(x, layout.inputs, size), columns(y, layout.k, size), (n, layout.inputs, layout.k, rows, size),
             float(x.abs().max()), layout.shared, 0.0 if sigma.parameter is None else float(sigma.parameter),
             constants(kind), rule.name == "adam", (rule.lr, *rule.betas, rule.eps), keep_smallest,
             filled(layout.live() * (2 / (n * layout.k))).reshape(-1),

@@ -8,8 +8,9 @@ factor 2 / (n k), which waits until the update, with i the samples:
     t_ij = sigma(w_j x_i + b_j),    r_i = sum_j a_j t_ij + c - y_i,    h_ij = sigma'(w_j x_i + b_j) (a_j . r_i),
     dR/da_j = sum_i r_i t_ij,    dR/db_j = sum_i h_ij,    dR/dw_j = sum_i h_ij x_i,    dR/dc = sum_i r_i.
 
-Samples pass in tiles so small that t stays in the cache. All memory is arrays of vectors of eight, and every offset
-counts vectors; x and y are plain numbers, one feature of all samples after the other.
+Samples pass in tiles so small that t stays in the cache, and in pairs, for which `two_values` needs one division; the
+partner of an odd last sample is one whose r is 0. All memory is arrays of vectors of eight, and every offset counts
+vectors; x and y are plain numbers, one tile after the other, in it one feature of all its samples after the other.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from functools import cache
 from numba import njit
 
 from lib.descent.lanes import broadcast, compiled_for, every, fma, load, magnitude, splat, store, total
-from lib.descent.pointwise import SAFE, in_lanes, pull, unit, value_with
+from lib.descent.pointwise import SAFE, in_lanes, pull, two_values, unit
 
 BLOCK = 4  # inputs are taken four at a time: the layout pads them with zeros
 
@@ -41,10 +42,55 @@ def put_four(w, at, v0, v1, v2, v3, add):
 
 
 @njit
-def four_inputs(x, i, n, v0, v1, v2, v3, u):
-    """u + v . x_i for the four inputs of sample i whose numbers start at x[i]."""
-    u = fma(v0, broadcast(x, i), fma(v1, broadcast(x, i + n), u))
-    return fma(v2, broadcast(x, i + 2 * n), fma(v3, broadcast(x, i + 3 * n), u))
+def four_inputs(x, i, tile, v0, v1, v2, v3, u):
+    """u + v . x_i for the four inputs of a sample whose numbers start at x[i]."""
+    u = fma(v0, broadcast(x, i), fma(v1, broadcast(x, i + tile), u))
+    return fma(v2, broadcast(x, i + 2 * tile), fma(v3, broadcast(x, i + 3 * tile), u))
+
+
+@njit(inline="always")
+def later_inputs(x, xs, size, tile, d, v, at, w):
+    """w[at + i] = v . x_i over all inputs but the first four: eight samples at a time wait for no addition."""
+    whole = size - size % 8
+    for i in range(0, whole, 8):
+        zero = splat(0.0)
+        u0, u1, u2, u3, u4, u5, u6, u7 = zero, zero, zero, zero, zero, zero, zero, zero
+        for c in range(4, d):
+            g, xi = load(w, v + c), xs + tile * c + i
+            u0, u1 = fma(g, broadcast(x, xi), u0), fma(g, broadcast(x, xi + 1), u1)
+            u2, u3 = fma(g, broadcast(x, xi + 2), u2), fma(g, broadcast(x, xi + 3), u3)
+            u4, u5 = fma(g, broadcast(x, xi + 4), u4), fma(g, broadcast(x, xi + 5), u5)
+            u6, u7 = fma(g, broadcast(x, xi + 6), u6), fma(g, broadcast(x, xi + 7), u7)
+        store(w, at + i, u0)
+        store(w, at + i + 1, u1)
+        store(w, at + i + 2, u2)
+        store(w, at + i + 3, u3)
+        store(w, at + i + 4, u4)
+        store(w, at + i + 5, u5)
+        store(w, at + i + 6, u6)
+        store(w, at + i + 7, u7)
+    for i in range(whole, size):
+        u = splat(0.0)
+        for c in range(4, d):
+            u = fma(load(w, v + c), broadcast(x, xs + tile * c + i), u)
+        store(w, at + i, u)
+
+
+@njit(inline="always")
+def finish(shared, sample, size, y, c, r0, w):
+    """Complete r of one output, for which the rows' sum is at w[r0]; return the sums of r and of r^2."""
+    zero = splat(0.0)
+    sums, squares, sums_next, squares_next = zero, zero, zero, zero
+    if shared:
+        for i in range(size):
+            store(w, r0 + i, splat(total(load(w, r0 + i))) + (c - broadcast(y, sample + i)))
+    if size % 2 == 1:
+        store(w, r0 + size, zero)
+    for i in range(0, size, 2):
+        r, r_next = load(w, r0 + i), load(w, r0 + i + 1)
+        sums, sums_next = sums + r, sums_next + r_next
+        squares, squares_next = fma(r, r, squares), fma(r_next, r_next, squares_next)
+    return sums + sums_next, squares + squares_next
 
 
 @cache
@@ -69,6 +115,19 @@ def gradient_many(kind: int) -> Callable:
             safe = every(reach <= splat(REACH)) and safe
         return safe
 
+    @njit(inline="always")
+    def forward(later, x, xs, even, tile, v0, v1, v2, v3, b, a, safe, parameter, const, t, r, w):
+        # One row: its t at w[t], where the sum over later inputs may be, and what it adds to r of the first output.
+        for i in range(0, even, 2):
+            u, u_next = (b + load(w, t + i), b + load(w, t + i + 1)) if later else (b, b)
+            u = four_inputs(x, xs + i, tile, v0, v1, v2, v3, u)
+            u_next = four_inputs(x, xs + i + 1, tile, v0, v1, v2, v3, u_next)
+            now, after = two_values(KIND, parameter, u, u_next, safe, const)
+            store(w, t + i, now)
+            store(w, t + i + 1, after)
+            store(w, r + i, fma(a, now, load(w, r + i)))
+            store(w, r + i + 1, fma(a, after, load(w, r + i + 1)))
+
     @compiled_for(kind)
     def evaluate(x, y, shape, far, shared, parameter, table, state, p, w):
         n, d, k, rows, tile = shape
@@ -80,67 +139,74 @@ def gradient_many(kind: int) -> Callable:
         safe = prepare(far, rows, d, width, state, p, w)
         squares = zero
         for start in range(0, n, tile):
-            size, more = min(tile, n - start), start > 0
+            size, more, xs, ys = min(tile, n - start), start > 0, start * d, start * k
+            even = size + size % 2
+            for o in range(k):
+                c, r = load(state, p + width * rows + o), r0 + tile * o
+                for i in range(size):
+                    store(w, r + i, zero if shared else c - broadcast(y, ys + tile * o + i))
             for j in range(rows):
                 v, at, out = (d + 1) * j, t0 + tile * j, p + width * j + d + 1
-                for c in range(4, d, 4):  # all inputs but the first four are summed where t will be
-                    v0, v1, v2, v3 = load(w, v + c), load(w, v + c + 1), load(w, v + c + 2), load(w, v + c + 3)
-                    for i in range(size):
-                        u = load(w, at + i) if c > 4 else zero
-                        store(w, at + i, four_inputs(x, c * n + start + i, n, v0, v1, v2, v3, u))
                 v0, v1, v2, v3, b = load(w, v), load(w, v + 1), load(w, v + 2), load(w, v + 3), load(w, v + d)
-                for i in range(size):
-                    u = b + load(w, at + i) if d > 4 else b
-                    u = four_inputs(x, start + i, n, v0, v1, v2, v3, u)
-                    store(w, at + i, value_with(KIND, parameter, u, safe, const))
-                for o in range(k):
+                a = load(state, out)
+                if d > 4:
+                    later_inputs(x, xs, even, tile, d, v, at, w)
+                    forward(True, x, xs, even, tile, v0, v1, v2, v3, b, a, safe, parameter, const, at, r0, w)
+                else:
+                    forward(False, x, xs, even, tile, v0, v1, v2, v3, b, a, safe, parameter, const, at, r0, w)
+                for o in range(1, k):
                     a, r = load(state, out + o), r0 + tile * o
                     for i in range(size):
-                        store(w, r + i, fma(a, load(w, at + i), load(w, r + i) if j > 0 else zero))
+                        store(w, r + i, fma(a, load(w, at + i), load(w, r + i)))
             for o in range(k):
-                c, gc = load(state, p + width * rows + o), zero
-                for i in range(size):
-                    r = load(w, r0 + tile * o + i)
-                    if shared:
-                        r = splat(total(r))
-                    r = r + (c - broadcast(y, o * n + start + i))
-                    store(w, r0 + tile * o + i, r)
-                    squares = fma(r, r, squares)
-                    gc = gc + r
+                c = load(state, p + width * rows + o)
+                gc, more_squares = finish(shared, ys + tile * o, size, y, c, r0 + tile * o, w)
+                squares = squares + more_squares
                 put(w, g + width * rows + o, gc, more)
             for j in range(rows):
                 at, out, grad = t0 + tile * j, p + width * j + d + 1, g + width * j
-                a, ga, gb, gw0, gw1, gw2, gw3 = load(state, out), zero, zero, zero, zero, zero, zero
+                # One output's factor a of h, constant over the samples, waits until the sums are done.
+                e0, a = r0, load(state, out)
+                if k > 1:
+                    e0, a = h0, splat(1.0)
+                    for o in range(k):
+                        for i in range(size):
+                            e = load(w, h0 + i) if o > 0 else zero
+                            store(w, h0 + i, fma(load(state, out + o), load(w, r0 + tile * o + i), e))
+                ga, gb, gw0, gw1, gw2, gw3 = zero, zero, zero, zero, zero, zero
                 for i in range(size):
-                    r, t, xi = load(w, r0 + i), load(w, at + i), start + i
-                    e = a * r
-                    for o in range(1, k):
-                        e = fma(load(state, out + o), load(w, r0 + tile * o + i), e)
-                    h = pull(KIND, parameter, e, t, e * t)
+                    e, t, xi = load(w, e0 + i), load(w, at + i), xs + i
+                    et = e * t
+                    h = pull(KIND, parameter, e, t, et)
                     store(w, h0 + i, h)
-                    ga = fma(r, t, ga)
+                    ga = ga + et
                     gb = gb + h
                     gw0 = fma(h, broadcast(x, xi), gw0)
-                    gw1 = fma(h, broadcast(x, xi + n), gw1)
-                    gw2 = fma(h, broadcast(x, xi + 2 * n), gw2)
-                    gw3 = fma(h, broadcast(x, xi + 3 * n), gw3)
-                put_four(w, grad, gw0, gw1, gw2, gw3, more)
-                put(w, grad + d, gb, more)
-                put(w, grad + d + 1, ga, more)
-                for o in range(1, k):
-                    ga = zero
-                    for i in range(size):
-                        ga = fma(load(w, r0 + tile * o + i), load(w, at + i), ga)
+                    gw1 = fma(h, broadcast(x, xi + tile), gw1)
+                    gw2 = fma(h, broadcast(x, xi + 2 * tile), gw2)
+                    gw3 = fma(h, broadcast(x, xi + 3 * tile), gw3)
+                put_four(w, grad, a * gw0, a * gw1, a * gw2, a * gw3, more)
+                put(w, grad + d, a * gb, more)
+                for o in range(k):
+                    if k > 1:
+                        ga = zero
+                        for i in range(size):
+                            ga = fma(load(w, r0 + tile * o + i), load(w, at + i), ga)
                     put(w, grad + d + 1 + o, ga, more)
+                if size % 2 == 1:
+                    store(w, h0 + size, zero)
                 for c in range(4, d, 4):
-                    gw0, gw1, gw2, gw3 = zero, zero, zero, zero
-                    for i in range(size):
-                        h, xi = load(w, h0 + i), c * n + start + i
-                        gw0 = fma(h, broadcast(x, xi), gw0)
-                        gw1 = fma(h, broadcast(x, xi + n), gw1)
-                        gw2 = fma(h, broadcast(x, xi + 2 * n), gw2)
-                        gw3 = fma(h, broadcast(x, xi + 3 * n), gw3)
-                    put_four(w, grad + c, gw0, gw1, gw2, gw3, more)
+                    gw0, gw1, gw2, gw3, more0, more1, more2, more3 = zero, zero, zero, zero, zero, zero, zero, zero
+                    for i in range(0, even, 2):
+                        h, h_next, xi = load(w, h0 + i), load(w, h0 + i + 1), xs + tile * c + i
+                        gw0, more0 = fma(h, broadcast(x, xi), gw0), fma(h_next, broadcast(x, xi + 1), more0)
+                        xi += tile
+                        gw1, more1 = fma(h, broadcast(x, xi), gw1), fma(h_next, broadcast(x, xi + 1), more1)
+                        xi += tile
+                        gw2, more2 = fma(h, broadcast(x, xi), gw2), fma(h_next, broadcast(x, xi + 1), more2)
+                        xi += tile
+                        gw3, more3 = fma(h, broadcast(x, xi), gw3), fma(h_next, broadcast(x, xi + 1), more3)
+                    put_four(w, grad + c, a * (gw0 + more0), a * (gw1 + more1), a * (gw2 + more2), a * (gw3 + more3), more)
         return squares
 
     return evaluate

@@ -5,15 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
-from lib.descent.gradient_many import put
-from lib.descent.lanes import broadcast, compiled_for, every, fma, load, magnitude, splat, store, total
-from lib.descent.pointwise import SAFE, in_lanes, pull, unit, value_with
+from numba import njit
+
+from lib.descent.gradient_many import finish, put
+from lib.descent.lanes import broadcast, compiled_for, every, fma, load, magnitude, splat, store
+from lib.descent.pointwise import SAFE, in_lanes, pull, two_values, unit
 
 
 @cache
 def gradient_one(kind: int) -> Callable:
     """`evaluate` as in `gradient_many`, for d = k = 1."""
     KIND, UNIT, REACH = kind, unit(kind), SAFE
+
+    @njit(inline="always")
+    def forward(first, shared, sample, pairs, x, y, c, v, b, a, safe, parameter, const, t, r, w):
+        # One row: its t at w[t], and what it adds to r at w[r]; the first one starts r.
+        for i in range(0, 2 * pairs, 2):
+            u, u_next = fma(v, broadcast(x, sample + i), b), fma(v, broadcast(x, sample + i + 1), b)
+            now, after = two_values(KIND, parameter, u, u_next, safe, const)
+            store(w, t + i, now)
+            store(w, t + i + 1, after)
+            if not first:
+                start, start_next = load(w, r + i), load(w, r + i + 1)
+            elif shared:
+                start, start_next = splat(0.0), splat(0.0)
+            else:
+                start, start_next = c - broadcast(y, sample + i), c - broadcast(y, sample + i + 1)
+            store(w, r + i, fma(a, now, start))
+            store(w, r + i + 1, fma(a, after, start_next))
 
     @compiled_for(kind)
     def evaluate(x, y, shape, far, shared, parameter, table, state, p, w):
@@ -27,38 +46,34 @@ def gradient_one(kind: int) -> Callable:
             store(w, 2 * j, v)
             store(w, 2 * j + 1, b)
             safe = every(fma(magnitude(v), splat(far), magnitude(b)) <= splat(REACH)) and safe
-        squares, gc, c = zero, zero, load(state, p + 3 * rows)
+        squares, c = zero, load(state, p + 3 * rows)
         for start in range(0, n, tile):
             size, more = min(tile, n - start), start > 0
+            pairs = (size + 1) // 2
+            v, b, a = load(w, 0), load(w, 1), load(state, p + 2)
+            forward(True, shared, start, pairs, x, y, c, v, b, a, safe, parameter, const, t0, r0, w)
+            for j in range(1, rows):
+                v, b, a, t = load(w, 2 * j), load(w, 2 * j + 1), load(state, p + 3 * j + 2), t0 + tile * j
+                forward(False, shared, start, pairs, x, y, c, v, b, a, safe, parameter, const, t, r0, w)
+            gc, more_squares = finish(shared, start, size, y, c, r0, w)
+            squares = squares + more_squares
+            put(w, g + 3 * rows, gc, more)
             for j in range(rows):
-                v, b, a, at = load(w, 2 * j), load(w, 2 * j + 1), load(state, p + 3 * j + 2), t0 + tile * j
-                last = j == rows - 1
-                for i in range(size):
-                    t = value_with(KIND, parameter, fma(v, broadcast(x, start + i), b), safe, const)
-                    store(w, at + i, t)
-                    r = fma(a, t, load(w, r0 + i) if j > 0 else zero)
-                    if last:
-                        if shared:
-                            r = splat(total(r))
-                        r = r + (c - broadcast(y, start + i))
-                        squares = fma(r, r, squares)
-                        gc = gc + r
-                    store(w, r0 + i, r)
-            for j in range(rows):
-                a, at, grad = load(state, p + 3 * j + 2), t0 + tile * j, g + 3 * j
-                gw, gb, ga = zero, zero, zero
-                for i in range(size):
-                    r, t = load(w, r0 + i), load(w, at + i)
-                    rt = r * t
-                    h = pull(KIND, parameter, r, t, rt)
-                    ga = ga + rt
-                    gb = gb + h
+                t, grad = t0 + tile * j, g + 3 * j
+                gw, gb, ga, gw_next, gb_next, ga_next = zero, zero, zero, zero, zero, zero
+                for i in range(0, 2 * pairs, 2):  # two sums of each kind: an addition waits for the one before
+                    r, r_next, now, after = load(w, r0 + i), load(w, r0 + i + 1), load(w, t + i), load(w, t + i + 1)
+                    rt, rt_next = r * now, r_next * after
+                    h, h_next = pull(KIND, parameter, r, now, rt), pull(KIND, parameter, r_next, after, rt_next)
+                    ga, ga_next = ga + rt, ga_next + rt_next
+                    gb, gb_next = gb + h, gb_next + h_next
                     gw = fma(h, broadcast(x, start + i), gw)
+                    gw_next = fma(h_next, broadcast(x, start + i + 1), gw_next)
                 # The factor a of h, constant over the samples, has waited until here.
-                put(w, grad, a * gw, more)
-                put(w, grad + 1, a * gb, more)
-                put(w, grad + 2, ga, more)
-        store(w, g + 3 * rows, gc)
+                a = load(state, p + 3 * j + 2)
+                put(w, grad, a * (gw + gw_next), more)
+                put(w, grad + 1, a * (gb + gb_next), more)
+                put(w, grad + 2, ga + ga_next, more)
         return squares
 
     return evaluate

@@ -14,7 +14,7 @@ from numba import njit
 
 from lib.descent.gradient_many import gradient_many
 from lib.descent.gradient_one import gradient_one
-from lib.descent.lanes import fma, load, magnitude, select, some, source_hash, splat, sqrt, store, total
+from lib.descent.lanes import address, fma, load, magnitude, select, some, source_hash, splat, sqrt, store, total
 
 # Vectors of t in flight: 16 KiB, half a first-level cache; but with many rows at least LONG_TILE samples at a time.
 TILE, LONG_TILE = 256, 32
@@ -23,8 +23,13 @@ ALIVE, DIED, LIMIT, GRADIENT, STEP, LOSS, PER_UNIT = range(7)
 
 
 def tile(samples: int, rows: int) -> int:
-    """How many samples pass at a time."""
-    return min(samples, max(LONG_TILE, TILE // rows))
+    """How many samples pass at a time: even, and no multiple of 4.
+
+    With a high power of 2 the same sample of two rows would lie 4096 bytes or a multiple apart, where a load has to wait
+    for a store it has nothing to do with.
+    """
+    size = min(samples, max(LONG_TILE, TILE // rows))
+    return size + (2 - size) % 4
 
 
 def workspace(samples: int, rows: int, inputs: int, outputs: int) -> int:
@@ -67,6 +72,8 @@ def _run(
     vectors = (d + 1 + k) * rows + k
     stride = vectors * (1 + int(keep) + 2 * int(adam)) + PER_UNIT
     g, zero, count = rows * (d + 1), splat(0.0), records.size
+    x, y, table, live, state = address(x), address(y), address(table), address(live), address(state)
+    losses, smallest, smallest_at, w = address(losses), address(smallest), address(smallest_at), address(w)
     for unit in range(first, last):
         p, own = unit * stride, (unit + 1) * stride - PER_UNIT
         t, record = clock[unit], following[unit]

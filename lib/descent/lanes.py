@@ -66,9 +66,16 @@ def _call(builder, name: str, result, *args):
     return builder.call(builder.module.declare_intrinsic(name, (), function_type), args)
 
 
-def _address(context, builder, array_type, array, index):
-    data = context.make_array(array_type)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [builder.mul(index, ir.Constant(_I64, LANES))]), _VEC.as_pointer())
+def _start(context, builder, kind, memory):
+    # Where the numbers of an array, or of what `address` gave for one, begin.
+    if isinstance(kind, types.Array):
+        return context.make_array(kind)(context, builder, memory).data
+    return builder.inttoptr(memory, _F64.as_pointer())
+
+
+def _vector(context, builder, kind, memory, index):
+    start = builder.bitcast(_start(context, builder, kind, memory), _VEC.as_pointer())
+    return builder.gep(start, [index])
 
 
 @intrinsic
@@ -78,12 +85,26 @@ def splat(typing, scalar):
 
 
 @intrinsic
+def address(typing, array):
+    """Where the numbers of an array begin, to be passed to an inner function in its place.
+
+    Arrays are counted as they enter and leave a function, by atomic instructions, on which threads that share an array
+    wait for each other. Somebody outside has to hold the array.
+    """
+
+    def emit(context, builder, sig, args):
+        return builder.ptrtoint(_start(context, builder, sig.args[0], args[0]), _I64)
+
+    return types.intp(array), emit
+
+
+@intrinsic
 def broadcast(typing, array, index):
     """Element `index` of a contiguous float64 array in every lane; the index is not checked, nor may it be negative."""
 
     def emit(context, builder, sig, args):
-        data = context.make_array(sig.args[0])(context, builder, args[0]).data
-        return _splat(builder, builder.load(builder.gep(data, [args[1]])))
+        start = _start(context, builder, sig.args[0], args[0])
+        return _splat(builder, builder.load(builder.gep(start, [args[1]])))
 
     return lanes(array, types.intp), emit
 
@@ -93,7 +114,7 @@ def load(typing, array, index):
     """Eight numbers of a contiguous float64 array, from element 8 * index on."""
 
     def emit(context, builder, sig, args):
-        loaded = builder.load(_address(context, builder, sig.args[0], args[0], args[1]))
+        loaded = builder.load(_vector(context, builder, sig.args[0], args[0], args[1]))
         loaded.align = 8
         return loaded
 
@@ -105,7 +126,7 @@ def store(typing, array, index, value):
     """Write eight numbers to a contiguous float64 array, from element 8 * index on."""
 
     def emit(context, builder, sig, args):
-        builder.store(args[2], _address(context, builder, sig.args[0], args[0], args[1]), align=8)
+        builder.store(args[2], _vector(context, builder, sig.args[0], args[0], args[1]), align=8)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, lanes), emit

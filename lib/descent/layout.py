@@ -120,8 +120,13 @@ def filled(values: np.ndarray) -> np.ndarray:
     return out
 
 
-def columns(data: Tensor, count: int) -> np.ndarray:
-    """(n, features) -> one feature after the other, flat, with zeros up to `count` features."""
-    out = np.zeros((count, data.shape[0]))
-    out[: data.shape[1]] = data.T.numpy()
-    return out.reshape(-1)
+def columns(data: Tensor, count: int, tile: int) -> np.ndarray:
+    """(n, features) -> tiles of samples, in each one feature of all after the other, flat, padded with zeros.
+
+    >>> columns(torch.tensor([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]]), 2, 2).tolist()
+    [1.0, 2.0, 10.0, 20.0, 3.0, 0.0, 30.0, 0.0]
+    """
+    tiles = -(-data.shape[0] // tile)
+    out = np.zeros((tiles * tile, count))
+    out[: data.shape[0], : data.shape[1]] = data.numpy()
+    return out.reshape(tiles, tile, count).swapaxes(1, 2).reshape(-1)
