@@ -440,6 +440,19 @@ def test_an_unbatched_trajectory_prints_itself():
     assert run.losses.shape == (len(run.steps),)
 
 
+@pytest.mark.parametrize("widths", [(1, 1, 1), (1, 1, 1, 1)])
+def test_moments_of_a_dead_neuron_end_at_zero(widths):
+    """0.9^7500 is below the normal numbers: without a floor the first moment would stay at the smallest subnormal one."""
+    net = init(widths, "relu", output_bias=False).map(torch.ones_like)
+    x, y = torch.ones(1, 1, dtype=torch.float64), -torch.ones(1, 1, dtype=torch.float64)
+    run = descend(net, x, y, steps=7500, lr=3.0, optimizer="adam", backend="numba")  # the first step kills every neuron
+    reference = descend(net, x, y, steps=7500, lr=3.0, optimizer="adam", backend="torch")
+    first, second = run.state.moments
+    assert float(first.weights[0]) == 0.0 < float(second.weights[0])
+    assert 0 < abs(float(reference.state.moments[0].weights[0])) < 1e-307
+    torch.testing.assert_close(flatten(run.net), flatten(reference.net), rtol=1e-12, atol=1e-12)
+
+
 def test_kernels_cached_by_different_processes_keep_their_activations(tmp_path):
     """Each kernel is compiled in a process of its own, so that Numba counts its functions alike; a third loads both."""
     script = """

@@ -17,7 +17,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from lib.descent.lanes import LANES, aligned, broadcast, fma, load, select, splat, store
+from lib.descent.lanes import LANES, aligned, broadcast, cached, fma, load, select, splat, store
 from lib.descent.pointwise import ELU, KINDS, SIGMOID, TANH, pull, unit, value
 from lib.mlp import MLP, flatten
 
@@ -130,7 +130,7 @@ def _assemble(lane, a, kappa, shape, bias, output_bias, gram, coupling, own, h1,
             h1[p, q], h2[p, q] = h1[q, p], h2[q, p]
 
 
-@njit(nogil=True, cache=True)
+@cached("lib.descent.pointwise")
 def _run(
     first, last, kind, per, theta, x, y, shape, parameter, a, bias, output_bias, gram, coupling, own, w, h1, h2,
 ):  # fmt: skip

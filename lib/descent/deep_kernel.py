@@ -15,7 +15,8 @@ import math
 import numpy as np
 from numba import njit
 
-from lib.descent.lanes import LANES, broadcast, compiled_for, fma, load, select, splat, store, total
+from lib.descent.kernel import DUST
+from lib.descent.lanes import LANES, broadcast, cached, compiled_for, fma, load, select, splat, store, total
 from lib.descent.pointwise import ELU, KINDS, LEAKY_RELU, RELU, SIGMOID, TANH, expm1, literal, pull, two_values, unit, value_with
 
 
@@ -227,7 +228,7 @@ def backward(kind, x, theta, at, end, widths, has_bias, vectors, alpha, g, w):
         end = weights
 
 
-@njit(nogil=True, cache=True)
+@cached("lib.descent.kernel", "lib.descent.pointwise")
 def run(
     first, last, until, kind, entropy, x, y, live, n, widths, has_bias, alpha, adam, lr, beta1, beta2, eps, plan, keep,
     clock, following, theta, first_moment, second_moment, died, limit,
@@ -279,6 +280,8 @@ def run(
                     for p in range(size):
                         a = beta1 * first_moment[at + p] + (1 - beta1) * g[p]
                         b = beta2 * second_moment[at + p] + (1 - beta2) * g[p] * g[p]
+                        a = 0.0 if abs(a) < DUST else a  # as in `lib.descent.kernel.undusted`
+                        b = 0.0 if b < DUST else b
                         first_moment[at + p], second_moment[at + p] = a, b
                         theta[at + p] -= rate * a / (math.sqrt(b) / root + eps)
                 else:

@@ -239,11 +239,17 @@ def compiled_for(kind: int) -> Callable:
     return compiled
 
 
-def source_hash(*modules: str) -> int:
-    """A hash of the source of these modules and this one.
+def cached(*modules: str) -> Callable:
+    """`njit` without the GIL, with a disk cache that also watches these modules and this one.
 
-    Numba's disk cache watches only the file of the cached function. A kernel that carries this number in its name, or
-    uses it as a free variable, is compiled again also when what it is built from has changed.
+    Numba's cache watches only the file of the function, not those that it is built from: a hash of their source becomes
+    part of its name.
     """
     files = [sys.modules[name].__file__ for name in (__name__, *modules)]
-    return zlib.crc32(b"".join(Path(file).read_bytes() for file in files))
+    source = zlib.crc32(b"".join(Path(file).read_bytes() for file in files))
+
+    def compiled(function: Callable) -> Callable:
+        function.__qualname__ += f"_{source:08x}"
+        return njit(nogil=True, cache=True)(function)
+
+    return compiled
