@@ -50,30 +50,28 @@ def four_inputs(x, i, tile, v0, v1, v2, v3, u):
 
 @njit(inline="always")
 def later_inputs(x, xs, size, tile, d, v, at, w):
-    """w[at + i] = v . x_i over all inputs but the first four: eight samples at a time wait for no addition."""
-    whole = size - size % 8
-    for i in range(0, whole, 8):
-        zero = splat(0.0)
-        u0, u1, u2, u3, u4, u5, u6, u7 = zero, zero, zero, zero, zero, zero, zero, zero
+    """w[at + i] = v . x_i over all inputs but the first four: six samples at a time hardly wait for an addition."""
+    whole, zero = size - size % 6, splat(0.0)
+    for i in range(0, whole, 6):
+        u0, u1, u2, u3, u4, u5 = zero, zero, zero, zero, zero, zero
         for c in range(4, d):
             g, xi = load(w, v + c), xs + tile * c + i
             u0, u1 = fma(g, broadcast(x, xi), u0), fma(g, broadcast(x, xi + 1), u1)
             u2, u3 = fma(g, broadcast(x, xi + 2), u2), fma(g, broadcast(x, xi + 3), u3)
             u4, u5 = fma(g, broadcast(x, xi + 4), u4), fma(g, broadcast(x, xi + 5), u5)
-            u6, u7 = fma(g, broadcast(x, xi + 6), u6), fma(g, broadcast(x, xi + 7), u7)
         store(w, at + i, u0)
         store(w, at + i + 1, u1)
         store(w, at + i + 2, u2)
         store(w, at + i + 3, u3)
         store(w, at + i + 4, u4)
         store(w, at + i + 5, u5)
-        store(w, at + i + 6, u6)
-        store(w, at + i + 7, u7)
-    for i in range(whole, size):
-        u = splat(0.0)
+    for i in range(whole, size, 2):
+        u0, u1 = zero, zero
         for c in range(4, d):
-            u = fma(load(w, v + c), broadcast(x, xs + tile * c + i), u)
-        store(w, at + i, u)
+            g, xi = load(w, v + c), xs + tile * c + i
+            u0, u1 = fma(g, broadcast(x, xi), u0), fma(g, broadcast(x, xi + 1), u1)
+        store(w, at + i, u0)
+        store(w, at + i + 1, u1)
 
 
 @njit(inline="always")
@@ -193,20 +191,15 @@ def gradient_many(kind: int) -> Callable:
                         for i in range(size):
                             ga = fma(load(w, r0 + tile * o + i), load(w, at + i), ga)
                     put(w, grad + d + 1 + o, ga, more)
-                if size % 2 == 1:
-                    store(w, h0 + size, zero)
                 for c in range(4, d, 4):
-                    gw0, gw1, gw2, gw3, more0, more1, more2, more3 = zero, zero, zero, zero, zero, zero, zero, zero
-                    for i in range(0, even, 2):
-                        h, h_next, xi = load(w, h0 + i), load(w, h0 + i + 1), xs + tile * c + i
-                        gw0, more0 = fma(h, broadcast(x, xi), gw0), fma(h_next, broadcast(x, xi + 1), more0)
-                        xi += tile
-                        gw1, more1 = fma(h, broadcast(x, xi), gw1), fma(h_next, broadcast(x, xi + 1), more1)
-                        xi += tile
-                        gw2, more2 = fma(h, broadcast(x, xi), gw2), fma(h_next, broadcast(x, xi + 1), more2)
-                        xi += tile
-                        gw3, more3 = fma(h, broadcast(x, xi), gw3), fma(h_next, broadcast(x, xi + 1), more3)
-                    put_four(w, grad + c, a * (gw0 + more0), a * (gw1 + more1), a * (gw2 + more2), a * (gw3 + more3), more)
+                    gw0, gw1, gw2, gw3 = zero, zero, zero, zero
+                    for i in range(size):
+                        h, xi = load(w, h0 + i), xs + tile * c + i
+                        gw0 = fma(h, broadcast(x, xi), gw0)
+                        gw1 = fma(h, broadcast(x, xi + tile), gw1)
+                        gw2 = fma(h, broadcast(x, xi + 2 * tile), gw2)
+                        gw3 = fma(h, broadcast(x, xi + 3 * tile), gw3)
+                    put_four(w, grad + c, a * gw0, a * gw1, a * gw2, a * gw3, more)
         return squares
 
     return evaluate
