@@ -100,7 +100,7 @@ def address(typing, array):
 
 @intrinsic
 def broadcast(typing, array, index):
-    """Element `index` of a contiguous float64 array in every lane; the index is not checked, nor may it be negative."""
+    """Element `index` >= 0, which is not checked, of a contiguous float64 array or of its `address`, in every lane."""
 
     def emit(context, builder, sig, args):
         start = _start(context, builder, sig.args[0], args[0])
@@ -111,7 +111,7 @@ def broadcast(typing, array, index):
 
 @intrinsic
 def load(typing, array, index):
-    """Eight numbers of a contiguous float64 array, from element 8 * index on."""
+    """Eight numbers of a contiguous float64 array, or of its `address`, from element 8 * index on."""
 
     def emit(context, builder, sig, args):
         loaded = builder.load(_vector(context, builder, sig.args[0], args[0], args[1]))
@@ -123,7 +123,7 @@ def load(typing, array, index):
 
 @intrinsic
 def store(typing, array, index, value):
-    """Write eight numbers to a contiguous float64 array, from element 8 * index on."""
+    """Write eight numbers to a contiguous float64 array, or to its `address`, from element 8 * index on."""
 
     def emit(context, builder, sig, args):
         builder.store(args[2], _vector(context, builder, sig.args[0], args[0], args[1]), align=8)
