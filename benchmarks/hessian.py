@@ -13,7 +13,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from benchmarks.operations import multiply_adds
 from benchmarks.timing import Contender, Row, compare, interleave, peak_mib
 from lib.curvature import hessian
 from lib.mlp import MLP, flatten, init, unflatten
@@ -55,10 +54,7 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
             RIVAL: Contender(lambda _, job=theirs: job(), 1, share=CHUNK / NETS),
         }
         name = f"{NETS} nets {'-'.join(map(str, widths))}, {n} samples"
-        rows_of_t = widths[1] * (widths[0] + 2)  # half of their Gram over the samples, in float64
-        operations = NETS * n * rows_of_t * (rows_of_t + 1)
-        if len(widths) > 3:
-            operations = multiply_adds(lambda p=(net, x, y): hessian(*p))
+        operations = NETS * n * net.n_parameters * (net.n_parameters + 1)  # half of a symmetric matrix, in float64
         rows += compare(name, interleave(jobs, rounds), "ours", {RIVAL: TARGET}, operations)
     facts: dict[str, object] = {"largest relative difference of the results": worst}
     setup = "import torch; torch.set_num_threads(1)\nfrom benchmarks.hessian import *\np = problem((1, 3, 1), 50)"

@@ -599,8 +599,8 @@ run.claim(
 # %% [markdown]
 # In the mean over the epochs the uniform net of half variance trails the normal one by {glue:text}`interpolation-behind-code` points of accuracy, the one with He's variance by
 # {glue:text}`interpolation-behind-he` (a negative number means that it leads). So what the paper reads as a difference between *uniform* and *normal* is a difference of scale: nearly every layer halves the variance of what passes. With the right
-# scale the two ends of the feature path are {glue:text}`interpolation-shift-he` apart in loss instead of {glue:text}`interpolation-shift-code`, and the shape of a distribution does not matter. (In a training as short as that of the quick build the draw of the weights can hide this; the verdict on
-# claim C12 at the end tells.)
+# scale the two ends of the feature path are {glue:text}`interpolation-shift-he` apart in loss instead of {glue:text}`interpolation-shift-code`, and the shape of a distribution does not matter. (In trainings as short as those of the quick and cpu builds the draw of the weights can hide this: even the
+# rounding of another machine has turned it over. The verdict on claim C12 at the end tells.)
 #
 # The conclusion of the figure does not hang on it. The barrier between the weights is {glue:text}`interpolation-height-code` for the code's initialiser, {glue:text}`interpolation-height-he` for He's,
 # {glue:text}`interpolation-height-younger` when $\theta_1$ is half as old, and {glue:text}`interpolation-height-young` when both are; none of the four feature paths has one.

@@ -410,8 +410,22 @@ display(Markdown(words))
 # \end{aligned}
 # $$
 #
-# with $\kappa = 2 / (n m_2)$, and the rest, $H^{(2)}$, couples a neuron with itself only. Nothing is differentiated twice. For small nets the sums run over eight nets side by side, as in descent;
-# wide ones go through matrix products, deeper ones through the same jets layer by layer.
+# with $\kappa = 2 / (n m_2)$, and the rest, $H^{(2)}$, couples a neuron with itself only. Nothing is differentiated twice. Wide nets take this way, by one matrix product.
+#
+# Small nets of any depth go through one loop over the samples, eight nets side by side as in descent. There the second derivatives $S_{ll'}$ of a sample's loss with respect to the pre-activations $z_l$ and $z_{l'}$,
+# at fixed weights, follow from layer to layer, with errors $\delta_l$,
+#
+# $$
+# S_{ll'} = \operatorname{diag}(\sigma')\, W^{[l+1]\top} S_{l+1,\,l'} + \mathbb{1}_{l = l'} \operatorname{diag}\!\big(\sigma''\, W^{[l+1]\top} \delta_{l+1}\big),
+# $$
+#
+# from $S_{LL}$, the second derivative of the loss, and every entry is a sum over the samples of two features and one of these, plus what an error makes of a later feature:
+#
+# $$
+# H[W^{[l]}_{ab}, W^{[l']}_{cd}] = \sum f^{[l-1]}_b \Big( S_{ll',\,ac}\, f^{[l'-1]}_d + \delta_{l',\,c}\, \frac{\partial f^{[l'-1]}_d}{\partial z_{l,a}} \Big), \qquad l \le l',
+# $$
+#
+# the last term for $l < l'$ alone. What is neither small nor of two layers goes through matrix products of the same jets.
 
 # %% tags=["hide-input"]
 net, x, y = problem(1, 4, 50, 1)
@@ -457,8 +471,8 @@ for ax, (name, curve) in zip(axes, curves.items(), strict=True):
     ax.plot(sizes[name], now[name], "x" if curve else "x-", color=RED, label="live")
     if pace_one:
         size = {key: values if key == name else np.full(len(values), at[key]) for key in ("nets", "width", "samples")}
-        lines = 3 * size["width"] + 1  # of T
-        bound = size["nets"] * size["samples"] * lines * (lines + 1) / pace_one  # half of the Gram, float64 counted twice
+        entries = 3 * size["width"] + 1  # parameters
+        bound = size["nets"] * size["samples"] * entries * (entries + 1) / pace_one  # half of H, float64 counted twice
         ax.plot(values, bound, color=GREY, ls="--", lw=1, label="limit")
         data |= {f"limit by {name}": bound}
     ax.set(xscale="log", yscale="log", xlabel=axis_names[name])
@@ -467,7 +481,7 @@ axes[0].set_ylabel("seconds for all")
 run.figure(
     fig,
     "hessian-growth",
-    "Cost of the Hessians of 1,000 nets of width 3 on 50 samples as one size grows. Dashed: the limit, the multiply-adds of $G$, half of it as it is symmetric, at the pace of a large matrix product.",
+    "Cost of the Hessians of 1,000 nets of width 3 on 50 samples as one size grows. Dashed: the limit, one multiply-add a sample and entry, half of them as the matrix is symmetric, at the pace of a large matrix product.",
     "Three log-log plots of time against nets, neurons and samples, each with a line below it that is the limit.",
     data,
 )

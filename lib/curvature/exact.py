@@ -58,6 +58,8 @@ def hessian(net: MLP, x: Tensor, y: Tensor, loss: Loss = mse, *, memory: int = M
     >>> hessian(net, torch.ones(5, 1, dtype=torch.float64), torch.zeros(5, 1, dtype=torch.float64)).shape
     torch.Size([4, 6, 6])
     """
+    if lanes.fits(net, loss):
+        return _in_lanes(net, x, y, loss, memory, split=False)[0]
     if loss in CLOSED_FORM:
         return _chunked(net, x, y, loss, memory, 1, lambda piece: (sum(parts(piece, x, y, loss)),))[0]
 
@@ -87,6 +89,8 @@ def decompose(net: MLP, x: Tensor, y: Tensor, loss: Loss = mse, *, memory: int =
     """
     if loss not in CLOSED_FORM:
         raise ValueError(f"loss {loss!r} has no closed form here: expected lib.risk.mse or lib.risk.cross_entropy")
+    if lanes.fits(net, loss):
+        return Decomposition(*_in_lanes(net, x, y, loss, memory, split=True))
     return Decomposition(*_chunked(net, x, y, loss, memory, 2, lambda piece: parts(piece, x, y, loss)))
 
 
@@ -100,8 +104,8 @@ def working_bytes(net: MLP, n: int, loss: Loss = mse) -> int:
     size, neurons = net.n_parameters, sum(net.widths[1:])
     if loss not in CLOSED_FORM:  # autograd keeps the graph of a gradient, and adds one of its gradient
         return 8 * (24 * n * neurons + 3 * size**2)
-    if net.depth == 2 and loss is mse and lanes.fits(net):  # sums of one unit at a time: the matrices are what counts
-        return 8 * (5 * size**2 + 4 * size)
+    if lanes.fits(net, loss):  # sums of eight nets at a time: beside the matrices two copies of the parameters
+        return 8 * 4 * size
     if net.depth == 2 and loss is mse:
         d, m, k = (w + 1 for w in net.widths)
         rows = m * (d + 1)
@@ -115,6 +119,12 @@ def working_bytes(net: MLP, n: int, loss: Loss = mse) -> int:
     return 8 * (used + 6 * neurons * n + 3 * size**2)
 
 
+def _in_lanes(net: MLP, x: Tensor, y: Tensor, loss: Loss, memory: int, split: bool) -> tuple[Tensor, ...]:
+    flat, _ = _checked(net, x, y, loss, memory, 1 + split)
+    found = lanes.hessians(flat, x, y, loss, split)
+    return tuple(h.reshape(*net.batch, *h.shape[1:]) for h in found)
+
+
 def _chunked(
     net: MLP,
     x: Tensor,
@@ -125,6 +135,19 @@ def _chunked(
     compute: Callable[[MLP], tuple[Tensor, ...]],
 ) -> tuple[Tensor, ...]:
     """compute on pieces of the flattened batch, symmetrised: `outputs` tensors (*batch, M, M)."""
+    flat, step = _checked(net, x, y, loss, memory, outputs)
+    nets, size = flat.batch[0], net.n_parameters
+    found = tuple(flat.weights[0].new_empty(nets, size, size) for _ in range(outputs))
+    with torch.no_grad():
+        for start in range(0, nets, step):
+            piece = slice(start, start + step)
+            for out, h in zip(found, compute(flat[piece]), strict=True):
+                torch.add(h, h.mT, out=out[piece]).div_(2)
+    return tuple(out.reshape(*net.batch, size, size) for out in found)
+
+
+def _checked(net: MLP, x: Tensor, y: Tensor, loss: Loss, memory: int, outputs: int) -> tuple[MLP, int]:
+    """The nets with one batch dimension, and how many fit at a time; or an error."""
     _check_float64(net, x, y)
     nets, size = net.batch.numel(), net.n_parameters
     flat = net.map(lambda p: p.detach().reshape(nets, *p.shape[len(net.batch) :]))
@@ -136,14 +159,7 @@ def _chunked(
             f"({result / 2**30:.3g} of it for the result): memory allows {memory / 2**30:.3g}. "
             "Pass fewer nets or more memory, or use hvp and extreme_eigenvalues, which form no matrix"
         )
-    step = max(1, min(CACHE, memory - result) // each)
-    found = tuple(flat.weights[0].new_empty(nets, size, size) for _ in range(outputs))
-    with torch.no_grad():
-        for start in range(0, nets, step):
-            piece = slice(start, start + step)
-            for out, h in zip(found, compute(flat[piece]), strict=True):
-                torch.add(h, h.mT, out=out[piece]).div_(2)
-    return tuple(out.reshape(*net.batch, size, size) for out in found)
+    return flat, max(1, min(CACHE, memory - result) // each)
 
 
 def _check_targets(net: MLP, x: Tensor, y: Tensor, loss: Loss) -> None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lib.curvature import lanes
 from lib.curvature.jets import jet
 from lib.mlp import MLP
 
@@ -32,8 +31,6 @@ def squared_error_parts(net: MLP, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]
     >>> sum(squared_error_parts(net, torch.ones(4, 1), torch.ones(4, 1))).tolist()
     [[[2.0, 2.0], [2.0, 2.0]]]
     """
-    if lanes.fits(net):
-        return lanes.squared_error_parts(net, x, y)
     (w, a), (b, b_out) = net.weights, net.biases
     count, (d, m, k), n = net.batch[0], net.widths, x.shape[0]
     kappa = 2 / (n * k)
