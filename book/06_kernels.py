@@ -267,7 +267,7 @@ run.figure(
 if pace:
     relative = {name: (ns / count) / (base[1] / base[0]) for name, (count, ns) in pace.items()}
     slowest = max(relative, key=relative.get)
-    display(Markdown(f"For each operation the slowest case is {slowest}, by a factor of {relative[slowest]:.3g}; where the arithmetic is little, loads and stores set the pace."))
+    display(Markdown(f"For each operation the slowest case is {slowest}, by a factor of {relative[slowest]:.3g}; where the arithmetic is little, loads and stores set the pace, and with Adam the root and the division of each parameter."))
 run.glue("limit-shares", shares.tolist(), digits=2)
 run.glue("limit-operations", counted.tolist(), digits=2)
 jax = [r for r in rows if r["benchmark"] == "descent" and "JAX" in r["rival_name"]]
