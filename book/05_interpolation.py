@@ -761,6 +761,9 @@ run.claim(
 # pair and one draw of channels stand for each width; by width: {glue:text}`interpolation-seconds`. The barrier between the weights goes from
 # {glue:text}`interpolation-narrow-barrier` to {glue:text}`interpolation-wide-barrier`: width does not remove it.
 #
+# How far a single run can be trusted shows in two runs of the cpu profile from one seed, on two processors, whose roundings drive the trainings apart. At widths 1/32 to 1/2 the smallest second differences were
+# −0.084, −0.022, −0.006, −0.057, −0.014 on the one and −0.193, −0.036, −0.020, −0.018, −0.005 on the other. Both end within the bound of claim C6; only the second is steadily more convex with width.
+#
 # A run on digits goes up to the paper's width; it takes eight minutes and is recorded. At widths {glue:text}`interpolation-recorded-widths` the smallest second difference is
 # {glue:text}`interpolation-recorded-seconds`, and the barrier between the weights {glue:text}`interpolation-recorded-barriers`. So the curve comes within the bound of claim C6 by a quarter of the full width, and does not
 # change much from there on; none is convex to the last digit.
