@@ -187,9 +187,11 @@ def gradient_many(kind: int) -> Callable:
                 put(w, grad + d, a * gb, more)
                 for o in range(k):
                     if k > 1:
-                        ga = zero
-                        for i in range(size):
-                            ga = fma(load(w, r0 + tile * o + i), load(w, at + i), ga)
+                        ga, ga_next, r = zero, zero, r0 + tile * o
+                        for i in range(0, even, 2):
+                            ga = fma(load(w, r + i), load(w, at + i), ga)
+                            ga_next = fma(load(w, r + i + 1), load(w, at + i + 1), ga_next)
+                        ga = ga + ga_next
                     put(w, grad + d + 1 + o, ga, more)
                 for c in range(4, d, 4):
                     gw0, gw1, gw2, gw3 = zero, zero, zero, zero
