@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 import lib.descent.front as front
 from lib.activations import NAMES, Activation, elu, leaky_relu
 from lib.descent import Diverged, Trajectory, descend, record_steps
+from lib.descent.compiled import cached
 from lib.descent.kernel import kernel
 from lib.descent.pointwise import KINDS
 from lib.mlp import MLP, flatten, init, stack
@@ -334,6 +336,20 @@ def test_every_kernel_has_its_own_name_in_the_disk_cache():
     names = {kernel(kind, scalar).py_func.__qualname__ for kind in KINDS.values() for scalar in (False, True)}
     assert len(names) == 2 * len(KINDS)
     assert all(kernel(kind, True).py_func.__closure__ is None for kind in KINDS.values())  # see `kernel`
+
+
+def test_a_kernel_has_another_name_in_the_disk_cache_when_a_module_it_is_built_from_has_changed(tmp_path, monkeypatch):
+    part = tmp_path / "part.py"
+    monkeypatch.setitem(sys.modules, "part", SimpleNamespace(__file__=str(part)))
+    names = []
+    for source in ("one = 1", "one = 1", "one = 2"):
+        part.write_text(source)
+
+        def run(x):
+            return x
+
+        names.append(cached("part")(run).py_func.__qualname__)
+    assert names[0] == names[1] != names[2]
 
 
 def test_gradients_of_the_input_net_are_not_tracked():

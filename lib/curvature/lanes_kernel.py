@@ -16,14 +16,13 @@ product of matrices this small spends its time on calls; here every number is a 
 
 from __future__ import annotations
 
-import math
-
 from numba import njit
 
-from lib.descent.lanes import LANES, address, broadcast, cached, fma, load, select, splat, store
-from lib.descent.pointwise import ELU, SIGMOID, TANH, expm1, in_lanes, pull, value_with
+from lib.descent.compiled import cached
+from lib.descent.lanes import LANES, address, broadcast, fma, load, select, splat, store
+from lib.descent.pointwise import ELU, SIGMOID, TANH, expm1, in_lanes, pull, unit, value_with
 
-TO_UNIT = 1 / math.log(2)
+TO_UNIT = unit(ELU)  # of e^z
 
 
 @njit

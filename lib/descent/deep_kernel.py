@@ -15,8 +15,9 @@ import math
 import numpy as np
 from numba import njit
 
+from lib.descent.compiled import cached, compiled_for
 from lib.descent.kernel import DUST
-from lib.descent.lanes import LANES, broadcast, cached, compiled_for, fma, load, select, splat, store, total
+from lib.descent.lanes import LANES, broadcast, fma, load, select, splat, store, total
 from lib.descent.pointwise import ELU, KINDS, LEAKY_RELU, RELU, SIGMOID, TANH, expm1, literal, pull, two_values, unit, value_with
 
 

@@ -20,7 +20,8 @@ from functools import cache
 
 from numba import njit
 
-from lib.descent.lanes import broadcast, compiled_for, every, fma, load, magnitude, splat, store, total
+from lib.descent.compiled import compiled_for
+from lib.descent.lanes import broadcast, every, fma, load, magnitude, splat, store, total
 from lib.descent.pointwise import SAFE, in_lanes, pull, two_values, unit
 
 BLOCK = 4  # inputs are taken four at a time: the layout pads them with zeros

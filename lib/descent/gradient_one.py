@@ -7,8 +7,9 @@ from functools import cache
 
 from numba import njit
 
+from lib.descent.compiled import compiled_for
 from lib.descent.gradient_many import finish, put
-from lib.descent.lanes import broadcast, compiled_for, every, fma, load, magnitude, splat, store
+from lib.descent.lanes import broadcast, every, fma, load, magnitude, splat, store
 from lib.descent.pointwise import SAFE, in_lanes, pull, two_values, unit
 
 

@@ -12,9 +12,10 @@ from types import FunctionType
 import numpy as np
 from numba import njit
 
+from lib.descent.compiled import cached
 from lib.descent.gradient_many import gradient_many
 from lib.descent.gradient_one import gradient_one
-from lib.descent.lanes import address, cached, fma, load, magnitude, select, some, splat, sqrt, store, total
+from lib.descent.lanes import address, fma, load, magnitude, select, some, splat, sqrt, store, total
 
 # Vectors of t in flight: 16 KiB, half a first-level cache; but with many rows at least LONG_TILE samples at a time.
 TILE, LONG_TILE = 256, 32

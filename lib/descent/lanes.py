@@ -9,14 +9,9 @@ instruction, two AVX2 ones or four NEON ones. Multiply-adds are fused where the 
 from __future__ import annotations
 
 import operator
-import sys
-import zlib
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from llvmlite import ir
-from numba import njit
 from numba.core import types
 from numba.core.datamodel import models
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
@@ -222,34 +217,3 @@ def aligned(*shape: int) -> np.ndarray:
     raw = np.zeros(size + 8)
     start = (-raw.ctypes.data % 64) // 8
     return raw[start : start + size].reshape(*shape, LANES)
-
-
-def compiled_for(kind: int) -> Callable:
-    """`njit` for a function that a factory makes anew for every kind of activation.
-
-    Numba tells such functions apart by a counter that starts anew in every process. Kernels that were cached by different
-    processes could then bring two functions of one symbol name, of which the linker silently keeps the first, with the
-    activation of another kernel. The kind in the name keeps them apart.
-    """
-
-    def compiled(function: Callable) -> Callable:
-        function.__qualname__ += f"_{kind}"
-        return njit(function)
-
-    return compiled
-
-
-def cached(*modules: str) -> Callable:
-    """`njit` without the GIL, with a disk cache that also watches these modules and this one.
-
-    Numba's cache watches only the file of the function, not those that it is built from: a hash of their source becomes
-    part of its name.
-    """
-    files = [sys.modules[name].__file__ for name in (__name__, *modules)]
-    source = zlib.crc32(b"".join(Path(file).read_bytes() for file in files))
-
-    def compiled(function: Callable) -> Callable:
-        function.__qualname__ += f"_{source:08x}"
-        return njit(nogil=True, cache=True)(function)
-
-    return compiled

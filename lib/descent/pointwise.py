@@ -145,12 +145,6 @@ def two_values(kind, parameter, u, v, safe, c):
 
 
 @njit
-def value(kind, parameter, u):
-    """`value_with` the constants in the code."""
-    return value_with(kind, parameter, u, False, literal(kind))
-
-
-@njit
 def expm1(u):
     """e^z - 1 for u = z / ln2, z <= 0; 0 for z > 0."""
     above, below = _fraction(ELU, u, False, literal(ELU))
