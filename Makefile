@@ -5,7 +5,7 @@ SHELL := /bin/sh
 PROFILE ?= quick
 VENV := .venv
 PY := $(VENV)/bin/python
-CALL := $(PY) -m lib.book
+CALL := $(PY) -m companion
 ONE := $(if $(CH),--chapter $(CH))
 # A change of the pins, of the project or of the torch build has another name, so it is installed again. Another torch
 # build brings its own CUDA libraries, so their pins are left out for it.
@@ -25,7 +25,7 @@ book: $(READY) ## the book: runs the chapters that changed, then makes the pages
 	@$(CALL) build --profile $(PROFILE)
 
 test: $(READY) ## all tests and the examples in the docstrings
-	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=2 $(PY) -m pytest -n logical --dist loadgroup --doctest-modules lib tests $(T)
+	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=2 $(PY) -m pytest -n logical --dist loadgroup --doctest-modules lib experiments companion tests $(T)
 
 chapter: $(READY) ## one chapter with parameters of your own: CH=01_width P="trials=50 seed=3"
 	@test -n "$(CH)" || { echo 'Which chapter? make chapter CH=01_width P="trials=50 seed=3"' >&2; exit 2; }
@@ -42,7 +42,7 @@ notebooks: $(READY) ## the chapters as .ipynb in _build/notebooks/, for Jupyter 
 	@$(CALL) notebooks $(ONE)
 
 check-pages: $(READY) ## open the built book in a headless Chromium and check every page
-	@$(PY) tests/book/check_pages.py _build/$(PROFILE)/html
+	@$(PY) tests/companion/check_pages.py _build/$(PROFILE)/html
 
 clean: ## remove what was built, keep .venv and data
 	rm -rf _build .snakemake

@@ -1,13 +1,13 @@
-# What depends on what. The rules stay thin: lib/book does the work and can be called without Snakemake.
+# What depends on what. The rules stay thin: companion does the work and can be called without Snakemake.
 #
-# Executed chapters and finished books are named by digests of the contents they rest on (lib/book/plan.py), so a rule
+# Executed chapters and finished books are named by digests of the contents they rest on (companion/plan.py), so a rule
 # runs exactly when such a name is not there yet. `make book` checks all parameters, then calls this.
 
 import sys
 from pathlib import Path
 
-from lib.book import plan, site
-from lib.book.__main__ import words
+from companion import plan, site
+from companion.__main__ import words
 
 PROFILE = config.get("profile", "quick")
 CHAPTER = config.get("chapter")  # only this one, in a book of its own
@@ -17,7 +17,7 @@ ROOT = Path(workflow.basedir)
 JOBS = {job.chapter: job for job in plan.plan(PROFILE, [CHAPTER] if CHAPTER else [], words(SET), ROOT)}
 WAITING = [job for job in JOBS.values() if not (ROOT / job.executed).is_file()]
 BOOK = site.locate(PROFILE, alone=CHAPTER is not None).parent.relative_to(ROOT)
-CALL = f"{sys.executable} -m lib.book {{}} --profile {PROFILE} --set '{SET}'"
+CALL = f"{sys.executable} -m companion {{}} --profile {PROFILE} --set '{SET}'"
 
 
 rule book:

@@ -1,1 +1,2 @@
-"""The kernels against what one would use instead, timed side by side: `python -m benchmarks [name ...]`."""
+"""The kernels against what one would use instead, timed side by side:
+`python -m benchmarks [name ...]`."""

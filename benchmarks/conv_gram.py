@@ -1,7 +1,8 @@
-"""The Gram of unfolded patches: shift structure against unfold + matmul, at least 2.5 times faster at 64 channels.
+"""The Gram of unfolded patches: shift structure against unfold + matmul, at least 2.5 times faster
+at 64 channels.
 
-The rival unfolds as many images at a time as suits it best, and multiplies; both give the whole Gram of 3x3 patches,
-padding 1, in float32. Times are seconds for the whole Gram.
+The rival unfolds as many images at a time as suits it best, and multiplies; both give the whole
+Gram of 3x3 patches, padding 1, in float32. Times are seconds for the whole Gram.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.timing import Contender, Row, compare, interleave
-from lib.graft import Geometry, patch_gram
+from lib.joint.geometry import Geometry
+from lib.joint.gram import patch_gram
 
 KERNEL = Geometry(1, 1, kernel=(3, 3), padding=(1, 1, 1, 1))
-# (images, channels, side, ratio to reach): the first is the case of the requirement, the others are further layers of VGG-16
+# (images, channels, side, ratio to reach): the first is the case of the requirement, the others are
+# further layers of VGG-16
 CASES = ((64, 64, 32, 2.5), (64, 256, 8, None), (256, 8, 32, None))
 RIVAL = "unfold + matmul"
 
@@ -52,12 +55,16 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
         maps = torch.randn(images, channels, side, side, generator=generator).relu()
         at_once = best_share(maps)
         expected = rival(maps, at_once)
-        worst = max(worst, float((patch_gram(maps, KERNEL) - expected).abs().max() / expected.abs().max()))
+        worst = max(
+            worst, float((patch_gram(maps, KERNEL) - expected).abs().max() / expected.abs().max())
+        )
         jobs = {
             "ours": Contender(lambda _, m=maps: patch_gram(m, KERNEL), 1),
             RIVAL: Contender(lambda _, m=maps, s=at_once: rival(m, s), 1),
         }
-        operations = 13 * images * channels**2 * side**2  # thirteen shifts of a 3x3 kernel, up to sign
+        operations = (
+            13 * images * channels**2 * side**2
+        )  # thirteen shifts of a 3x3 kernel, up to sign
         name = f"{channels} channels {side}x{side}, {images} images"
         rows += compare(name, interleave(jobs, rounds), "ours", {RIVAL: target}, operations)
     if worst > 1e-5:

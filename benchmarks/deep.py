@@ -1,9 +1,10 @@
-"""Training many small nets of any depth at once: at least 5 times faster than one after the other in torch.
+"""Training many small nets of any depth at once: at least 5 times faster than one after the other
+in torch.
 
-Iris-sized work, as in the book's chapter on depth: 150 samples of 4 inputs, 3 targets, hidden layers of width 6, ReLU,
-float64, full-batch Adam. Times are seconds a step of all nets; ours also keeps the smallest-gradient iterates and
-records what `descend` does by default, the rivals only step.
-"""
+Iris-sized work, as in the book's chapter on depth: 150 samples of 4 inputs, 3 targets, hidden
+layers of width 6, ReLU, float64, full-batch Adam. Times are seconds a step of all nets; ours also
+keeps the smallest-gradient iterates and records what `descend` does by default, the rivals only
+step. """
 
 from __future__ import annotations
 
@@ -13,13 +14,17 @@ import torch
 from torch import Tensor
 
 from benchmarks.timing import Contender, Row, compare, interleave
-from lib.descent import descend
-from lib.mlp import MLP, flatten, init
-from lib.sequential import to_sequential
+from lib.nets.mlp import MLP, flatten, init
+from lib.nets.sequential import to_sequential
+from lib.train.descent import descend
 
 NETS, WIDTH, HIDDEN, LR, TARGET = 40, 6, (1, 2, 3, 4), 2e-3, 5.0
 OURS, TURNS = 800, 40  # steps a timing
-USUAL, FUSED, BATCHED = "torch, one net after the other", "torch, one after the other, fused Adam", "torch, batched"
+USUAL, FUSED, BATCHED = (
+    "torch, one net after the other",
+    "torch, one after the other, fused Adam",
+    "torch, batched",
+)
 
 
 def problem(hidden: int) -> tuple[MLP, Tensor, Tensor]:
@@ -46,7 +51,8 @@ def one_after_the_other(net: MLP, x: Tensor, y: Tensor, fused: bool) -> Callable
 
 
 def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
-    """The table and, as facts, how far both results lie apart and our time a step, net and thread."""
+    """The table and, as facts, how far both results lie apart and our time a step, net and
+    thread."""
     torch.set_num_threads(threads)
     rows: list[Row] = []
     facts: dict[str, object] = {}
@@ -62,7 +68,9 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
             return descend(net, x, y, steps=steps, backend="torch", **settings)
 
         theirs = one_after_the_other(net[0], x, y, False)(100)
-        gap = float((flatten(descend(net, x, y, steps=100, **settings).net)[0] - theirs).abs().max())
+        gap = float(
+            (flatten(descend(net, x, y, steps=100, **settings).net)[0] - theirs).abs().max()
+        )
         facts[f"{name}: largest difference of a parameter to torch after 100 steps"] = gap
         contenders = {
             "ours": Contender(ours, OURS),
@@ -71,9 +79,13 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
             BATCHED: Contender(batched, TURNS),
         }
         times = interleave(contenders, rounds)
-        sizes = [w.shape[-1] * w.shape[-2] for w in net.weights]  # forward, and back to weights and inputs; float64
+        sizes = [
+            w.shape[-1] * w.shape[-2] for w in net.weights
+        ]  # forward, and back to weights and inputs; float64
         operations = 2 * NETS * len(x) * (3 * sum(sizes) - sizes[0])
-        rows += compare(name, times, "ours", {USUAL: TARGET, FUSED: TARGET, BATCHED: None}, operations)
+        rows += compare(
+            name, times, "ours", {USUAL: TARGET, FUSED: TARGET, BATCHED: None}, operations
+        )
         pace = float(sorted(times["ours"])[len(times["ours"]) // 2])
         facts[f"{name}: us a step, net and thread"] = pace * threads / NETS * 1e6
     return rows, facts

@@ -1,12 +1,13 @@
-"""The GPU kernel of `descend` against CUDA-graphed batched PyTorch, and against our CPU kernel on the same machine.
+"""The GPU kernel of `descend` against CUDA-graphed batched PyTorch, and against our CPU kernel on
+the same machine.
 
     python -m benchmarks descent_gpu
 
-10,000 two-layer tanh nets on 50 samples. The rival writes out the same steps for all nets at once with batched products
-and replays them as one CUDA graph, the fastest form of PyTorch for work this small. The CPU kernel runs on as many threads
-as `--threads` says; the target of 20 is against two. The limit is the time that a step's multiply-adds take at the
-device's peak, and that of its tanh evaluations alone, measured.
-"""
+10,000 two-layer tanh nets on 50 samples. The rival writes out the same steps for all nets at once
+with batched products and replays them as one CUDA graph, the fastest form of PyTorch for work this
+small. The CPU kernel runs on as many threads as `--threads` says; the target of 20 is against two.
+The limit is the time that a step's multiply-adds take at the device's peak, and that of its tanh
+evaluations alone, measured. """
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ import torch
 
 from benchmarks.descent import LR, data
 from benchmarks.timing import Contender, Row, Unavailable, compare, interleave
-from lib.descent import descend
-from lib.mlp import MLP, flatten, init
+from lib.nets.mlp import MLP, flatten, init
+from lib.train.descent import descend
 
 NETS, WIDTHS = 10_000, (1, 3, 8)
 CPU, GRAPHED = "our CPU kernel", "CUDA-graphed batched torch"
@@ -30,8 +31,9 @@ def needed() -> None:
     if not torch.cuda.is_available():
         build = torch.version.cuda or "none"
         raise Unavailable(
-            f"no CUDA device is visible to torch {torch.__version__} (built for CUDA {build}). What is missing: the "
-            "measured ratios to CUDA-graphed torch (target 10) and to our CPU kernel (target 20)"
+            f"no CUDA device is visible to torch {torch.__version__} (built for CUDA {build}). What"
+            " is missing: the measured ratios to CUDA-graphed torch (target 10) and to our CPU"
+            " kernel (target 20)"
         )
     try:
         import triton  # noqa: F401
@@ -39,8 +41,11 @@ def needed() -> None:
         raise Unavailable("triton is not installed; it comes with torch on Linux") from None
 
 
-def batched(net: MLP, x: torch.Tensor, y: torch.Tensor) -> tuple[Callable[[], None], tuple[torch.Tensor, ...]]:
-    """One step of all nets, written out, and the parameters that it updates in place: w, b (B, m, 1), a (B, 1, m)."""
+def batched(
+    net: MLP, x: torch.Tensor, y: torch.Tensor
+) -> tuple[Callable[[], None], tuple[torch.Tensor, ...]]:
+    """One step of all nets, written out, and the parameters that it updates in place: w, b (B, m,
+    1), a (B, 1, m)."""
     (w, a), (b, _) = net.weights, net.biases
     w, a, b = w.clone(), a.clone(), b.unsqueeze(-1).clone()
     row, target = x.T.contiguous(), y.T.contiguous()
@@ -56,11 +61,15 @@ def batched(net: MLP, x: torch.Tensor, y: torch.Tensor) -> tuple[Callable[[], No
     return step, (w, b, a)
 
 
-def graphed(net: MLP, x: torch.Tensor, y: torch.Tensor) -> tuple[Callable[[int], None], tuple[torch.Tensor, ...]]:
+def graphed(
+    net: MLP, x: torch.Tensor, y: torch.Tensor
+) -> tuple[Callable[[int], None], tuple[torch.Tensor, ...]]:
     """`run(steps)`, which replays `batched` as a CUDA graph, and the parameters."""
     step, parameters = batched(net, x, y)
     side, kept = torch.cuda.Stream(), [p.clone() for p in parameters]
-    with torch.cuda.stream(side):  # a graph is captured only after the libraries it calls have warmed up
+    with torch.cuda.stream(
+        side
+    ):  # a graph is captured only after the libraries it calls have warmed up
         for _ in range(3):
             step()
     torch.cuda.synchronize()
@@ -80,7 +89,8 @@ def graphed(net: MLP, x: torch.Tensor, y: torch.Tensor) -> tuple[Callable[[int],
 
 
 def tanh_alone(values: torch.Tensor) -> Callable[[int], None]:
-    """torch.tanh of all pre-activations of a step, in place of a graph's nodes: reads and writes them once each."""
+    """torch.tanh of all pre-activations of a step, in place of a graph's nodes: reads and writes
+    them once each."""
     out = torch.empty_like(values)
 
     def run(amount: int) -> None:
@@ -95,7 +105,10 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
     """The rows of the table, and other facts."""
     needed()
     rows: list[Row] = []
-    facts: dict[str, object] = {"device": torch.cuda.get_device_name(), "capability": list(torch.cuda.get_device_capability())}
+    facts: dict[str, object] = {
+        "device": torch.cuda.get_device_name(),
+        "capability": list(torch.cuda.get_device_capability()),
+    }
     for width in WIDTHS:
         for dtype in (torch.float64, torch.float32):
             x, y = (t.to(dtype) for t in data())
@@ -112,7 +125,9 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
             contenders = {
                 "ours": Contender(ours, 20_000),
                 GRAPHED: Contender(rival, 50 * INNER),
-                "torch.tanh alone, through memory": Contender(tanh_alone(torch.randn(NETS, width, 50, device="cuda", dtype=dtype)), 500),
+                "torch.tanh alone, through memory": Contender(
+                    tanh_alone(torch.randn(NETS, width, 50, device="cuda", dtype=dtype)), 500
+                ),
             }
             targets = {GRAPHED: 10.0, "torch.tanh alone, through memory": None}
             if dtype == torch.float64:

@@ -1,10 +1,11 @@
-"""The exact joint against Algorithm 1 on the same task: at least 30 times faster, and no higher a matching loss.
+"""The exact joint against Algorithm 1 on the same task: at least 30 times faster, and no higher a
+matching loss.
 
-Two VGG-16 of width 1/16 are trained for an epoch on smooth random images; one is grafted onto the other. Algorithm 1 takes the
-authors' six epochs of 780 minibatches of 64, on the same images as the exact solution. Its step is timed alone and
-scaled to all 4,680; its losses come from complete runs at the authors' two rates, the better of which counts. Where the
-exact solution takes every image that Algorithm 1 sees in an epoch, the ratio is that in the facts.
-"""
+Two VGG-16 of width 1/16 are trained for an epoch on smooth random images; one is grafted onto the
+other. Algorithm 1 takes the authors' six epochs of 780 minibatches of 64, on the same images as the
+exact solution. Its step is timed alone and scaled to all 4,680; its losses come from complete runs
+at the authors' two rates, the better of which counts. Where the exact solution takes every image
+that Algorithm 1 sees in an epoch, the ratio is that in the facts. """
 
 from __future__ import annotations
 
@@ -16,7 +17,9 @@ from torch import Tensor
 from benchmarks.operations import multiply_adds
 from benchmarks.timing import Contender, Row, compare, interleave
 from lib.graft import Algorithm1, graft, graft_sgd, matching_loss
-from lib.vgg import VGG, Recipe, initialise, train
+from lib.nets.initialisers import initialise
+from lib.nets.vgg import VGG
+from lib.train.sgd import Recipe, train
 
 IMAGES, BATCH, STEPS, TARGET = 4096, 64, 6 * 780, 30.0
 CASES = {2: (1e-3,), 6: (1e-3, 1e-4)}  # layer: rates of the complete runs
@@ -24,19 +27,23 @@ RIVAL = "Algorithm 1, 4,680 steps"
 
 
 def problem() -> tuple[VGG, VGG, Tensor]:
-    """Two trained nets and images with structure, so that channels differ: smooth random fields of ten kinds."""
+    """Two trained nets and images with structure, so that channels differ: smooth random fields of
+    ten kinds."""
     generator = torch.Generator().manual_seed(0)
     kinds = torch.randn(10, 3, 8, 8, generator=generator)
     labels = torch.randint(0, 10, (IMAGES,), generator=generator)
     coarse = kinds[labels] + torch.randn(IMAGES, 3, 8, 8, generator=generator)
-    images = torch.nn.functional.interpolate(coarse, size=(32, 32), mode="bilinear", align_corners=False)
+    images = torch.nn.functional.interpolate(
+        coarse, size=(32, 32), mode="bilinear", align_corners=False
+    )
     nets = [initialise(VGG(width=1 / 16), seed=seed) for seed in (0, 1)]
     one, two = train(nets, images, labels, Recipe(epochs=1, weight=1 / 16)).nets
     return one, two, images
 
 
 def rival(one: VGG, two: VGG, layer: int, images: Tensor, rate: float, steps: int):
-    """So many steps of Algorithm 1, on the images as they are, in epochs of as many minibatches as there are."""
+    """So many steps of Algorithm 1, on the images as they are, in epochs of as many minibatches as
+    there are."""
     each = len(images) // BATCH
     settings = Algorithm1(epochs=-(-steps // each), steps=each, batch=BATCH, rate=rate, pad=None)
     return graft_sgd(one, two, layer, images, settings)
@@ -51,8 +58,11 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
     for layer, rates in CASES.items():
         jobs = {
             "ours": Contender(lambda _, at=layer: graft(one, two, at, images), 1),
-            # a step costs the same whatever the number of images; few of them keep the final measurement cheap
-            RIVAL: Contender(lambda n, at=layer: rival(one, two, at, images[:BATCH], 1e-3, n), 30, 1 / STEPS),
+            # a step costs the same whatever the number of images; few of them keep the final
+            # measurement cheap
+            RIVAL: Contender(
+                lambda n, at=layer: rival(one, two, at, images[:BATCH], 1e-3, n), 30, 1 / STEPS
+            ),
         }
         operations = multiply_adds(lambda at=layer: graft(one, two, at, images))
         name = f"joint behind layer {layer}, {IMAGES} images"
@@ -66,6 +76,10 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
             facts[f"layer {layer}, matching loss, Algorithm 1 at {rate:g}"] = loss
             facts[f"layer {layer}, seconds of that run"] = time.perf_counter() - start
             if exact > loss:
-                raise AssertionError(f"layer {layer}: the exact joint has loss {exact}, Algorithm 1 {loss}")
-        facts[f"layer {layer}, ratio on {STEPS // 6 * BATCH:,} images"] = found[0].ratio * IMAGES / (STEPS // 6 * BATCH)
+                raise AssertionError(
+                    f"layer {layer}: the exact joint has loss {exact}, Algorithm 1 {loss}"
+                )
+        facts[f"layer {layer}, ratio on {STEPS // 6 * BATCH:,} images"] = (
+            found[0].ratio * IMAGES / (STEPS // 6 * BATCH)
+        )
     return rows, facts

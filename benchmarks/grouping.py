@@ -1,10 +1,11 @@
-"""Grouping neurons by direction: 10,000 in 784 dimensions within 5 s and 2 GiB, and against other ways.
+"""Grouping neurons by direction: 10,000 in 784 dimensions within 5 s and 2 GiB, and against other
+ways.
 
-Rivals: agglomerative clustering with complete linkage and cosine distance (scikit-learn), which holds all n^2 distances,
-and the literal double loop in Python over a similarity matrix. Both are timed at sizes that they can do; the latter finds
-the same groups, the former others, since it merges groups and does not visit neurons by amplitude. "condensed" neurons
-scatter around 300 directions, "random" ones share none, so that every neuron leads a group of its own.
-"""
+Rivals: agglomerative clustering with complete linkage and cosine distance (scikit-learn), which
+holds all n^2 distances, and the literal double loop in Python over a similarity matrix. Both are
+timed at sizes that they can do; the latter finds the same groups, the former others, since it
+merges groups and does not visit neurons by amplitude. "condensed" neurons scatter around 300
+directions, "random" ones share none, so that every neuron leads a group of its own. """
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from sklearn.cluster import AgglomerativeClustering
 from torch import Tensor
 
 from benchmarks.timing import Contender, Row, compare, interleave
-from lib.prune.grouping import RULES, group_directions, group_duplicates
+from lib.merge.grouping import RULES, group_directions, group_duplicates
 
 NEURONS, DIMENSIONS, COSINE = 10_000, 784, 0.9
 LIMIT_S, LIMIT_MIB = 5.0, 2048
@@ -42,7 +43,11 @@ def loop(v: Tensor) -> tuple[tuple[int, ...], ...]:
     unit = (v / v.norm(dim=1, keepdim=True)).numpy()
     groups: list[list[int]] = []
     for i, u in enumerate(unit):
-        near = [(float(u @ unit[g[0]]), -k) for k, g in enumerate(groups) if all(u @ unit[j] >= COSINE for j in g)]
+        near = [
+            (float(u @ unit[g[0]]), -k)
+            for k, g in enumerate(groups)
+            if all(u @ unit[j] >= COSINE for j in g)
+        ]
         if near:
             groups[-max(near)[1]].append(i)
         else:
@@ -52,12 +57,15 @@ def loop(v: Tensor) -> tuple[tuple[int, ...], ...]:
 
 def clusters(v: Tensor) -> np.ndarray:
     """Complete linkage in scikit-learn: no two members below the cosine."""
-    rule = AgglomerativeClustering(n_clusters=None, metric="cosine", linkage="complete", distance_threshold=1 - COSINE)
+    rule = AgglomerativeClustering(
+        n_clusters=None, metric="cosine", linkage="complete", distance_threshold=1 - COSINE
+    )
     return rule.fit_predict(v.numpy())
 
 
 def similarities(v: Tensor) -> None:
-    """The cosines of each vector with all before it, in blocks: what no exact rule can do without."""
+    """The cosines of each vector with all before it, in blocks: what no exact rule can do
+    without."""
     unit = v / v.norm(dim=1, keepdim=True)
     for start in range(0, len(v), 512):
         torch.matmul(unit[start : start + 512], unit[: start + 512].T)
@@ -71,14 +79,17 @@ def cpu_seconds(job: Callable[[int], object]) -> float:
 
 
 def peak_mib(case: str, threads: int) -> int:
-    """Largest resident memory of a fresh process that groups 10,000 neurons, libraries included, in MiB."""
+    """Largest resident memory of a fresh process that groups 10,000 neurons, libraries included, in
+    MiB."""
     code = (
-        "import resource, torch\nfrom benchmarks.grouping import *\n"
-        f"torch.set_num_threads({threads}); v = vectors({case!r}, NEURONS); group_directions(v, COSINE)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+        "import resource, torch\nfrom benchmarks.grouping import"
+        f" *\ntorch.set_num_threads({threads}); v = vectors({case!r}, NEURONS); group_directions(v,"
+        " COSINE)\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
     )
     root = Path(__file__).resolve().parents[1]
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root
+    )
     return int(done.stdout)
 
 
@@ -97,20 +108,37 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
                 "ours": Contender(lambda _, v=v: group_directions(v, COSINE), 1),
                 rival: Contender(lambda _, v=v, job=job: job(v), 1),
             }
-            rows += compare(f"{n} {case} neurons", interleave(jobs, rounds), "ours", {rival: None}, n * (n - 1) / 2 * DIMENSIONS)
-        facts[f"{LOOPED} {case} neurons: the loop finds the same groups"] = loop(v) == group_directions(v, COSINE)
+            rows += compare(
+                f"{n} {case} neurons",
+                interleave(jobs, rounds),
+                "ours",
+                {rival: None},
+                n * (n - 1) / 2 * DIMENSIONS,
+            )
+        facts[f"{LOOPED} {case} neurons: the loop finds the same groups"] = loop(
+            v
+        ) == group_directions(v, COSINE)
         v = vectors(case, NEURONS)
-        whole = {rule: Contender(lambda _, v=v, rule=rule: group_directions(v, COSINE, rule=rule), 1) for rule in RULES}
+        whole = {
+            rule: Contender(lambda _, v=v, rule=rule: group_directions(v, COSINE, rule=rule), 1)
+            for rule in RULES
+        }
         whole["duplicates"] = Contender(lambda _, v=v: group_duplicates(v, 1e-6), 1)
         for rule, times in interleave(whole, max(3, rounds // 5)).items():
             facts[f"{NEURONS} {case} neurons, {rule}: seconds"] = float(np.median(times))
         work = {name: cpu_seconds(contender.run) for name, contender in whole.items()}
-        facts |= {f"{NEURONS} {case} neurons, {name}: CPU seconds, all threads": taken for name, taken in work.items()}
-        facts[f"{NEURONS} {case} neurons: similarities alone (the limit), CPU seconds"] = cpu_seconds(
-            lambda _, v=v: similarities(v)
+        facts |= {
+            f"{NEURONS} {case} neurons, {name}: CPU seconds, all threads": taken
+            for name, taken in work.items()
+        }
+        facts[f"{NEURONS} {case} neurons: similarities alone (the limit), CPU seconds"] = (
+            cpu_seconds(lambda _, v=v: similarities(v))
         )
-        # CPU time, as the wall time of a machine that others use is theirs; fewer than 5 s on one core are fewer on two
+        # CPU time, as the wall time of a machine that others use is theirs; fewer than 5 s on one
+        # core are fewer on two
         facts[f"{NEURONS} {case} neurons: within {LIMIT_S:g} s"] = max(work.values()) <= LIMIT_S
-        facts[f"{NEURONS} {case} neurons: peak of a fresh process, MiB"] = memory = peak_mib(case, threads)
+        facts[f"{NEURONS} {case} neurons: peak of a fresh process, MiB"] = memory = peak_mib(
+            case, threads
+        )
         facts[f"{NEURONS} {case} neurons: within {LIMIT_MIB} MiB"] = memory <= LIMIT_MIB
     return rows, facts

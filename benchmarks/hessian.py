@@ -1,8 +1,9 @@
-"""Analytic batched Hessians against `vmap(torch.func.hessian)`: at least 5 times faster on 10,000 small nets.
+"""Analytic batched Hessians against `vmap(torch.func.hessian)`: at least 5 times faster on 10,000
+small nets.
 
-The nets are those of Zhang et al. 2021 (Figs. 3a, 3b and 4) and one with two hidden layers; float64, squared error.
-Times are seconds for all nets. `vmap` works in chunks of 1,000 nets, which is faster on a CPU than all at once and
-bounds its memory; one chunk is timed, a tenth of the work.
+The nets are those of Zhang et al. 2021 (Figs. 3a, 3b and 4) and one with two hidden layers;
+float64, squared error. Times are seconds for all nets. `vmap` works in chunks of 1,000 nets, which
+is faster on a CPU than all at once and bounds its memory; one chunk is timed, a tenth of the work.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from torch import Tensor
 
 from benchmarks.timing import Contender, Row, compare, interleave, peak_mib
 from lib.curvature import hessian
-from lib.mlp import MLP, flatten, init, unflatten
-from lib.risk import risk
+from lib.nets.losses import risk
+from lib.nets.mlp import MLP, flatten, init, unflatten
 
 NETS, CHUNK, TARGET = 10_000, 1_000, 5.0
 CASES = [((1, 1, 1), 50), ((1, 3, 1), 50), ((4, 2, 3), 150), ((2, 3, 3, 1), 50)]  # widths, samples
@@ -41,7 +42,9 @@ def rival(net: MLP, x: Tensor, y: Tensor) -> Callable[[], Tensor]:
 def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
     """The table and, as facts, how far the two results lie apart, relative to the largest entry."""
     torch.set_num_threads(threads)
-    warnings.filterwarnings("ignore", message=".*torch.jit.script.*")  # raised inside torch.func.hessian
+    warnings.filterwarnings(
+        "ignore", message=".*torch.jit.script.*"
+    )  # raised inside torch.func.hessian
     rows: list[Row] = []
     worst = 0.0
     for widths, n in CASES:
@@ -54,10 +57,15 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
             RIVAL: Contender(lambda _, job=theirs: job(), 1, share=CHUNK / NETS),
         }
         name = f"{NETS} nets {'-'.join(map(str, widths))}, {n} samples"
-        operations = NETS * n * net.n_parameters * (net.n_parameters + 1)  # half of a symmetric matrix, in float64
+        operations = (
+            NETS * n * net.n_parameters * (net.n_parameters + 1)
+        )  # half of a symmetric matrix, in float64
         rows += compare(name, interleave(jobs, rounds), "ours", {RIVAL: TARGET}, operations)
     facts: dict[str, object] = {"largest relative difference of the results": worst}
-    setup = "import torch; torch.set_num_threads(1)\nfrom benchmarks.hessian import *\np = problem((1, 3, 1), 50)"
+    setup = (
+        "import torch; torch.set_num_threads(1)\nfrom benchmarks.hessian import *\np = problem((1,"
+        " 3, 1), 50)"
+    )
     facts[f"peak MiB of {NETS} nets 1-3-1"] = peak_mib(setup, "h = hessian(*p)")
     size = problem((1, 3, 1), 1)[0].n_parameters
     facts[f"MiB of the {NETS} matrices themselves"] = NETS * size**2 * 8 / 2**20

@@ -1,8 +1,8 @@
 """Mixtures at eleven shares against eleven single ones: what sharing the Grams saves.
 
-Wanted: eleven cost at most three times one, that is a ratio of at least 11 / 3. With inputs="teacher" all shares have
-the teachers' Gram in common; with inputs="own" each mixture has a Gram of its own, and there is little to share.
-"""
+Wanted: eleven cost at most three times one, that is a ratio of at least 11 / 3. With
+inputs="teacher" all shares have the teachers' Gram in common; with inputs="own" each mixture has a
+Gram of its own, and there is little to share. """
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import torch
 from benchmarks.operations import multiply_adds
 from benchmarks.timing import Contender, Row, compare, interleave
 from lib.mixture import mixtures
-from lib.vgg import VGG, Design, initialise
+from lib.nets.initialisers import initialise
+from lib.nets.vgg import VGG, Design
 
 IMAGES, SHARES = 512, 11
 RIVAL = "eleven calls, one share each"

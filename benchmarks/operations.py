@@ -1,11 +1,12 @@
-"""Counting the multiply-adds of a computation: what its matrix products, convolutions and factorisations need at least.
+"""Counting the multiply-adds of a computation: what its matrix products, convolutions and
+factorisations need at least.
 
     >>> a = torch.ones(3, 4)
     >>> multiply_adds(lambda: a @ a.T), multiply_adds(lambda: a.double() @ a.double().T)
     (36.0, 72.0)
 
-A product in float64 counts twice, as it takes two of float32 at the same width of registers. Elementwise work is not counted.
-"""
+A product in float64 counts twice, as it takes two of float32 at the same width of registers.
+Elementwise work is not counted. """
 
 from __future__ import annotations
 
@@ -41,7 +42,9 @@ class _Counter(TorchDispatchMode):
             self.total += args[0].numel() * args[1].shape[-1] * _words(args[0])
         elif name in flop_registry:
             first = out[0] if isinstance(out, tuple) else out
-            self.total += flop_registry[name](*args, **(kwargs or {}), out_val=out) / 2 * _words(first)
+            self.total += (
+                flop_registry[name](*args, **(kwargs or {}), out_val=out) / 2 * _words(first)
+            )
         return out
 
 
@@ -52,7 +55,11 @@ def _words(x: torch.Tensor) -> float:
 def _convolution(x, weight, bias, stride, padding, dilation, *_) -> float:
     """Without the products by the zeros of the padding."""
     per_channels = 1.0
-    for size, kernel, s, p, d in zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True):
+    for size, kernel, s, p, d in zip(
+        x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True
+    ):
         starts = range(-p, size + p - d * (kernel - 1), s)
-        per_channels *= sum(0 <= start + d * tap < size for start in starts for tap in range(kernel))
+        per_channels *= sum(
+            0 <= start + d * tap < size for start in starts for tap in range(kernel)
+        )
     return len(x) * weight.shape[0] * weight.shape[1] * per_channels * _words(x)

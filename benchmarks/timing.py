@@ -1,7 +1,8 @@
-"""Timing contenders side by side: every round times each of them once, in rotating order, so all meet the same noise.
+"""Timing contenders side by side: every round times each of them once, in rotating order, so all
+meet the same noise.
 
-A ratio is the median over the rounds of (rival's time / our time) within the round; its spread is the middle half.
-"""
+A ratio is the median over the rounds of (rival's time / our time) within the round; its spread is
+the middle half. """
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ class Contender:
     Args:
         run: does `amount` units of work (steps, say).
         amount: how much to do each time; enough to last some tens of milliseconds.
-        share: the fraction of the whole work that `run` does a unit (1 net of 200: 1 / 200), to scale its time.
+        share: the fraction of the whole work that `run` does a unit (1 net of 200: 1 / 200), to
+            scale its time.
     """
 
     run: Callable[[int], object]
@@ -40,10 +42,11 @@ class Contender:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table: seconds a unit of work, ours and the rival's, and how many times faster we are.
+    """One line of a table: seconds a unit of work, ours and the rival's, and how many times faster
+    we are.
 
-    `operations` are the multiply-adds in float32 that our way needs for a unit; 0 where nobody counted them.
-    """
+    `operations` are the multiply-adds in float32 that our way needs for a unit; 0 where nobody
+    counted them. """
 
     name: str
     rival_name: str
@@ -65,7 +68,9 @@ def interleave(contenders: Mapping[str, Contender], rounds: int) -> dict[str, np
             start = time.perf_counter()
             contender.run(contender.amount)
             if turn > 0:
-                times[name].append((time.perf_counter() - start) / contender.amount / contender.share)
+                times[name].append(
+                    (time.perf_counter() - start) / contender.amount / contender.share
+                )
     return {name: np.array(taken) for name, taken in times.items()}
 
 
@@ -81,26 +86,40 @@ def compare(
     for rival, target in targets.items():
         low, middle, high = np.quantile(times[rival] / times[ours], (0.25, 0.5, 0.75))
         mine, its = (float(np.median(times[who])) for who in (ours, rival))
-        rows.append(Row(name, rival, mine, its, float(middle), (float(low), float(high)), target, operations))
+        rows.append(
+            Row(
+                name, rival, mine, its, float(middle), (float(low), float(high)), target, operations
+            )
+        )
     return rows
 
 
 def table(rows: Sequence[Row]) -> str:
     """The rows as text."""
-    lines = [f"{'problem':34} {'rival':34} {'ours':>10} {'rival':>10} {'ratio':>8}   {'middle half':17} target"]
+    lines = [
+        f"{'problem':34} {'rival':34} {'ours':>10} {'rival':>10} {'ratio':>8}   {'middle half':17}"
+        " target"
+    ]
     for row in rows:
-        target = "" if row.target is None else f">= {row.target:g} {'met' if row.ratio >= row.target else 'MISSED'}"
+        target = (
+            ""
+            if row.target is None
+            else f">= {row.target:g} {'met' if row.ratio >= row.target else 'MISSED'}"
+        )
         spread = f"{row.spread[0]:.3g} to {row.spread[1]:.3g}"
         lines.append(
-            f"{row.name:34} {row.rival_name:34} {seconds(row.ours):>10} {seconds(row.rival):>10} {row.ratio:8.3g}   "
-            f"{spread:17} {target}"
+            f"{row.name:34} {row.rival_name:34} {seconds(row.ours):>10} {seconds(row.rival):>10}"
+            f" {row.ratio:8.3g}   {spread:17} {target}"
         )
     return "\n".join(lines)
 
 
 def listing(facts: Mapping[str, object]) -> str:
     """Other measured facts, one a line."""
-    shown = {name: f"{fact:.4g}" if isinstance(fact, float) else str(fact) for name, fact in facts.items()}
+    shown = {
+        name: f"{fact:.4g}" if isinstance(fact, float) else str(fact)
+        for name, fact in facts.items()
+    }
     return "\n".join(f"{name}: {fact}" for name, fact in shown.items())
 
 
@@ -117,12 +136,20 @@ def seconds(t: float) -> str:
 
 
 def write(
-    folder: Path, name: str, rows: Sequence[Row], facts: Mapping[str, object], threads: int, rounds: int
+    folder: Path,
+    name: str,
+    rows: Sequence[Row],
+    facts: Mapping[str, object],
+    threads: int,
+    rounds: int,
 ) -> Path:
     """Write folder/<name>.json: rows, facts and the environment."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
-    content: dict[str, object] = {"unit": "seconds a unit of work", "rows": [asdict(row) for row in rows]}
+    content: dict[str, object] = {
+        "unit": "seconds a unit of work",
+        "rows": [asdict(row) for row in rows],
+    }
     content["facts"] = dict(facts)
     content["environment"] = environment() | {"threads": threads, "rounds": rounds}
     content["environment"]["multiply-adds a second"] = matmul_pace()
@@ -131,19 +158,24 @@ def write(
 
 
 def matmul_pace(size: int = 1024) -> float:
-    """Multiply-adds a second of a large matrix product in float32, on the threads that torch has: the roof."""
+    """Multiply-adds a second of a large matrix product in float32, on the threads that torch has:
+    the roof."""
     import torch
 
     a = torch.ones(size, size)
-    times = interleave({"product": Contender(lambda amount: [a @ a for _ in range(amount)], 5)}, 9)["product"]
+    times = interleave({"product": Contender(lambda amount: [a @ a for _ in range(amount)], 5)}, 9)[
+        "product"
+    ]
     return float(size**3 / np.median(times))
 
 
 def peak_mib(setup: str, call: str) -> float | None:
-    """MiB by which the memory of a fresh process grows, at most, while it runs `call` after `setup`; Linux only.
+    """MiB by which the memory of a fresh process grows, at most, while it runs `call` after
+    `setup`; Linux only.
 
     Args:
-        setup, call: Python code; `call` runs twice, and only the second time counts, when all is compiled.
+        setup, call: Python code; `call` runs twice, and only the second time counts, when all is
+            compiled.
     """
     if not Path("/proc/self/clear_refs").exists():
         return None
@@ -160,16 +192,23 @@ before = now("VmRSS")
 print((now("VmHWM") - before) / 1024)
 """
     here = Path(__file__).parent.parent
-    # glibc returns what is freed at once, or the second call would be served from what the first one left
+    # glibc returns what is freed at once, or the second call would be served from what the first
+    # one left
     returned = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
     command, settings = [sys.executable, "-c", code], os.environ | returned
-    done = subprocess.run(command, env=settings, capture_output=True, text=True, cwd=here, check=True)
+    done = subprocess.run(
+        command, env=settings, capture_output=True, text=True, cwd=here, check=True
+    )
     return round(float(done.stdout), 1)
 
 
 def environment() -> dict[str, object]:
     """What the numbers depend on."""
-    out: dict[str, object] = {"cpu": _cpu(), "cores": os.cpu_count(), "system": platform.system().lower()}
+    out: dict[str, object] = {
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "system": platform.system().lower(),
+    }
     out["python"] = platform.python_version()
     for package in ("numpy", "numba", "llvmlite", "torch", "jax"):
         try:
@@ -192,4 +231,6 @@ def _cpu() -> str:
     names = {key.strip(): value.strip() for key, value in fields.items()}
     flags = names.get("flags", "").split()
     vectors = next((name for name in ("avx512f", "avx2", "avx", "sse2") if name in flags), "")
-    return f"{names.get('model name', platform.machine())}, {names.get('cpu MHz', '?')} MHz, {vectors}"
+    return (
+        f"{names.get('model name', platform.machine())}, {names.get('cpu MHz', '?')} MHz, {vectors}"
+    )

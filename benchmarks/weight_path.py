@@ -1,8 +1,9 @@
-"""101 nets on a line in weight space against the loop one would write: at least 3 times faster on two cores.
+"""101 nets on a line in weight space against the loop one would write: at least 3 times faster on
+two cores.
 
-The nets are those of the interpolation chapter's quick profile. The rival interpolates the state dict, loads it into
-one net and evaluates, all threads on that net; it gives the same numbers, which is checked before anything is timed.
-"""
+The nets are those of the interpolation chapter's quick profile. The rival interpolates the state
+dict, loads it into one net and evaluates, all threads on that net; it gives the same numbers, which
+is checked before anything is timed. """
 
 from __future__ import annotations
 
@@ -12,10 +13,12 @@ import torch
 
 from benchmarks.timing import Contender, Row, compare, interleave
 from benchmarks.vgg import products
+from lib.joint.dense_maps import small_maps
 from lib.mixture import weight_path
-from lib.mixture.dense import small_maps
 from lib.mixture.two_by_two import pays
-from lib.vgg import VGG, Design, evaluate, initialise, penalty
+from lib.nets.initialisers import initialise
+from lib.nets.vgg import VGG, Design
+from lib.train.sgd import evaluate, penalty
 
 POINTS, IMAGES, TARGET = 101, 512, 3.0
 RIVAL = "one net after the other"
@@ -37,7 +40,8 @@ def rival(net1: VGG, net2: VGG, x: torch.Tensor, y: torch.Tensor, points: int) -
 
 
 def operations(net: VGG, x: torch.Tensor, points: int) -> float:
-    """Multiply-adds of our way: the first layer at the ends only, nine products for sixteen on 2 x 2 maps."""
+    """Multiply-adds of our way: the first layer at the ends only, nine products for sixteen on 2 x
+    2 maps."""
     small = small_maps(net, x)
     first, *others = products(net, x)
     once = sum(
@@ -70,5 +74,11 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
         assert difference < 1e-4, "float32 nets must agree up to rounding"
         times = interleave({"ours": Contender(ours, 1), RIVAL: Contender(theirs, 1)}, rounds)
         target = TARGET if name == "quick net" else None
-        rows += compare(f"{name}, {points} points", times, "ours", {RIVAL: target}, operations(nets[0], x, points))
+        rows += compare(
+            f"{name}, {points} points",
+            times,
+            "ours",
+            {RIVAL: target},
+            operations(nets[0], x, points),
+        )
     return rows, facts

@@ -14,22 +14,24 @@
 # %% [markdown]
 # # Embedding critical points in width
 #
-# The loss landscape of any fully connected net contains every critical point of every narrower net. That is the
-# *embedding principle* {cite}`zhang2021embedding,zhang2022embedding`. It rests on one operation, splitting a neuron, and it
-# explains why the training of a wide net stalls at loss values, and with outputs, that belong to much narrower nets.
+# The loss landscape of any fully connected net contains every critical point of every narrower net.
+# That is the *embedding principle* {cite}`zhang2021embedding,zhang2022embedding`. It rests on one
+# operation, splitting a neuron, and it explains why the training of a wide net stalls at loss
+# values, and with outputs, that belong to much narrower nets.
 #
-# This chapter states the operation and its theorems, checks each of them to rounding error, and then redoes every figure
-# of the paper on it, at the paper's own sizes. Some of the printed results do not follow from the printed settings; what
-# gives them, as far as we could find it, is said where it matters.
+# This chapter states the operation and its theorems, checks each of them to rounding error, and
+# then redoes every figure of the paper on it, at the paper's own sizes. Some of the printed results
+# do not follow from the printed settings; what gives them, as far as we could find it, is said
+# where it matters.
 
 # %% tags=["parameters"]
-trials: int = 200          # trained nets of each width in Fig. 4, >= 10
-epochs: int = 300000       # epochs of gradient descent there, >= 1000
-width: int = 500           # hidden neurons of the net of Fig. 1, >= 10
+trials: int = 200  # trained nets of each width in Fig. 4, >= 10
+epochs: int = 300000  # epochs of gradient descent there, >= 1000
+width: int = 500  # hidden neurons of the net of Fig. 1, >= 10
 wide_epochs: int = 200000  # epochs of that net, >= 100000
 iris_epochs: int = 500000  # epochs of Adam on Iris, >= 1000
-escapes: int = 25          # embeddings of each kind to escape from, >= 3
-seed: int = 0              # seed of every random draw, >= 0
+escapes: int = 25  # embeddings of each kind to escape from, >= 3
+seed: int = 0  # seed of every random draw, >= 0
 
 # %% tags=["hide-input"]
 import itertools
@@ -39,36 +41,39 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from lib.book import chapter
-from lib.book.sketch import draw_net
-from lib.certificate import certify
-from lib.critical import polish
-from lib.critical.cluster import cluster
+from companion import chapter
+from companion.sketch import draw_net
+from lib.certificate.dense import certify
+from lib.critical import polishing as polish
+from lib.critical.clustering import cluster
+from lib.critical.planted import plant
 from lib.critical.windows import smallest_gradient_iterates
-from lib.curvature import hessian, inertia
-from lib.descent import descend
-from lib.mlp import MLP, concatenate, flatten, forward, init, unflatten
-from lib.planted import plant
-from lib.risk import gradient, risk
+from lib.curvature import hessian
+from lib.curvature import signs as inertia
+from lib.nets.losses import gradient, risk
+from lib.nets.mlp import MLP, concatenate, flatten, forward, init, unflatten
+from lib.symmetry.neurons import rescale, rescaling_direction
+from lib.train.descent import descend
 from lib.width import (
     affine_family,
     append,
-    embedding,
     general_dimension,
     null_embed,
     random_embedding,
-    rescale,
-    rescaling_direction,
-    split,
     split_into,
-    split_spectrum,
     tangent_dimension,
+)
+from lib.width import (
+    embeddings as embedding,
+)
+from lib.width import (
+    spectrum as split_spectrum,
 )
 from lib.width.channels import split_channel
 from lib.width.saddle import saddle_witness
 
 run = chapter.start("01_width", globals())
-from lib.book.figures import BLUE, GREY, INK, ORANGE, PURPLE, RED, SKY  # after start()
+from companion.figures import BLUE, GREY, INK, ORANGE, PURPLE, RED, SKY  # after start()
 
 draws = torch.Generator().manual_seed(seed)
 
@@ -80,9 +85,9 @@ def gaussian(*shape: int) -> torch.Tensor:
 # %% [markdown]
 # ## The operation
 #
-# A net of depth $L$ computes $f^{[0]} = x$, $f^{[l]} = \sigma(W^{[l]} f^{[l-1]} + b^{[l]})$ for $l < L$, and
-# $f = W^{[L]} f^{[L-1]} + b^{[L]}$. *Splitting* neuron $s$ of layer $l$ gives it a copy with the same input weights and
-# bias, and shares its output weights between the two:
+# A net of depth $L$ computes $f^{[0]} = x$, $f^{[l]} = \sigma(W^{[l]} f^{[l-1]} + b^{[l]})$ for
+# $l < L$, and $f = W^{[L]} f^{[L-1]} + b^{[L]}$. *Splitting* neuron $s$ of layer $l$ gives it a
+# copy with the same input weights and bias, and shares its output weights between the two:
 #
 # $$
 # \mathcal{T}^{\alpha}_{l,s}:\qquad
@@ -91,7 +96,8 @@ def gaussian(*shape: int) -> torch.Tensor:
 # W'^{[l+1]}_{:,\mathrm{new}} = \alpha\, W^{[l+1]}_{:,s},
 # $$
 #
-# for any real $\alpha$, also outside $[0, 1]$. In the library this is `split(net, layer, neuron, alpha)`.
+# for any real $\alpha$, also outside $[0, 1]$. In the library this is
+# `split(net, layer, neuron, alpha)`.
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.2))
@@ -116,32 +122,38 @@ axes[1].set_title("after splitting one neuron")
 run.figure(
     fig,
     "splitting",
-    "One-step embedding (Fig. 2 of the paper). The black neuron becomes the blue and the purple one: both read what it read, "
+    "One-step embedding (Fig. 2 of the paper). The black neuron becomes the blue and the purple"
+    " one: both read what it read, "
     r"and they write the parts $1-\alpha$ and $\alpha$ of what it wrote.",
-    "Two drawings of a small net. In the second, one hidden neuron is replaced by two with equal input weights, whose "
-    "output weights are the parts one minus alpha and alpha of the original ones.",
+    "Two drawings of a small net. In the second, one hidden neuron is replaced by two with equal"
+    " input weights, whose output weights are the parts one minus alpha and alpha of the original"
+    " ones.",
     {"narrow widths": [2, 3, 2], "wide widths": [2, 4, 2]},
 )
 
 # %% [markdown]
 # ```{prf:theorem} Criticality is preserved (Zhang et al. 2021, Prop. 1 and Thm 1)
 # :label: thm-width-critical
-# For every input, every loss, every $\theta$ and every real $\alpha$, the net $\mathcal{T}^{\alpha}_{l,s}\theta$ has the output of
-# $\theta$; and if $\nabla R_S(\theta) = 0$ then $\nabla R_S(\mathcal{T}^{\alpha}_{l,s}\theta) = 0$.
+# For every input, every loss, every $\theta$ and every real $\alpha$, the net
+# $\mathcal{T}^{\alpha}_{l,s}\theta$ has the output of $\theta$; and if $\nabla R_S(\theta) = 0$
+# then $\nabla R_S(\mathcal{T}^{\alpha}_{l,s}\theta) = 0$.
 # ```
 #
 # ```{prf:proof}
-# The two copies have equal features, which enter layer $l+1$ with weights that add up to the old ones; so all other
-# features, and all errors $e^{[k]}$ (derivatives of the loss by pre-activations) outside the pair, stay as they were. The errors
-# of the pair are $(1-\alpha)\,e_s$ and $\alpha\,e_s$. Every gradient is an average of error times feature, hence the rows of the
-# pair are $1-\alpha$ and $\alpha$ times the old row, the new column of $\nabla W^{[l+1]}$ equals column $s$, and all else is
-# unchanged: $\nabla R'(\mathcal{T}\theta) = C\,\nabla R(\theta)$ with a fixed matrix $C$. It vanishes with $\nabla R(\theta)$.
+# The two copies have equal features, which enter layer $l+1$ with weights that add up to the old
+# ones; so all other features, and all errors $e^{[k]}$ (derivatives of the loss by pre-activations)
+# outside the pair, stay as they were. The errors of the pair are $(1-\alpha)\,e_s$ and
+# $\alpha\,e_s$. Every gradient is an average of error times feature, hence the rows of the pair are
+# $1-\alpha$ and $\alpha$ times the old row, the new column of $\nabla W^{[l+1]}$ equals column $s$,
+# and all else is unchanged: $\nabla R'(\mathcal{T}\theta) = C\,\nabla R(\theta)$ with a fixed
+# matrix $C$. It vanishes with $\nabla R(\theta)$.
 # ```
 #
-# The proof says more than the theorem: the gradient is *transported* at every point, critical or not. We check the output, on
-# the sample and a hundred times further out, the transport at random points, and the gradient after splitting exact
-# critical points. (`plant` makes any net an exact critical point by choosing targets whose residual is orthogonal to all its
-# tangents, so no training is involved.)
+# The proof says more than the theorem: the gradient is *transported* at every point, critical or
+# not. We check the output, on the sample and a hundred times further out, the transport at random
+# points, and the gradient after splitting exact critical points. (`plant` makes any net an exact
+# critical point by choosing targets whose residual is orthogonal to all its tangents, so no
+# training is involved.)
 
 # %%
 x, far = gaussian(60, 3), 100 * gaussian(60, 3)
@@ -187,8 +199,10 @@ axes[0].set_yticks(range(len(names)), names)
 run.figure(
     fig,
     "exact",
-    r"Splitting preserves outputs and criticality to rounding error, whatever the activation, depth (2 to 4), layer and "
-    r"$\alpha \in \{-2, 0.3, 1, 4\}$; one dot a case, exact zeros drawn at the left edge. Dashed: machine precision.",
+    r"Splitting preserves outputs and criticality to rounding error, whatever the activation, depth"
+    r" (2 to 4), layer and "
+    r"$\alpha \in \{-2, 0.3, 1, 4\}$; one dot a case, exact zeros drawn at the left edge. Dashed:"
+    r" machine precision.",
     "Three strip plots of rounding errors for five activations; nearly all lie below 1e-13.",
     {
         "activation": [names.index(r[0]) for r in rows],
@@ -202,7 +216,10 @@ run.figure(
 run.claim(
     "A1",
     max(r[1] for r in rows),
-    note=f"Largest relative gap over {len(rows)} cases, on inputs a hundred times larger than the data.",
+    note=(
+        f"Largest relative gap over {len(rows)} cases, on inputs a hundred times larger than the"
+        " data."
+    ),
 )
 run.claim(
     "A2",
@@ -215,27 +232,35 @@ run.claim(
 #
 # ```{prf:theorem} Degeneracy of embedded critical points (Zhang et al. 2021, Thm 2)
 # :label: thm-width-family
-# If no $W^{[l]}$ of a critical point $\theta$ is zero, then a net with $K$ more neurons has a $K$-dimensional affine space of
-# critical points with the output of $\theta$: $\{\theta_B + \sum_i \alpha_i v_i\}$, where $\theta_B$ splits with all $\alpha_i = 0$.
+# If no $W^{[l]}$ of a critical point $\theta$ is zero, then a net with $K$ more neurons has a
+# $K$-dimensional affine space of critical points with the output of $\theta$:
+# $\{\theta_B + \sum_i \alpha_i v_i\}$, where $\theta_B$ splits with all $\alpha_i = 0$.
 # ```
 #
 # ```{prf:proof}
-# Compose splittings. The copies of a neuron $s$ share its output weights in parts that add up to one, and every choice of such parts
-# occurs. The weight from a copy of $s$ to a copy of $t$ is the part of the former times $W_{ts}$, however $t$ was split, because a copy of $t$
-# reads all that $t$ reads. So the wide net is affine in all parts together, and it is critical for all of them by
-# {prf:ref}`thm-width-critical`. Each of the $K$ copies has a column of output weights of its own, which direction $v_i$ alone
-# moves, and which is not zero if the split neuron writes; since $W^{[l+1]} \neq 0$, every layer has such a neuron.
+# Compose splittings. The copies of a neuron $s$ share its output weights in parts that add up to
+# one, and every choice of such parts occurs. The weight from a copy of $s$ to a copy of $t$ is the
+# part of the former times $W_{ts}$, however $t$ was split, because a copy of $t$ reads all that $t$
+# reads. So the wide net is affine in all parts together, and it is critical for all of them by
+# {prf:ref}`thm-width-critical`. Each of the $K$ copies has a column of output weights of its own,
+# which direction $v_i$ alone moves, and which is not zero if the split neuron writes; since
+# $W^{[l+1]} \neq 0$, every layer has such a neuron.
 # ```
 #
-# Along each direction the loss is constant, so each split adds one zero eigenvalue to the Hessian. A *silent* neuron (no
-# output weights) adds none this way. Below, four splits give rank four, and rank three when one of the split neurons is silent.
+# Along each direction the loss is constant, so each split adds one zero eigenvalue to the Hessian.
+# A *silent* neuron (no output weights) adds none this way. Below, four splits give rank four, and
+# rank three when one of the split neurons is silent.
 
 # %%
 net = init((2, 3, 3, 1), std=0.8, generator=draws)
 x = gaussian(80, 2)
 y = plant(net, x, draws)
 quiet = MLP(
-    (net.weights[0], net.weights[1] * torch.tensor([0.0, 1, 1], dtype=torch.float64), net.weights[2]),
+    (
+        net.weights[0],
+        net.weights[1] * torch.tensor([0.0, 1, 1], dtype=torch.float64),
+        net.weights[2],
+    ),
     net.biases,
 )
 steps = [(1, 0), (1, 1), (2, 2), (2, 2)]
@@ -247,18 +272,23 @@ run.claim(
     "A3",
     ranks,
     holds=worst < 1e-12,
-    note=f"Rank of the family, and with one silent neuron; gradient $L^1$ norm of 50 random members at most {worst:.1e}.",
+    note=(
+        "Rank of the family, and with one silent neuron; gradient $L^1$ norm of 50 random members"
+        f" at most {worst:.1e}."
+    ),
 )
 
 # %% [markdown]
-# The long paper {cite}`zhang2022embedding` describes all embeddings of this kind at once. A *general compatible embedding* assigns to each wide
-# neuron a neuron of the narrow net, or none (a *null* neuron), multiplies every weight by a coefficient, and is critical if
-# the coefficients satisfy a forward and a backward condition. The family then has dimension
+# The long paper {cite}`zhang2022embedding` describes all embeddings of this kind at once. A
+# *general compatible embedding* assigns to each wide neuron a neuron of the narrow net, or none (a
+# *null* neuron), multiplies every weight by a coefficient, and is critical if the coefficients
+# satisfy a forward and a backward condition. The family then has dimension
 #
 # $$ K + \sum_{l} K_l K_{l-1}, \qquad K_l = m'_l - m_l , $$
 #
-# which exceeds the $K$ of {prf:ref}`thm-width-family` as soon as two neighbouring hidden layers are widened. We draw random
-# members of the family for $1\text{-}2\text{-}2\text{-}1$ nets and measure the rank of its tangent space.
+# which exceeds the $K$ of {prf:ref}`thm-width-family` as soon as two neighbouring hidden layers are
+# widened. We draw random members of the family for $1\text{-}2\text{-}2\text{-}1$ nets and measure
+# the rank of its tangent space.
 
 # %%
 sizes = list(itertools.product(range(5), repeat=2))
@@ -286,8 +316,8 @@ ax.grid(False)
 run.figure(
     fig,
     "dimension",
-    "Measured tangent dimension of the family of general compatible embeddings of a 1-2-2-1 net, at a random member. "
-    "Every entry equals $K_1 + K_2 + K_1 K_2$.",
+    "Measured tangent dimension of the family of general compatible embeddings of a 1-2-2-1 net, at"
+    " a random member. Every entry equals $K_1 + K_2 + K_1 K_2$.",
     "A five by five table of dimensions from 0 to 24.",
     {
         "K1": [s[0] for s in sizes],
@@ -305,8 +335,9 @@ run.claim(
 # %% [markdown]
 # ### Null neurons
 #
-# The other one-step embedding adds a *null* neuron, which neither reads nor writes. Both zeros are needed: a neuron that
-# only fails to write still has a gradient on its output weights, and one that only fails to read shifts the output.
+# The other one-step embedding adds a *null* neuron, which neither reads nor writes. Both zeros are
+# needed: a neuron that only fails to write still has a gradient on its output weights, and one that
+# only fails to read shifts the output.
 
 # %%
 net = init((2, 3, 1), std=0.8, generator=draws)
@@ -319,7 +350,10 @@ norms = [float(flatten(gradient(n, x, y)).abs().sum()) for n in (both, reads, wr
 run.claim(
     "A11",
     holds=norms[0] < 1e-12 and min(norms[1:]) > 1e-3,
-    note=f"Gradient $L^1$ norms: null {norms[0]:.1e}; reading {norms[1]:.2g}; writing {norms[2]:.2g}.",
+    note=(
+        f"Gradient $L^1$ norms: null {norms[0]:.1e}; reading {norms[1]:.2g}; writing"
+        f" {norms[2]:.2g}."
+    ),
 )
 
 # %% [markdown]
@@ -327,18 +361,22 @@ run.claim(
 #
 # ```{prf:theorem} No way back (Zhang et al. 2022, Thm 6.2)
 # :label: thm-width-inertia
-# Under a critical embedding, the numbers of negative, zero and positive eigenvalues of the Hessian never decrease.
+# Under a critical embedding, the numbers of negative, zero and positive eigenvalues of the Hessian
+# never decrease.
 # ```
 #
 # ```{prf:proof}
-# Write the embedding as $\theta' = A\theta + c$ with $A$ of full column rank. $R'(A\theta + c) = R(\theta)$ for all $\theta$, so $A^\top H' A = H$, and the
-# signed counts of $H$ are those of $H'$ restricted to a subspace: they cannot exceed the counts of $H'$. This settles the negative and
-# positive ones. For the zeros, differentiate the transport of the gradient, $\nabla R'(A\theta + c) = C\,\nabla R(\theta)$, which
-# gives $H' A = C H$: the image of $\ker H$ under $A$ lies in $\ker H'$.
+# Write the embedding as $\theta' = A\theta + c$ with $A$ of full column rank.
+# $R'(A\theta + c) = R(\theta)$ for all $\theta$, so $A^\top H' A = H$, and the signed counts of $H$
+# are those of $H'$ restricted to a subspace: they cannot exceed the counts of $H'$. This settles
+# the negative and positive ones. For the zeros, differentiate the transport of the gradient,
+# $\nabla R'(A\theta + c) = C\,\nabla R(\theta)$, which gives $H' A = C H$: the image of $\ker H$
+# under $A$ lies in $\ker H'$.
 # ```
 #
-# The second identity is ours: compression alone does not bound the number of zeros. Both hold at every $\theta$. We test them on
-# random general compatible embeddings of exact critical points with two hidden layers.
+# The second identity is ours: compression alone does not bound the number of zeros. Both hold at
+# every $\theta$. We test them on random general compatible embeddings of exact critical points with
+# two hidden layers.
 
 # %%
 gaps, kept, unclear = [], [], 0
@@ -358,24 +396,30 @@ run.claim(
     "A7",
     max(gaps),
     holds=all(kept),
-    note=f"Largest entry of $A^\\top H'A - H$ and $H'A - CH$ over {len(kept) + unclear} embeddings; counts kept in {sum(kept)} of the {len(kept)} whose zero eigenvalues stand clear.",
+    note=(
+        f"Largest entry of $A^\\top H'A - H$ and $H'A - CH$ over {len(kept) + unclear} embeddings;"
+        f" counts kept in {sum(kept)} of the {len(kept)} whose zero eigenvalues stand clear."
+    ),
 )
 
 # %% [markdown]
 # ### From minimum to strict saddle
 #
-# Embedding can add negative eigenvalues, and then a minimum turns into a saddle that a wider net can leave.
+# Embedding can add negative eigenvalues, and then a minimum turns into a saddle that a wider net
+# can leave.
 #
 # ```{prf:theorem} Strict saddles by three-fold splitting (Zhang et al. 2022, Thm 6.3)
 # :label: thm-width-saddle
-# Let $H = H^{(1)} + H^{(2)} \succeq 0$ at a critical point, with $H^{(2)} = \mathbb{E}\sum_i \partial_i \ell\, \nabla^2 f_i$. If $H^{(2)} \neq 0$, three copies of the
-# net side by side with output weights $(W, W, -W)$ are a strict saddle.
+# Let $H = H^{(1)} + H^{(2)} \succeq 0$ at a critical point, with
+# $H^{(2)} = \mathbb{E}\sum_i \partial_i \ell\, \nabla^2 f_i$. If $H^{(2)} \neq 0$, three copies of
+# the net side by side with output weights $(W, W, -W)$ are a strict saddle.
 # ```
 #
 # ```{prf:proof}
-# Take an eigenpair $(\lambda, v)$ of the block of $H^{(2)}$ at the hidden parameters and move the three copies by $u = (v/2, v/2, v)$ if $\lambda > 0$, by
-# $(v, -v, 0)$ if $\lambda < 0$. To first order the output does not change, so $H^{(1)}$ does not contribute, and
-# $u^\top H' u = -\lambda/2$ or $2\lambda$: negative.
+# Take an eigenpair $(\lambda, v)$ of the block of $H^{(2)}$ at the hidden parameters and move the
+# three copies by $u = (v/2, v/2, v)$ if $\lambda > 0$, by $(v, -v, 0)$ if $\lambda < 0$. To first
+# order the output does not change, so $H^{(1)}$ does not contribute, and $u^\top H' u = -\lambda/2$
+# or $2\lambda$: negative.
 # ```
 
 # %%
@@ -397,15 +441,19 @@ run.claim(
     "A13",
     float(np.abs(np.array(measured) / predicted - 1).max()),
     holds=min(after) > 0 and max(measured) < 0,
-    note=f"Relative gap between $u^\\top H' u$ and its prediction at 8 planted minima; negative eigenvalues after: {min(after)} to {max(after)}, before: none.",
+    note=(
+        "Relative gap between $u^\\top H' u$ and its prediction at 8 planted minima; negative"
+        f" eigenvalues after: {min(after)} to {max(after)}, before: none."
+    ),
 )
 
 # %% [markdown]
 # ### Beyond plain nets
 #
-# Two remarks of the papers, checked: in a convolutional net the same splitting acts on *channels*, with one $\alpha$ for all
-# kernels that a channel writes to; and for a homogeneous activation such as ReLU, rescaling a neuron
-# ($w \to \beta w$, $a \to a/\beta$) adds a zero eigenvalue for every neuron that both reads and writes.
+# Two remarks of the papers, checked: in a convolutional net the same splitting acts on *channels*,
+# with one $\alpha$ for all kernels that a channel writes to; and for a homogeneous activation such
+# as ReLU, rescaling a neuron ($w \to \beta w$, $a \to a/\beta$) adds a zero eigenvalue for every
+# neuron that both reads and writes.
 
 # %%
 net = torch.nn.Sequential(
@@ -423,7 +471,9 @@ norm = sum(float(p.grad.abs().sum()) for p in wider.parameters())
 run.claim(
     "A15",
     [gap, norm],
-    note="Output gap, and gradient $L^1$ norm at a planted critical point after splitting a channel.",
+    note=(
+        "Output gap, and gradient $L^1$ norm at a planted critical point after splitting a channel."
+    ),
 )
 
 # %%
@@ -445,18 +495,23 @@ for sigma in ("relu", "leaky_relu"):
 run.claim(
     "A16",
     modes,
-    note="Hessian times rescaling direction, and gradient after rescaling by 3; ReLU, then leaky ReLU, 3 active neurons each.",
+    note=(
+        "Hessian times rescaling direction, and gradient after rescaling by 3; ReLU, then leaky"
+        " ReLU, 3 active neurons each."
+    ),
 )
 
 # %% [markdown]
 # ## Hessian spectra of embedded minima
 #
 # From here on everything is trained. The one-dimensional data of the paper are 50 points of
-# $y = \tanh(x-7) + \tanh x + \tanh(x+7)$ on $[-15, 15]$, the nets have one hidden layer of tanh neurons with biases and no output bias, and the
-# loss is the mean squared error. (The paper does not state data and output bias; they are read off its figures: the dots
-# of Fig. 1 and the number of eigenvalues in Fig. 3.)
+# $y = \tanh(x-7) + \tanh x + \tanh(x+7)$ on $[-15, 15]$, the nets have one hidden layer of tanh
+# neurons with biases and no output bias, and the loss is the mean squared error. (The paper does
+# not state data and output bias; they are read off its figures: the dots of Fig. 1 and the number
+# of eigenvalues in Fig. 3.)
 #
-# For Fig. 3(a) a net of width 2 is trained to its minimum and one neuron is split equally into two, then three.
+# For Fig. 3(a) a net of width 2 is trained to its minimum and one neuron is split equally into two,
+# then three.
 
 # %%
 x1 = torch.linspace(-15, 15, 50, dtype=torch.float64)[:, None]
@@ -470,7 +525,8 @@ spectra = [inertia(hessian(split_into(best.net, 1, 0, [1 / k] * k), x1, y1)) for
 
 # %% tags=["hide-input"]
 def draw_spectra(ax, found, first):
-    """log10 |eigenvalue| of each width, red where positive, blue where negative, grey where zero."""
+    """log10 |eigenvalue| of each width, red where positive, blue where negative, grey where
+    zero."""
     for place, i in enumerate(found):
         e = i.eigenvalues.numpy()
         size = np.maximum(np.abs(e), 1e-17)
@@ -502,9 +558,11 @@ ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 run.figure(
     fig,
     "spectra",
-    "Fig. 3(a): Hessian eigenvalues of the width-2 minimum and of its equal splits, in order. Each added neuron adds one zero eigenvalue and one "
-    "negative one: the minimum becomes a strict saddle. The dashed line is the paper's threshold $10^{-11}$.",
-    "Three columns of eigenvalues on a logarithmic axis; the first has six positive ones, the second adds a zero and a negative one, the third two of each.",
+    "Fig. 3(a): Hessian eigenvalues of the width-2 minimum and of its equal splits, in order. Each"
+    " added neuron adds one zero eigenvalue and one negative one: the minimum becomes a strict"
+    " saddle. The dashed line is the paper's threshold $10^{-11}$.",
+    "Three columns of eigenvalues on a logarithmic axis; the first has six positive ones, the"
+    " second adds a zero and a negative one, the third two of each.",
     {
         "width": np.repeat([2, 3, 4], [6, 9, 12]),
         "eigenvalue": torch.cat([i.eigenvalues for i in spectra]),
@@ -515,43 +573,60 @@ run.glue("width-two-gradient", float(best.gradient), digits=2)
 run.claim(
     "A4",
     [i.counts[1] for i in spectra],
-    note=f"Gradient $L^1$ norm {float(best.gradient):.1e} at the minimum, loss {float(best.loss):.6f}.",
+    note=(
+        f"Gradient $L^1$ norm {float(best.gradient):.1e} at the minimum, loss"
+        f" {float(best.loss):.6f}."
+    ),
 )
 run.claim("A5", [i.counts[0] for i in spectra])
 
 # %% [markdown]
-# The minimum found has loss {glue:text}`width-two-loss` and a gradient whose $L^1$ norm is {glue:text}`width-two-gradient`.
-# (The paper quotes a gradient of $7 \cdot 10^{-15}$ after training alone. Its eigenvalues are half of these: it takes the Hessian of half the mean
-# squared error, while its losses are of the whole.)
+# The minimum found has loss {glue:text}`width-two-loss` and a gradient whose $L^1$ norm is
+# {glue:text}`width-two-gradient`. (The paper quotes a gradient of $7 \cdot 10^{-15}$ after training
+# alone. Its eigenvalues are half of these: it takes the Hessian of half the mean squared error,
+# while its losses are of the whole.)
 #
-# Why one of each? The spectrum after an equal split can be written down. Let $u$ be what the neuron reads (with a 1 for its bias), $z$ its
-# pre-activation, $a$ its output weights, $e$ the errors of the layer above, and
+# Why one of each? The spectrum after an equal split can be written down. Let $u$ be what the neuron
+# reads (with a 1 for its bias), $z$ its pre-activation, $a$ its output weights, $e$ the errors of
+# the layer above, and
 #
-# $$ B = \mathbb{E}\left[(a \cdot e)\, \sigma''(z)\, u u^\top\right], \qquad C = \mathbb{E}\left[\sigma'(z)\, u e^\top\right]. $$
+# $$ B = \mathbb{E}\left[(a \cdot e)\, \sigma''(z)\, u u^\top\right], \qquad C =
+# \mathbb{E}\left[\sigma'(z)\, u e^\top\right]. $$
 #
 # ```{prf:theorem} What equal copies add to the spectrum
 # :label: thm-width-spectrum
-# Split a neuron of layer $l$ into $k$ equal copies. At any $\theta$, critical or not, the Hessian $H'$ is orthogonally similar to
+# Split a neuron of layer $l$ into $k$ equal copies. At any $\theta$, critical or not, the Hessian
+# $H'$ is orthogonally similar to
 #
 # $$ D H D \;\oplus\; I_{k-1} \otimes \begin{pmatrix} B/k & C \\ C^\top & 0 \end{pmatrix}, $$
 #
-# where the diagonal matrix $D$ divides the coordinates of the neuron's input weights and bias by $\sqrt{k}$, multiplies those of its output weights by $\sqrt{k}$, and
-# leaves the others. Each copy beyond the first therefore adds $\operatorname{rank} C + n_-(B|_{\ker C^\top})$ negative eigenvalues and
-# $m_{l+1} - \operatorname{rank} C + n_0(B|_{\ker C^\top})$ zeros. At a critical point $C a = 0$, hence $\operatorname{rank} C \le m_{l+1} - 1$ wherever $a \ne 0$.
+# where the diagonal matrix $D$ divides the coordinates of the neuron's input weights and bias by
+# $\sqrt{k}$, multiplies those of its output weights by $\sqrt{k}$, and leaves the others. Each copy
+# beyond the first therefore adds $\operatorname{rank} C + n_-(B|_{\ker C^\top})$ negative
+# eigenvalues and $m_{l+1} - \operatorname{rank} C + n_0(B|_{\ker C^\top})$ zeros. At a critical
+# point $C a = 0$, hence $\operatorname{rank} C \le m_{l+1} - 1$ wherever $a \ne 0$.
 # ```
 #
 # ```{prf:proof}
-# Permuting the copies is a symmetry, so directions that move all copies alike and directions whose parts $(\delta_i, \varepsilon_i)$ on input and output weights add up
-# to zero over the copies do not mix. On the former, in orthonormal coordinates, the wide net is the narrow one with input weights moved by $\delta / \sqrt{k}$ and output weights by
-# $\sqrt{k}\, \varepsilon$: this is $D H D$. On the latter the pre-activations above change by $\sum_i \varepsilon_i \sigma'(z)\, \delta_i \cdot u + \frac{a}{2k}\, \sigma''(z) (\delta_i \cdot u)^2$ to
-# second order and not at all to first, so the risk changes by $\sum_i \delta_i^\top C \varepsilon_i + \frac{1}{2k}\, \delta_i^\top B\, \delta_i$; parts that add up to zero
-# form $k - 1$ copies of one space. A quadratic form with the block $\begin{pmatrix} B/k & C \\ C^\top & 0 \end{pmatrix}$ has $\operatorname{rank} C$ eigenvalues of each sign, and those of $B$ on
-# $\ker C^\top$ (Haynsworth). Finally $C a = \mathbb{E}[\sigma'(z) (a \cdot e)\, u]$ is the gradient by the neuron's input weights.
+# Permuting the copies is a symmetry, so directions that move all copies alike and directions whose
+# parts $(\delta_i, \varepsilon_i)$ on input and output weights add up to zero over the copies do
+# not mix. On the former, in orthonormal coordinates, the wide net is the narrow one with input
+# weights moved by $\delta / \sqrt{k}$ and output weights by $\sqrt{k}\, \varepsilon$: this is
+# $D H D$. On the latter the pre-activations above change by
+# $\sum_i \varepsilon_i \sigma'(z)\, \delta_i \cdot u + \frac{a}{2k}\, \sigma''(z) (\delta_i \cdot
+# u)^2$ to second order and not at all to first, so the risk changes by $\sum_i \delta_i^\top C
+# \varepsilon_i + \frac{1}{2k}\, \delta_i^\top B\, \delta_i$; parts that add up to zero form $k -
+# 1$ copies of one space. A quadratic form with the block $\begin{pmatrix} B/k & C \\ C^\top & 0
+# \end{pmatrix}$ has $\operatorname{rank} C$ eigenvalues of each sign, and those of $B$ on $\ker
+# C^\top$ (Haynsworth). Finally $C a = \mathbb{E}[\sigma'(z) (a \cdot e)\,
+# u]$ is the gradient by the neuron's input weights.
 # ```
 #
-# For one output, a critical point has $C = 0$: each copy adds one zero, and as many negative eigenvalues as $B$ has. (The matrix $B$ is the one of {cite}`fukumizu2000local`, who treat one output.)
-# The split neuron of the width-2 minimum has the counts {glue:text}`width-two-adds` for $B$ and $C$ together, which gives the figure's steps. With three outputs, as below,
-# $C$ generically has rank two, and *two* negative eigenvalues a split are the least that can happen.
+# For one output, a critical point has $C = 0$: each copy adds one zero, and as many negative
+# eigenvalues as $B$ has. (The matrix $B$ is the one of {cite}`fukumizu2000local`, who treat one
+# output.) The split neuron of the width-2 minimum has the counts {glue:text}`width-two-adds` for
+# $B$ and $C$ together, which gives the figure's steps. With three outputs, as below, $C$
+# generically has rank two, and *two* negative eigenvalues a split are the least that can happen.
 
 # %%
 adds = [split_spectrum(best.net, 1, 0, x1, y1).inertia().counts]
@@ -560,9 +635,10 @@ run.glue("width-two-adds", str(adds[0]))
 # %% [markdown]
 # ### Iris
 #
-# Fig. 3(b) repeats this for Iris: sigmoid nets 4-2-3, Adam at rate 0.02 for 500,000 epochs, every parameter drawn with variance
-# $1/m^6$. The paper prints a gradient of $4 \cdot 10^{-13}$ and counts of 3, 5, 7 negative and 1, 2, 3 zero eigenvalues at
-# widths 2, 3, 4. We train with these settings first.
+# Fig. 3(b) repeats this for Iris: sigmoid nets 4-2-3, Adam at rate 0.02 for 500,000 epochs, every
+# parameter drawn with variance $1/m^6$. The paper prints a gradient of $4 \cdot 10^{-13}$ and
+# counts of 3, 5, 7 negative and 1, 2, 3 zero eigenvalues at widths 2, 3, 4. We train with these
+# settings first.
 
 # %%
 flowers, species = run.data("iris", "all")
@@ -576,7 +652,9 @@ run.glue("iris-gradient", float(iris.smallest_gradient.min()), digits=2)
 
 low, high = xi.amin(0), xi.amax(0)
 scaled = [
-    descend(start[:2], z, yi, steps=iris_epochs // 5, lr=0.02, optimizer="adam", keep_smallest=False)
+    descend(
+        start[:2], z, yi, steps=iris_epochs // 5, lr=0.02, optimizer="adam", keep_smallest=False
+    )
     for z in ((xi - xi.mean(0)) / xi.std(0), (xi - low) / (high - low))
 ]
 run.glue("iris-scaled", " and ".join(f"{float(walk.losses[-1].median()):.6f}" for walk in scaled))
@@ -596,9 +674,11 @@ axes[2].set_yscale("linear")
 run.figure(
     fig,
     "iris-training",
-    "Six nets trained on Iris with the printed settings. Loss and gradient keep falling while the parameters keep growing: the nets approach "
-    "a minimum at infinity, where both neurons are step functions and the loss is 1/9.",
-    "Three panels against the epoch: the loss above one ninth and the gradient fall as power laws, the largest parameter grows without levelling off.",
+    "Six nets trained on Iris with the printed settings. Loss and gradient keep falling while the"
+    " parameters keep growing: the nets approach a minimum at infinity, where both neurons are step"
+    " functions and the loss is 1/9.",
+    "Three panels against the epoch: the loss above one ninth and the gradient fall as power laws,"
+    " the largest parameter grows without levelling off.",
     {
         "step": iris.smallest_step,
         "loss": iris.smallest_loss,
@@ -608,15 +688,18 @@ run.figure(
 )
 
 # %% [markdown]
-# Training does not arrive at a critical point, whether the inputs are raw (above), standardised or scaled to $[0, 1]$ (losses {glue:text}`iris-scaled`
-# after a fifth of the epochs). The loss tends to 1/9 (here {glue:text}`iris-loss`), the best value of two
-# neurons that have become step functions: one species is recognised, the other two share what is left. That infimum is not attained; the smallest
-# gradient met is {glue:text}`iris-gradient`, and every eigenvalue that belongs to a saturated neuron tends to zero, so counting those
-# below a fixed $10^{-11}$ says when training was stopped, not where.
+# Training does not arrive at a critical point, whether the inputs are raw (above), standardised or
+# scaled to $[0, 1]$ (losses {glue:text}`iris-scaled` after a fifth of the epochs). The loss tends
+# to 1/9 (here {glue:text}`iris-loss`), the best value of two neurons that have become step
+# functions: one species is recognised, the other two share what is left. That infimum is not
+# attained; the smallest gradient met is {glue:text}`iris-gradient`, and every eigenvalue that
+# belongs to a saturated neuron tends to zero, so counting those below a fixed $10^{-11}$ says when
+# training was stopped, not where.
 #
-# The counts can be checked on Iris all the same, at critical points that exist. Polishing random nets of width 1 gives saddles with one negative
-# eigenvalue; we embed them into widths 2, 3 and 4 by equal splitting. (They are sought with standardised inputs. Moving the change of inputs into the first layer gives
-# the same function of the raw ones, critical as well, with the same counts.)
+# The counts can be checked on Iris all the same, at critical points that exist. Polishing random
+# nets of width 1 gives saddles with one negative eigenvalue; we embed them into widths 2, 3 and 4
+# by equal splitting. (They are sought with standardised inputs. Moving the change of inputs into
+# the first layer gives the same function of the raw ones, critical as well, with the same counts.)
 
 # %%
 mean, spread = xi.mean(0), xi.std(0)
@@ -632,7 +715,11 @@ order = found.loss[proper].argsort()
 levels, first = np.unique(found.loss[proper][order].numpy().round(8), return_index=True)
 saddles = [found.net[proper][order][int(i)] for i in first]
 raw = [
-    MLP((n.weights[0] / spread, n.weights[1]), (n.biases[0] - n.weights[0] @ (mean / spread), None), "sigmoid")
+    MLP(
+        (n.weights[0] / spread, n.weights[1]),
+        (n.biases[0] - n.weights[0] @ (mean / spread), None),
+        "sigmoid",
+    )
     for n in saddles
 ]
 embedded = [
@@ -651,26 +738,38 @@ for ax in axes[0, 1:]:
 run.figure(
     fig,
     "iris-spectra",
-    "Fig. 3(b): Hessian eigenvalues of the width-1 saddles of Iris and of their equal splits, in order of their loss (red: positive, blue: negative, grey: zero). Each split adds exactly "
-    "one zero eigenvalue and the same number of negative ones; at the last saddles that number is two, and widths 2, 3, 4 have the counts of the paper.",
-    "Columns of eigenvalues for widths 1 to 4, one panel for each saddle; zeros lie below 1e-15, far under the others.",
+    "Fig. 3(b): Hessian eigenvalues of the width-1 saddles of Iris and of their equal splits, in"
+    " order of their loss (red: positive, blue: negative, grey: zero). Each split adds exactly one"
+    " zero eigenvalue and the same number of negative ones; at the last saddles that number is two,"
+    " and widths 2, 3, 4 have the counts of the paper.",
+    "Columns of eigenvalues for widths 1 to 4, one panel for each saddle; zeros lie below 1e-15,"
+    " far under the others.",
     {
         f"saddle {i} width {k}": s.eigenvalues
         for i, row in enumerate(embedded)
         for k, s in enumerate(row, start=1)
     },
 )
-counts = {f"{level:.4f}": [s.counts[0] for s in row] for level, row in zip(levels, embedded, strict=True)}
+counts = {
+    f"{level:.4f}": [s.counts[0] for s in row] for level, row in zip(levels, embedded, strict=True)
+}
 zeros = [[s.counts[1] for s in row] for row in embedded]
 printed = [3, 5, 7]
-nearest = min(embedded, key=lambda row: sum(abs(s.counts[0] - p) for s, p in zip(row[1:], printed, strict=True)))
+nearest = min(
+    embedded,
+    key=lambda row: sum(abs(s.counts[0] - p) for s, p in zip(row[1:], printed, strict=True)),
+)
 run.claim(
     "A6",
     [s.counts[0] for s in nearest[1:]],
     holds=all(z == [0, 1, 2, 3] for z in zeros),
-    note="At the embedded width-1 saddle that comes nearest. Negative eigenvalues at widths 1 to 4, by loss: "
+    note=(
+        "At the embedded width-1 saddle that comes nearest. Negative eigenvalues at widths 1 to 4,"
+        " by loss: "
+    )
     + "; ".join(f"{level}: {c}" for level, c in counts.items())
-    + f". Zeros 0, 1, 2, 3 in every case; gradient on the raw inputs at most {max(float(flatten(gradient(n, xi, yi)).abs().sum()) for n in raw):.0e}.",
+    + ". Zeros 0, 1, 2, 3 in every case; gradient on the raw inputs at most"
+    f" {max(float(flatten(gradient(n, xi, yi)).abs().sum()) for n in raw):.0e}.",
 )
 run.claim(
     "A6-training",
@@ -691,15 +790,19 @@ run.claim(
 )
 
 # %% [markdown]
-# The printed counts are there: the saddles of highest loss have 3, 5, 7 negative and 1, 2, 3 zero eigenvalues at widths 2, 3, 4. {prf:ref}`thm-width-spectrum` says why the
-# steps are two: three outputs give $C$ rank two, and at these saddles $B$ has no negative direction left on $\ker C^\top$. So what the paper shows at width 2 is itself the split of a
-# width-1 saddle. How the authors' training came to rest there, their settings do not tell: with these, ours passes it by.
+# The printed counts are there: the saddles of highest loss have 3, 5, 7 negative and 1, 2, 3 zero
+# eigenvalues at widths 2, 3, 4. {prf:ref}`thm-width-spectrum` says why the steps are two: three
+# outputs give $C$ rank two, and at these saddles $B$ has no negative direction left on
+# $\ker C^\top$. So what the paper shows at width 2 is itself the split of a width-1 saddle. How the
+# authors' training came to rest there, their settings do not tell: with these, ours passes it by.
 #
 # ## A diagram of the landscape
 #
-# For Fig. 4 the paper trains 200 nets of each of the widths 1, 2 and 3, collects the points with a gradient below $10^{-10}$, and finds four critical functions
-# besides the constant zero. We train the same 600 nets for the same 300,000 epochs. In every slow window of a loss curve we take the
-# iterate with the smallest gradient, and the final net, and polish both to an $L^1$ norm of $10^{-13}$.
+# For Fig. 4 the paper trains 200 nets of each of the widths 1, 2 and 3, collects the points with a
+# gradient below $10^{-10}$, and finds four critical functions besides the constant zero. We train
+# the same 600 nets for the same 300,000 epochs. In every slow window of a loss curve we take the
+# iterate with the smallest gradient, and the final net, and polish both to an $L^1$ norm of
+# $10^{-13}$.
 
 # %%
 runs, points, smallest = {}, {}, []
@@ -714,9 +817,11 @@ for m in (1, 2, 3):
 run.glue("smallest-gradient-trained", min(smallest), digits=2)
 
 # %% [markdown]
-# Gradient descent alone gets nowhere near $10^{-10}$: the smallest gradient $L^1$ norm in all 600 runs is {glue:text}`smallest-gradient-trained`, because with rate 0.005 the
-# sharpest directions keep trembling. So the paper's criterion selects no point at these settings, and polishing is not a refinement but necessary. Points
-# that moved far while being polished are dropped, since they need not belong to the window they came from.
+# Gradient descent alone gets nowhere near $10^{-10}$: the smallest gradient $L^1$ norm in all 600
+# runs is {glue:text}`smallest-gradient-trained`, because with rate 0.005 the sharpest directions
+# keep trembling. So the paper's criterion selects no point at these settings, and polishing is not
+# a refinement but necessary. Points that moved far while being polished are dropped, since they
+# need not belong to the window they came from.
 
 # %%
 functions = []  # one entry a critical function: the width it stems from, its cluster, points found at each width
@@ -756,9 +861,11 @@ axes[0].set_ylabel("output")
 run.figure(
     fig,
     "diagram",
-    "Critical functions of the width-3 net, by falling loss (title). $m_0$: width of the narrowest net that has it; zeros and negative eigenvalues: of the Hessian at an embedding into width 3. "
-    "Blue: a minimum at width $m_0$; red: a saddle already there. Grey dots: the data.",
-    "Panels with the data and the output of each critical function, from a single smooth step to the exact three-step target.",
+    "Critical functions of the width-3 net, by falling loss (title). $m_0$: width of the narrowest"
+    " net that has it; zeros and negative eigenvalues: of the Hessian at an embedding into width 3."
+    " Blue: a minimum at width $m_0$; red: a saddle already there. Grey dots: the data.",
+    "Panels with the data and the output of each critical function, from a single smooth step to"
+    " the exact three-step target.",
     {"x": line[:, 0]}
     | {
         f"loss {f['cluster'].loss:.6f} number {k}": forward(f["cluster"].representative, line)[:, 0]
@@ -770,7 +877,8 @@ run.figure(
 print("loss       m0  inertia at m0   inertia at width 3   points found at widths 1, 2, 3")
 for f in functions:
     print(
-        f"{f['cluster'].loss:.6f}   {f['width']}   {f['own']!s:14}  {f['inertia']!s:18}  {[f['counts'].get(m, 0) for m in (1, 2, 3)]}"
+        f"{f['cluster'].loss:.6f}   {f['width']}   {f['own']!s:14}  {f['inertia']!s:18} "
+        f" {[f['counts'].get(m, 0) for m in (1, 2, 3)]}"
     )
 
 minima = [f for f in functions if f["own"][0] == 0]
@@ -782,20 +890,27 @@ run.claim(
 run.claim(
     "A9-complete",
     len(functions),
-    why="Training also lingers at a saddle that is genuinely of width 2, with loss 0.0896 and one negative eigenvalue, which the diagram lacks",
+    why=(
+        "Training also lingers at a saddle that is genuinely of width 2, with loss 0.0896 and one"
+        " negative eigenvalue, which the diagram lacks"
+    ),
     note="Number of distinct critical functions besides the constant zero.",
 )
 
 # %% [markdown]
-# All four printed functions are there, with the printed losses and degeneracies (the number of neurons that embedding adds). A fifth is there too:
-# a saddle of width 2 that is not embedded from width 1, and at which many of the width-2 runs linger before they break its symmetry towards one of the two
-# mirror minima. (With larger initial parameters further minima exist; the diagram belongs to small initialisation.)
+# All four printed functions are there, with the printed losses and degeneracies (the number of
+# neurons that embedding adds). A fifth is there too: a saddle of width 2 that is not embedded from
+# width 1, and at which many of the width-2 runs linger before they break its symmetry towards one
+# of the two mirror minima. (With larger initial parameters further minima exist; the diagram
+# belongs to small initialisation.)
 #
 # ## The wide net
 #
-# Fig. 1 trains a net of 500 neurons on the same data. The printed loss starts at 5.144, rests at 0.105 between about 500 and 40,000 epochs, and ends at
-# $2.4 \cdot 10^{-4}$ after 200,000 epochs; at the blue dot (epoch 5,000) the output is that of the width-1 minimum, at the orange dot (epoch 200,000)
-# that of the width-3 one. First the printed settings: full-batch gradient descent with rate 0.005, parameters of variance $1/m^3$.
+# Fig. 1 trains a net of 500 neurons on the same data. The printed loss starts at 5.144, rests
+# at 0.105 between about 500 and 40,000 epochs, and ends at $2.4 \cdot 10^{-4}$ after 200,000
+# epochs; at the blue dot (epoch 5,000) the output is that of the width-1 minimum, at the orange dot
+# (epoch 200,000) that of the width-3 one. First the printed settings: full-batch gradient descent
+# with rate 0.005, parameters of variance $1/m^3$.
 
 
 # %%
@@ -829,18 +944,24 @@ for name, epoch in (("stated-blue", 5000), ("stated-late", wide_epochs)):
 run.glue("single-loss", float(single.loss), digits=4)
 
 # %% [markdown]
-# The plateau is there: the loss at epoch 5,000 is {glue:text}`stated-blue`, close to the {glue:text}`single-loss` of the width-1 minimum. But the net does not leave it: after all
-# epochs the loss is still {glue:text}`stated-late`. Nor can the *beginning* of the printed curve come from gradient descent out of a tiny
-# initialisation, which must start exponentially slowly. The printed loss falls at once and evenly: its first epochs, with $k$ the epoch, follow
+# The plateau is there: the loss at epoch 5,000 is {glue:text}`stated-blue`, close to the
+# {glue:text}`single-loss` of the width-1 minimum. But the net does not leave it: after all epochs
+# the loss is still {glue:text}`stated-late`. Nor can the *beginning* of the printed curve come from
+# gradient descent out of a tiny initialisation, which must start exponentially slowly. The printed
+# loss falls at once and evenly: its first epochs, with $k$ the epoch, follow
 #
 # $$ -\frac{\mathrm{d}L}{\mathrm{d}k} = 0.0431\,\bigl(1 + 3.7 \cdot 10^{-4} k^2 \bigr) , $$
 #
-# without a term linear in $k$. A rate of descent that is constant at first means steps of fixed size: an adaptive method. If every weight moves by $\eta$ an epoch,
-# the slope of the output, $\sum_j a_j w_j$, grows at the rate $\eta \sum_j (|a_j| + |w_j|)$, which fixes the product of $\eta$ and the standard deviation; and the
-# curvature appears as soon as the steps have turned the weights that began with the wrong sign, after $|w|/\eta$ epochs, which fixes
-# their ratio. Both together give $\eta \approx 2 \cdot 10^{-4}$ and a standard deviation near $m^{-3/4} = 0.0095$: the *variance* is $m^{-3/2}$, the square root of the stated one.
+# without a term linear in $k$. A rate of descent that is constant at first means steps of fixed
+# size: an adaptive method. If every weight moves by $\eta$ an epoch, the slope of the output,
+# $\sum_j a_j w_j$, grows at the rate $\eta \sum_j (|a_j| + |w_j|)$, which fixes the product of
+# $\eta$ and the standard deviation; and the curvature appears as soon as the steps have turned the
+# weights that began with the wrong sign, after $|w|/\eta$ epochs, which fixes their ratio. Both
+# together give $\eta \approx 2 \cdot 10^{-4}$ and a standard deviation near $m^{-3/4} = 0.0095$:
+# the *variance* is $m^{-3/2}$, the square root of the stated one.
 #
-# So we compare optimisers and initialisations with the printed curve, by the mean of $|\log_{10}|$ of the loss ratio over log-spaced epochs.
+# So we compare optimisers and initialisations with the printed curve, by the mean of $|\log_{10}|$
+# of the loss ratio over log-spaced epochs.
 
 # %%
 printed = run.printed("zhang2021-fig1a")
@@ -852,7 +973,9 @@ def distance(walk, net: int = 0) -> float:
     """Mean |log10 of the loss ratio|; the printed curve counts epochs from one later."""
     losses = walk.losses[:, net].clamp_max(1e6).numpy()
     mine = np.interp(
-        np.log(np.maximum(grid - 1, 0.5)), np.log(np.maximum(walk.steps.numpy(), 0.5)), np.log(losses)
+        np.log(np.maximum(grid - 1, 0.5)),
+        np.log(np.maximum(walk.steps.numpy(), 0.5)),
+        np.log(losses),
     )
     return float(np.abs(mine - target).mean() / np.log(10))
 
@@ -864,9 +987,18 @@ settings = {
     "Adam 0.001, default betas, std $m^{-3/2}$": (train_wide(1.5, optimizer="adam", lr=1e-3), 0),
     "Adam 0.00019, default betas, std $m^{-3/4}$": (train_wide(0.75, **adam), 0),
     "Adam 0.00019, betas (0, 0.9), std $m^{-3/4}$": (train_wide(0.75, betas=(0.0, 0.9), **adam), 0),
-    "Adam 0.00019, betas (0.5, 0.5), std $m^{-3/2}$": (train_wide(1.5, betas=(0.5, 0.5), **adam), 0),
-    "Adam 0.00019, betas (0.3, 0.3), std $m^{-3/4}$": (train_wide(0.75, betas=(0.3, 0.3), **adam), 0),
-    "Adam 0.00019, betas (0.7, 0.7), std $m^{-3/4}$": (train_wide(0.75, betas=(0.7, 0.7), **adam), 0),
+    "Adam 0.00019, betas (0.5, 0.5), std $m^{-3/2}$": (
+        train_wide(1.5, betas=(0.5, 0.5), **adam),
+        0,
+    ),
+    "Adam 0.00019, betas (0.3, 0.3), std $m^{-3/4}$": (
+        train_wide(0.75, betas=(0.3, 0.3), **adam),
+        0,
+    ),
+    "Adam 0.00019, betas (0.7, 0.7), std $m^{-3/4}$": (
+        train_wide(0.75, betas=(0.7, 0.7), **adam),
+        0,
+    ),
 }
 close = train_wide(0.75, seeds=4, betas=(0.5, 0.5), **adam)
 settings["Adam 0.00019, betas (0.5, 0.5), std $m^{-3/4}$"] = (
@@ -882,11 +1014,18 @@ left = [int(close.steps[(close.losses[:, k] < 0.09).nonzero()[0, 0]]) for k in r
 run.glue("departures", f"{min(left):,} to {max(left):,}")
 
 # %% [markdown]
-# Precision is not the reason: over the first 500 epochs, the fall and the shoulder, the same training in single precision, with PyTorch's own Adam, has losses within
-# {glue:text}`precision-gap` of these. (This also checks `descend` against code that it shares nothing with.)
+# Precision is not the reason: over the first 500 epochs, the fall and the shoulder, the same
+# training in single precision, with PyTorch's own Adam, has losses within
+# {glue:text}`precision-gap` of these. (This also checks `descend` against code that it shares
+# nothing with.)
 
 # %%
-same = init((1, width, 1), std=width**-0.75, output_bias=False, generator=torch.Generator().manual_seed(seed))
+same = init(
+    (1, width, 1),
+    std=width**-0.75,
+    output_bias=False,
+    generator=torch.Generator().manual_seed(seed),
+)
 double = descend(same, x1, y1, steps=500, records=range(0, 501, 20), betas=(0.5, 0.5), **adam)
 half = same.map(lambda p: p.float().requires_grad_())
 optimiser = torch.optim.Adam(list(half.parameters()), lr=1.9e-4, betas=(0.5, 0.5))
@@ -923,9 +1062,12 @@ axes[0].legend(loc="lower left")
 run.figure(
     fig,
     "loss",
-    "Fig. 1(a): the printed loss of the width-500 net (broad grey; dots: the two marked epochs), full-batch gradient descent as stated (red), and Adam with short memory "
-    "from standard deviation $m^{-3/4}$ (blue, four seeds). Dotted: loss of the width-1 minimum.",
-    "Loss against epoch. The red curve stays on the plateau at 0.1; grey and blue fall together to the plateau within 300 epochs, leave it near epoch 40,000, pause near 0.065 and drop below 0.001.",
+    "Fig. 1(a): the printed loss of the width-500 net (broad grey; dots: the two marked epochs),"
+    " full-batch gradient descent as stated (red), and Adam with short memory from standard"
+    " deviation $m^{-3/4}$ (blue, four seeds). Dotted: loss of the width-1 minimum.",
+    "Loss against epoch. The red curve stays on the plateau at 0.1; grey and blue fall together to"
+    " the plateau within 300 epochs, leave it near epoch 40,000, pause near 0.065 and drop below"
+    " 0.001.",
     {
         "epoch": close.steps,
         "adam": close.losses[:, best[1]],
@@ -947,7 +1089,12 @@ for ax, net, other, title in (
     ax.plot(x1, y1, ".", color=GREY, ms=4, label="data")
     ax.plot(line, forward(net, line), color=RED, label=f"width {width}")
     ax.plot(
-        line, forward(other, line), color=INK, ls="--", lw=1.2, label=f"width-{other.widths[1]} minimum"
+        line,
+        forward(other, line),
+        color=INK,
+        ls="--",
+        lw=1.2,
+        label=f"width-{other.widths[1]} minimum",
     )
     ax.set(xlabel="x", title=title)
     ax.legend(fontsize=8)
@@ -959,9 +1106,11 @@ shift = [
 run.figure(
     fig,
     "outputs",
-    "Fig. 1(b, c): outputs of the wide net (red) on the plateau and at the end, with the minima of width 1 and width 3 (dashed). On the plateau the net of "
-    "500 neurons computes what one neuron computes.",
-    "Two panels; in both the red curve lies on the dashed one: a single smooth step on the left, a three-step staircase on the right.",
+    "Fig. 1(b, c): outputs of the wide net (red) on the plateau and at the end, with the minima of"
+    " width 1 and width 3 (dashed). On the plateau the net of 500 neurons computes what one neuron"
+    " computes.",
+    "Two panels; in both the red curve lies on the dashed one: a single smooth step on the left, a"
+    " three-step staircase on the right.",
     {
         "x": line[:, 0],
         "plateau": forward(early, line)[:, 0],
@@ -978,7 +1127,9 @@ run.glue("end-shift", shift[1], digits=2)
 run.glue("best-end", loss_at(best[0], wide_epochs, best[1]), digits=2)
 gap = float(
     (
-        forward(stated.smallest[int(np.abs(stated.smallest_step[:, 0].numpy() - 5000).argmin())][0], x1)
+        forward(
+            stated.smallest[int(np.abs(stated.smallest_step[:, 0].numpy() - 5000).argmin())][0], x1
+        )
         - forward(single.net, x1)
     )
     .square()
@@ -989,40 +1140,57 @@ run.claim(
     "A8",
     loss_at(stated, 5000),
     holds=gap < 0.15,
-    note=f"Root mean square distance of its output there from that of the width-1 minimum: {gap:.2g}.",
+    note=(
+        "Root mean square distance of its output there from that of the width-1 minimum:"
+        f" {gap:.2g}."
+    ),
 )
 run.claim(
     "A8-end",
     loss_at(stated, wide_epochs),
-    why="Gradient descent at the stated rate stays on the plateau and then oscillates at the edge of stability; Adam with short memory from a larger initialisation does give the printed curve",
+    why=(
+        "Gradient descent at the stated rate stays on the plateau and then oscillates at the edge"
+        " of stability; Adam with short memory from a larger initialisation does give the printed"
+        " curve"
+    ),
     note=f"The closest setting ends at {loss_at(best[0], wide_epochs, best[1]):.2g}.",
 )
 run.claim(
     "A18",
     [scores["GD 0.005, std $m^{-3/2}$ (as stated)"], min(scores.values())],
     why="The printed settings do not give the printed curve",
-    note="Mean $|\\log_{10}|$ of the loss ratio over log-spaced epochs: as stated, and for the closest setting.",
+    note=(
+        "Mean $|\\log_{10}|$ of the loss ratio over log-spaced epochs: as stated, and for the"
+        " closest setting."
+    ),
 )
 
 # %% [markdown]
-# One setting of the nine follows the printed curve through all its stages, the fall, the shoulder at 0.17, the plateau, the departure near epoch 40,000, the
-# pause near 0.065 and the final power law: Adam with rate $1.9 \cdot 10^{-4}$, a memory of about two epochs ($\beta_1 = \beta_2 = 0.5$), and standard deviation $m^{-3/4}$. Its
-# distance is {glue:text}`score-best` decades on average, that of the stated setting {glue:text}`score-stated`. Both changes are needed: with the default memory the second-moment
-# estimate remembers the large first gradients and the shoulder lasts ten times too long; from the stated initialisation the start is wrong.
+# One setting of the nine follows the printed curve through all its stages, the fall, the shoulder
+# at 0.17, the plateau, the departure near epoch 40,000, the pause near 0.065 and the final power
+# law: Adam with rate $1.9 \cdot 10^{-4}$, a memory of about two epochs ($\beta_1 = \beta_2 = 0.5$),
+# and standard deviation $m^{-3/4}$. Its distance is {glue:text}`score-best` decades on average,
+# that of the stated setting {glue:text}`score-stated`. Both changes are needed: with the default
+# memory the second-moment estimate remembers the large first gradients and the shoulder lasts ten
+# times too long; from the stated initialisation the start is wrong.
 #
-# What remains undetermined: other short memories come close (see the list above), the departure from the plateau varies with the seed, over four seeds from
-# {glue:text}`departures` epochs, and the closest of these four ends at {glue:text}`best-end` where the paper prints $2.4 \cdot 10^{-4}$. We do not know what the authors ran; we know that it was not plain gradient descent at a fixed rate
-# from variance $1/m^3$.
+# What remains undetermined: other short memories come close (see the list above), the departure
+# from the plateau varies with the seed, over four seeds from {glue:text}`departures` epochs, and
+# the closest of these four ends at {glue:text}`best-end` where the paper prints
+# $2.4 \cdot 10^{-4}$. We do not know what the authors ran; we know that it was not plain gradient
+# descent at a fixed rate from variance $1/m^3$.
 #
-# The conclusion of the figure stands in either case. On the plateau the wide net's output differs from the width-1 minimum by {glue:text}`plateau-shift` (root mean
-# square), at the end from the width-3 minimum by {glue:text}`end-shift`.
+# The conclusion of the figure stands in either case. On the plateau the wide net's output differs
+# from the width-1 minimum by {glue:text}`plateau-shift` (root mean square), at the end from the
+# width-3 minimum by {glue:text}`end-shift`.
 #
 # %% [markdown]
 # ## Leaving a plateau
 #
-# Beyond the paper: how much do the negative eigenvalues help? We embed the width-1 minimum into widths 2 and 3 with many
-# different shares, step a distance $\varepsilon$ along the most negative eigenvector, and let gradient descent (at a rate small enough to
-# follow the gradient flow) leave. If the Hessian tells the story, the amplitude grows like $\varepsilon e^{|\lambda| t}$ in the time
+# Beyond the paper: how much do the negative eigenvalues help? We embed the width-1 minimum into
+# widths 2 and 3 with many different shares, step a distance $\varepsilon$ along the most negative
+# eigenvector, and let gradient descent (at a rate small enough to follow the gradient flow) leave.
+# If the Hessian tells the story, the amplitude grows like $\varepsilon e^{|\lambda| t}$ in the time
 # $t = \eta \cdot \text{epochs}$, and the loss has fallen by $\delta$ after
 #
 # $$ t^\ast = \frac{1}{2 |\lambda|} \ln\frac{2 \delta}{|\lambda|\, \varepsilon^2} , $$
@@ -1037,7 +1205,8 @@ delta = fall * level
 
 
 def draw_shares(m: int, inside: bool) -> torch.Tensor:
-    """Shares of m copies that add up to one: all between 0.1 and 1, or with a negative one and none beyond 3."""
+    """Shares of m copies that add up to one: all between 0.1 and 1, or with a negative one and none
+    beyond 3."""
     kept = []
     while len(kept) < escapes:
         u = torch.rand(m, generator=draws, dtype=torch.float64) if inside else 2 * gaussian(m)
@@ -1093,9 +1262,11 @@ axes[0].legend(fontsize=7.5)
 run.figure(
     fig,
     "escape",
-    "Time to leave the plateau of the width-1 minimum after embedding it into widths 2 and 3 with random shares. Left: against the most negative eigenvalue that the "
-    "embedding made. Right: against the prediction $t^*$, nothing fitted; the line is equality.",
-    "Two log-log plots: escape times fall as the inverse of the eigenvalue over three decades, and lie on the line of equality with the prediction.",
+    "Time to leave the plateau of the width-1 minimum after embedding it into widths 2 and 3 with"
+    " random shares. Left: against the most negative eigenvalue that the embedding made. Right:"
+    " against the prediction $t^*$, nothing fitted; the line is equality.",
+    "Two log-log plots: escape times fall as the inverse of the eigenvalue over three decades, and"
+    " lie on the line of equality with the prediction.",
     {
         "width": rows[:, 0],
         "shares_inside": rows[:, 1],
@@ -1110,14 +1281,19 @@ run.claim(
     "A17",
     float(np.median(ratio)),
     holds=bool(np.isfinite(ratio).all() and np.abs(ratio - 1).max() < 0.25),
-    note=f"Median over {len(rows)} embeddings; smallest {ratio.min():.3f}, largest {ratio.max():.3f}.",
+    note=(
+        f"Median over {len(rows)} embeddings; smallest {ratio.min():.3f}, largest"
+        f" {ratio.max():.3f}."
+    ),
 )
 
 # %% [markdown]
-# The linear theory is exact enough to be used: the measured time is the predicted one over the whole range, from
-# {glue:text}`escape-fastest` to {glue:text}`escape-slowest`. The share matters far more than the width. With shares between 0 and 1 the
-# curvature that embedding adds is weak, and leaving takes hundreds of times longer than with shares of opposite signs. Small initialisation leads to condensed neurons of equal sign,
-# that is to shares inside $[0, 1]$, and hence to the long plateaus of Fig. 1.
+# The linear theory is exact enough to be used: the measured time is the predicted one over the
+# whole range, from {glue:text}`escape-fastest` to {glue:text}`escape-slowest`. The share matters
+# far more than the width. With shares between 0 and 1 the curvature that embedding adds is weak,
+# and leaving takes hundreds of times longer than with shares of opposite signs. Small
+# initialisation leads to condensed neurons of equal sign, that is to shares inside $[0, 1]$, and
+# hence to the long plateaus of Fig. 1.
 #
 # ## What was found
 
@@ -1131,7 +1307,8 @@ run.claims_table()
 # make chapter CH=01_width P="trials=50 epochs=100000 seed=3"
 # ```
 #
-# or with papermill alone, on the notebook that the build leaves beside the executed one. The parameters, their types and ranges are in the first code cell.
+# or with papermill alone, on the notebook that the build leaves beside the executed one. The
+# parameters, their types and ranges are in the first code cell.
 
 # %%
 run.provenance()

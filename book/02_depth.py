@@ -14,14 +14,16 @@
 # %% [markdown]
 # # Lifting critical points in depth
 #
-# The loss landscape of a deep net contains, in a sense to be made exact, every critical point of every shallower net. That is the
-# *embedding principle in depth* {cite}`bai2024depth`. It rests on *lifting*: a layer is inserted that acts as an affine map on the training
-# data, so that the net computes there what it computed before. It is to explain why nets of different depths stall at the same
-# loss values when they are trained.
+# The loss landscape of a deep net contains, in a sense to be made exact, every critical point of
+# every shallower net. That is the *embedding principle in depth* {cite}`bai2024depth`. It rests on
+# *lifting*: a layer is inserted that acts as an affine map on the training data, so that the net
+# computes there what it computed before. It is to explain why nets of different depths stall at the
+# same loss values when they are trained.
 #
-# Of the paper we could use the abstract, the introduction and Fig. 1. The theorems below are therefore stated and proved here, and every setting
-# of an experiment is ours and is named. One statement of the paper's early versions, that a lifted minimum can become a strict saddle, turns out to
-# be false where lifting is defined, and true in a precise sense at its boundary.
+# Of the paper we could use the abstract, the introduction and Fig. 1. The theorems below are
+# therefore stated and proved here, and every setting of an experiment is ours and is named. One
+# statement of the paper's early versions, that a lifted minimum can become a strict saddle, turns
+# out to be false where lifting is defined, and true in a precise sense at its boundary.
 
 # %% tags=["parameters"]
 data: str = "digits"  # images to train on, one of digits, mnist
@@ -46,15 +48,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from lib.activations import get, leaky_relu
-from lib.book import chapter
-from lib.book.sketch import draw_net
-from lib.certificate import certify
-from lib.critical import polish, slow_windows, smallest_gradient_iterates
-from lib.curvature import hessian, inertia
+from companion import chapter
+from companion.sketch import draw_net
+from lib.certificate.dense import certify
+from lib.certificate.modules import module_gradient
+from lib.critical import polishing as polish
+from lib.critical import slow_windows, smallest_gradient_iterates
+from lib.critical.planted import plant
+from lib.curvature import hessian
+from lib.curvature import signs as inertia
 from lib.depth import (
     approximate_lift,
-    bending,
     descend_normalised,
     exits,
     in_hull,
@@ -63,13 +67,11 @@ from lib.depth import (
     is_regular,
     kink_errors,
     layer_affine_error,
-    lift,
     lift_layers,
     lifted_dimension,
     lifted_from,
     linearised_block,
     linearised_share,
-    merge,
     merging_jacobian,
     null_block,
     one_piece_probability,
@@ -79,14 +81,22 @@ from lib.depth import (
     stream_at,
     zero_output_block,
 )
-from lib.descent import descend
-from lib.mlp import MLP, flatten, forward, init, stack, unflatten
-from lib.module_certificate import module_gradient
-from lib.planted import plant
-from lib.risk import gradient, risk
+from lib.depth import (
+    lifting as lift,
+)
+from lib.depth import (
+    merging as merge,
+)
+from lib.depth import (
+    nonlinearity as bending,
+)
+from lib.nets.activations import get, leaky_relu
+from lib.nets.losses import gradient, risk
+from lib.nets.mlp import MLP, flatten, forward, init, stack, unflatten
+from lib.train.descent import descend
 
 run = chapter.start("02_depth", globals())
-from lib.book.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, SKY  # after start()
+from companion.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, SKY  # after start()
 
 torch.set_num_threads(1)
 draws = torch.Generator().manual_seed(seed)
@@ -104,20 +114,25 @@ def norm(net: MLP, x: torch.Tensor, y: torch.Tensor) -> float:
 # %% [markdown]
 # ## The operation
 #
-# A net of depth $L$ computes $f^{[0]} = x$, $f^{[l]} = \sigma(W^{[l]} f^{[l-1]} + b^{[l]})$ for $l < L$, and
-# $f = W^{[L]} f^{[L-1]} + b^{[L]}$. An {term}`affine piece` of $\sigma$ is an open interval on which $\sigma(t) = \lambda t + \mu$ with
-# $\lambda \neq 0$: a ReLU has one, $(0, \infty)$, a leaky ReLU two, an ELU one, tanh none. To *lift* a net on the sample $S$, replace
-# $W^{[q+1]}, b^{[q+1]}$ by a new layer of $\hat m \ge \min(m_q, m_{q+1})$ neurons with weights $W'$, $b'$, and by weights $A$, $c$ that read it, such that
+# A net of depth $L$ computes $f^{[0]} = x$, $f^{[l]} = \sigma(W^{[l]} f^{[l-1]} + b^{[l]})$ for
+# $l < L$, and $f = W^{[L]} f^{[L-1]} + b^{[L]}$. An {term}`affine piece` of $\sigma$ is an open
+# interval on which $\sigma(t) = \lambda t + \mu$ with $\lambda \neq 0$: a ReLU has one,
+# $(0, \infty)$, a leaky ReLU two, an ELU one, tanh none. To *lift* a net on the sample $S$, replace
+# $W^{[q+1]}, b^{[q+1]}$ by a new layer of $\hat m \ge \min(m_q, m_{q+1})$ neurons with weights
+# $W'$, $b'$, and by weights $A$, $c$ that read it, such that
 #
 # $$
 # \begin{aligned}
-# \text{(i)}\quad & (W' f^{[q]}(x) + b')_j \in \text{ a piece } (\lambda_j, \mu_j) \text{ for all } x \in S, \\
-# \text{(ii)}\quad & A \Lambda W' = W^{[q+1]}, \quad A(\lambda \circ b' + \mu) + c = b^{[q+1]},
+# \text{(i)}\quad & (W' f^{[q]}(x) + b')_j \in \text{ a piece } (\lambda_j, \mu_j) \text{ for all }
+# x \in S, \\ \text{(ii)}\quad & A \Lambda W' = W^{[q+1]}, \quad A(\lambda \circ b' + \mu) + c =
+# b^{[q+1]},
 # \end{aligned}
 # $$
 #
-# with $\Lambda = \mathrm{diag}(\lambda)$. All nets that satisfy both form the {term}`lifted manifold` $\mathcal{T}_S(\theta)$. The library draws a random element of it, with
-# `lift(net, x, position, width)`, for any position, any width that is possible, and any mixture of pieces; `merge` is its left inverse $\pi$.
+# with $\Lambda = \mathrm{diag}(\lambda)$. All nets that satisfy both form the
+# {term}`lifted manifold` $\mathcal{T}_S(\theta)$. The library draws a random element of it, with
+# `lift(net, x, position, width)`, for any position, any width that is possible, and any mixture of
+# pieces; `merge` is its left inverse $\pi$.
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.0))
@@ -137,31 +152,38 @@ axes[1].set_title("lifted net")
 run.figure(
     fig,
     "lifting",
-    r"Lifting: the black weights $W$ become the blue and purple ones, with $A \Lambda W' = W$. On the training data the blue neurons "
+    r"Lifting: the black weights $W$ become the blue and purple ones, with $A \Lambda W' = W$. On"
+    r" the training data the blue neurons "
     "never leave one affine piece of their activation.",
-    "Two drawings of a small net. In the second, a layer of four neurons stands between the hidden layer and the output.",
+    "Two drawings of a small net. In the second, a layer of four neurons stands between the hidden"
+    " layer and the output.",
     {"shallow widths": [2, 3, 2], "deep widths": [2, 3, 4, 2]},
 )
 
 # %% [markdown]
 # ```{prf:theorem} The embedding principle in depth
 # :label: thm-depth-critical
-# Let $\theta' \in \mathcal{T}_S(\theta)$. On $S$, $\theta'$ has the outputs of $\theta$, and the same risk. If $\nabla R_S(\theta) = 0$ then
-# $\nabla R_S(\theta') = 0$.
+# Let $\theta' \in \mathcal{T}_S(\theta)$. On $S$, $\theta'$ has the outputs of $\theta$, and the
+# same risk. If $\nabla R_S(\theta) = 0$ then $\nabla R_S(\theta') = 0$.
 # ```
 #
 # ```{prf:proof}
-# On $S$ the new layer computes $h = \lambda \circ (W' f^{[q]} + b') + \mu$, and by (ii) layer $q+1$ receives $A h + c = W^{[q+1]} f^{[q]} + b^{[q+1]}$ as
-# before: all later features and all errors $e^{[l]} = \partial \ell / \partial z^{[l]}$ of old layers are unchanged. With $e = e^{[q+1]}$, $f = f^{[q]}$ the four new gradients are
-# $\nabla_A = \mathbb{E}\, e h^\top = \mathbb{E}[e f^\top] W'^\top \Lambda + \mathbb{E}[e]\,(\lambda \circ b' + \mu)^\top$, $\nabla_c = \mathbb{E}[e]$,
-# $\nabla_{W'} = \Lambda A^\top \mathbb{E}[e f^\top]$, $\nabla_{b'} = \Lambda A^\top \mathbb{E}[e]$. At a critical point $\mathbb{E}[e f^\top] = \nabla_{W^{[q+1]}} = 0$
-# and $\mathbb{E}[e] = \nabla_{b^{[q+1]}} = 0$. Test: `test_theorem_embedding_principle_in_depth`.
+# On $S$ the new layer computes $h = \lambda \circ (W' f^{[q]} + b') + \mu$, and by (ii) layer $q+1$
+# receives $A h + c = W^{[q+1]} f^{[q]} + b^{[q+1]}$ as before: all later features and all errors
+# $e^{[l]} = \partial \ell / \partial z^{[l]}$ of old layers are unchanged. With $e = e^{[q+1]}$,
+# $f = f^{[q]}$ the four new gradients are $\nabla_A = \mathbb{E}\, e h^\top = \mathbb{E}[e f^\top]
+# W'^\top \Lambda + \mathbb{E}[e]\,(\lambda \circ b' + \mu)^\top$, $\nabla_c =
+# \mathbb{E}[e]$, $\nabla_{W'} = \Lambda A^\top \mathbb{E}[e f^\top]$, $\nabla_{b'} = \Lambda A^\top
+# \mathbb{E}[e]$. At a critical point $\mathbb{E}[e f^\top] = \nabla_{W^{[q+1]}} =
+# 0$ and $\mathbb{E}[e] = \nabla_{b^{[q+1]}} = 0$. Test:
+# `test_theorem_embedding_principle_in_depth`.
 # ```
 #
 # ```{prf:theorem} Curvature and dimension
 # :label: thm-depth-inertia
-# Let $\theta$ be critical, and let $\Lambda W'$ have full column rank or $A \Lambda$ full row rank. Then the Hessian at $\theta'$ has as many positive and as many
-# negative eigenvalues as that at $\theta$, and its corank is larger by
+# Let $\theta$ be critical, and let $\Lambda W'$ have full column rank or $A \Lambda$ full row rank.
+# Then the Hessian at $\theta'$ has as many positive and as many negative eigenvalues as that at
+# $\theta$, and its corank is larger by
 #
 # $$ M' - M = \hat m\,(m_q + m_{q+1} + 1) - m_q\, m_{q+1} , $$
 #
@@ -169,20 +191,26 @@ run.figure(
 # ```
 #
 # ```{prf:proof}
-# (i) is an open condition, so $R_S = R_S \circ \pi$ in a neighbourhood of $\theta'$, where $\pi$ is the smooth map (ii) from $(W', b', A, c)$ to $(W^{[q+1]}, b^{[q+1]})$. At a critical
-# point this gives $H' = J^\top H J$ with $J = D\pi$. If $J$ is onto, $J^\top H J$ has the signs of $H$ on a complement of $\ker J$, and $\ker H'$ is the preimage of $\ker H$, of
-# dimension $\dim\ker H + \dim\ker J$. A change of $A$ moves $W^{[q+1]}$ by $\delta A\, \Lambda W'$, of $W'$ by $A \Lambda\, \delta W'$: onto under either rank condition, and $\delta c$ reaches every
-# bias. Hence $\dim \ker J = M' - M$, and near $\theta'$ the lifted manifold is the fibre $\pi^{-1}(\theta)$, whose tangent space is $\ker J$. Tests: `test_theorem_hessian_of_a_lift_is_a_congruence`,
-# `test_theorem_dimension_of_the_lifted_manifold`.
+# (i) is an open condition, so $R_S = R_S \circ \pi$ in a neighbourhood of $\theta'$, where $\pi$ is
+# the smooth map (ii) from $(W', b', A, c)$ to $(W^{[q+1]}, b^{[q+1]})$. At a critical point this
+# gives $H' = J^\top H J$ with $J = D\pi$. If $J$ is onto, $J^\top H J$ has the signs of $H$ on a
+# complement of $\ker J$, and $\ker H'$ is the preimage of $\ker H$, of dimension
+# $\dim\ker H + \dim\ker J$. A change of $A$ moves $W^{[q+1]}$ by $\delta A\, \Lambda W'$, of $W'$
+# by $A \Lambda\, \delta W'$: onto under either rank condition, and $\delta c$ reaches every bias.
+# Hence $\dim \ker J = M' - M$, and near $\theta'$ the lifted manifold is the fibre
+# $\pi^{-1}(\theta)$, whose tangent space is $\ker J$. Tests:
+# `test_theorem_hessian_of_a_lift_is_a_congruence`, `test_theorem_dimension_of_the_lifted_manifold`.
 # ```
 #
-# We lift exact critical points, minima and strict saddles, of nets with one and two hidden layers, at every position and with widths from the least possible up.
-# (`plant` makes any net critical by choosing targets whose residual is orthogonal to all its tangents; nothing is trained.)
+# We lift exact critical points, minima and strict saddles, of nets with one and two hidden layers,
+# at every position and with widths from the least possible up. (`plant` makes any net critical by
+# choosing targets whose residual is orthogonal to all its tangents; nothing is trained.)
 
 
 # %% tags=["hide-input"]
 def critical_net(widths, sigma, saddle: bool):
-    """A net, data for which it is critical, and the inertia of its Hessian, with a gap that rounding cannot blur."""
+    """A net, data for which it is critical, and the inertia of its Hessian, with a gap that
+    rounding cannot blur."""
     while True:
         net, x = init(widths, sigma, std=0.8, generator=draws), gaussian(30, widths[0])
         y = plant(net, x, draws, residual=30.0 if saddle else 1e-3)
@@ -244,10 +272,11 @@ axes[0].set_yticks(range(len(kinds)), kinds, fontsize=7.5)
 run.figure(
     fig,
     "exact",
-    "Random lifts of exact minima (blue) and strict saddles (red), one dot each; exact zeros at the left edge. On the data the outputs stay "
-    "to rounding and the gradient is zero to rounding; on inputs thirty times further out the lifted nets compute other functions.",
-    "Three strip plots for three activations, minima and saddles: output gaps on the sample below 1e-12, relative gaps off the sample between "
-    "nothing and order one, gradients below 1e-10.",
+    "Random lifts of exact minima (blue) and strict saddles (red), one dot each; exact zeros at the"
+    " left edge. On the data the outputs stay to rounding and the gradient is zero to rounding; on"
+    " inputs thirty times further out the lifted nets compute other functions.",
+    "Three strip plots for three activations, minima and saddles: output gaps on the sample below"
+    " 1e-12, relative gaps off the sample between nothing and order one, gradients below 1e-10.",
     {
         "activation": [names.index(r[0]) for r in rows],
         "saddle": [r[1] for r in rows],
@@ -264,7 +293,10 @@ run.claim(
     "B1",
     max(r[2] for r in rows),
     holds=differ > 0,
-    note=f"Largest output gap on the sample over {len(rows)} lifts; {differ} of them compute another function off the sample.",
+    note=(
+        f"Largest output gap on the sample over {len(rows)} lifts; {differ} of them compute another"
+        " function off the sample."
+    ),
 )
 run.claim(
     "B2",
@@ -278,12 +310,14 @@ run.claim(
 )
 
 # %% [markdown]
-# {glue:text}`off-sample-share` lifts compute another function off the sample. Nothing is promised there in either direction: a neuron whose weights are all positive on
-# non-negative features, say, stays in its piece for every input.
+# {glue:text}`off-sample-share` lifts compute another function off the sample. Nothing is promised
+# there in either direction: a neuron whose weights are all positive on non-negative features, say,
+# stays in its piece for every input.
 #
 # ## Degeneracy grows with depth
 #
-# By {prf:ref}`thm-depth-inertia` a lift changes nothing in the spectrum but adds zeros, as many as it adds parameters. Below, one saddle is lifted again and again.
+# By {prf:ref}`thm-depth-inertia` a lift changes nothing in the spectrum but adds zeros, as many as
+# it adds parameters. Below, one saddle is lifted again and again.
 
 # %%
 net, x, y = critical_net((2, 3, 2), "elu", True)
@@ -297,9 +331,7 @@ for sigma, saddle, turn in itertools.product(sigmas, (False, True), range(lifts)
     inserts = [(turn % 2, 2 + turn % 3)] + [(1, 2)] * (turn % 3)
     deep = lift_layers(base, at, inserts, generator=draws)
     after = inertia(hessian(deep, at, to), require=False)
-    if bool(
-        after.clear
-    ):  # long chains blur small eigenvalues: no count is better than a wrong one
+    if bool(after.clear):  # long chains blur small eigenvalues: no count is better than a wrong one
         grown.append(
             (
                 deep.n_parameters - base.n_parameters,
@@ -320,16 +352,13 @@ for place, (tower, s) in enumerate(zip(towers, spectra, strict=True)):
         (np.abs(values) <= float(s.threshold), GREY),
     ):
         axes[0].plot(
-            np.full(sign.sum(), place)
-            + np.linspace(-0.22, 0.22, max(sign.sum(), 1))[: sign.sum()],
+            np.full(sign.sum(), place) + np.linspace(-0.22, 0.22, max(sign.sum(), 1))[: sign.sum()],
             np.maximum(np.abs(values[sign]), 1e-19),
             ".",
             color=colour,
             ms=5,
         )
-    axes[0].text(
-        place, 3e-21, "{} | {} | {}".format(*s.counts), ha="center", fontsize=8, color=INK
-    )
+    axes[0].text(place, 3e-21, "{} | {} | {}".format(*s.counts), ha="center", fontsize=8, color=INK)
 axes[0].axhline(float(spectra[-1].threshold), color=GREY, lw=0.8, ls="--")
 axes[0].set(
     yscale="log",
@@ -345,15 +374,16 @@ axes[0].legend(loc="upper left", ncols=3, fontsize=8, columnspacing=0.8, handlet
 ends = [0, grown[:, 0].max() * 1.05]
 axes[1].plot(ends, ends, color=GREY, lw=1)
 axes[1].plot(grown[:, 0], grown[:, 1], "o", color=BLUE, ms=4, alpha=0.6)
-axes[1].set(
-    xlabel="parameters added, $M' - M$", ylabel="zero eigenvalues added", title="all cases"
-)
+axes[1].set(xlabel="parameters added, $M' - M$", ylabel="zero eigenvalues added", title="all cases")
 run.figure(
     fig,
     "degeneracy",
-    "Left: the Hessian's eigenvalues at a strict saddle of a 2-3-2 net (ELU) with none to three inserted layers; below, the numbers of negative, zero and positive ones. Right: zero "
-    "eigenvalues that lifting added, against parameters added, for lifts of minima and saddles by one to three layers of several widths, three activations; the line is equality.",
-    "Left, four columns of eigenvalues: the positive and negative ones keep their numbers, the zeros grow from column to column. Right, all points lie on the diagonal.",
+    "Left: the Hessian's eigenvalues at a strict saddle of a 2-3-2 net (ELU) with none to three"
+    " inserted layers; below, the numbers of negative, zero and positive ones. Right: zero"
+    " eigenvalues that lifting added, against parameters added, for lifts of minima and saddles by"
+    " one to three layers of several widths, three activations; the line is equality.",
+    "Left, four columns of eigenvalues: the positive and negative ones keep their numbers, the"
+    " zeros grow from column to column. Right, all points lie on the diagonal.",
     {f"eigenvalues {k}": s.eigenvalues for k, s in enumerate(spectra)}
     | {"added": grown[:, 0], "zeros": grown[:, 1]},
 )
@@ -363,50 +393,72 @@ wrong = [r[5] for r in rows if any(r[5])]
 run.claim(
     "B3",
     len(wrong) + int((grown[:, 1] != grown[:, 0]).sum() + (grown[:, 2:] != 0).any(1).sum()),
-    note=f"Exceptions among {sum(len(r[5]) > 1 for r in rows)} one-layer lifts and {len(grown)} by one to three layers, at minima and saddles.",
+    note=(
+        f"Exceptions among {sum(len(r[5]) > 1 for r in rows)} one-layer lifts and {len(grown)} by"
+        " one to three layers, at minima and saddles."
+    ),
 )
 
 # %% [markdown]
 # ## Can a lifted minimum become a strict saddle?
 #
-# The abstracts of the first three versions of the paper said so; the journal's abstract does not. Inside the manifold the answer is no:
+# The abstracts of the first three versions of the paper said so; the journal's abstract does not.
+# Inside the manifold the answer is no:
 #
 # ```{prf:theorem} Interior lifts of minima are minima
 # :label: thm-depth-minimum
-# Let $\theta$ be a local minimum of $R_S$. Every $\theta' \in \mathcal{T}_S(\theta)$ is a local minimum.
+# Let $\theta$ be a local minimum of $R_S$. Every $\theta' \in \mathcal{T}_S(\theta)$ is a local
+# minimum.
 # ```
 #
 # ```{prf:proof}
-# Near $\theta'$, $R_S = R_S \circ \pi$ with $\pi$ continuous and $\pi(\theta') = \theta$: points close to $\theta'$ have the risk of points close to $\theta$, which is not below $R_S(\theta)$.
+# Near $\theta'$, $R_S = R_S \circ \pi$ with $\pi$ continuous and $\pi(\theta') = \theta$: points
+# close to $\theta'$ have the risk of points close to $\theta$, which is not below $R_S(\theta)$.
 # Test: `test_theorem_interior_lift_of_a_minimum_is_a_minimum`.
 # ```
 #
-# No rank condition, no smoothness is needed. But $\mathcal{T}_S(\theta)$ is not closed: it ends where a neuron of the new layer has a sample on the kink of $\sigma$. There the argument stops, and so does the minimum.
+# No rank condition, no smoothness is needed. But $\mathcal{T}_S(\theta)$ is not closed: it ends
+# where a neuron of the new layer has a sample on the kink of $\sigma$. There the argument stops,
+# and so does the minimum.
 #
 # ```{prf:theorem} Exits
 # :label: thm-depth-exit
-# Let neuron $j$ of the inserted layer lose its affine piece, as its bias moves on by $d > 0$ past the boundary (while $c$ takes the change back), first at the samples $I$, and let
-# $p_j = \langle \sum_{i \in I} e_i, A_j \rangle$ with $e_i = \partial R_S / \partial z^{[q+1]}(x_i)$ and column $A_j$. Then for a piece that ends below,
+# Let neuron $j$ of the inserted layer lose its affine piece, as its bias moves on by $d > 0$ past
+# the boundary (while $c$ takes the change back), first at the samples $I$, and let
+# $p_j = \langle \sum_{i \in I} e_i, A_j \rangle$ with
+# $e_i = \partial R_S / \partial z^{[q+1]}(x_i)$ and column $A_j$. Then for a piece that ends below,
 #
 # $$
-# R_S(d) - R_S(\theta) = \begin{cases} ( \lambda_j - \sigma'_{\mathrm{out}} )\, p_j\, d + O(d^2) & \text{(ReLU, leaky ReLU)}, \\
-# \tfrac12\, p_j\, d^2 + O(d^3) & \text{(ELU, } \alpha = 1). \end{cases}
+# R_S(d) - R_S(\theta) = \begin{cases} ( \lambda_j - \sigma'_{\mathrm{out}} )\, p_j\, d + O(d^2) &
+# \text{(ReLU, leaky ReLU)}, \\ \tfrac12\, p_j\, d^2 + O(d^3) & \text{(ELU, } \alpha = 1).
+# \end{cases}
 # $$
 #
-# If $\hat m > m_q$, the kernel of $(\Lambda W')^\top$ touches neuron $j$ and $\sum_I e_i \neq 0$, then a path of constant risk inside $\mathcal{T}_S(\theta)$ leads from any of its points to a point of its boundary with $p_j < 0$.
+# If $\hat m > m_q$, the kernel of $(\Lambda W')^\top$ touches neuron $j$ and $\sum_I e_i \neq 0$,
+# then a path of constant risk inside $\mathcal{T}_S(\theta)$ leads from any of its points to a
+# point of its boundary with $p_j < 0$.
 # ```
 #
 # ```{prf:proof}
-# Past the boundary only the samples $I$ leave the piece. There $\sigma(z)$ differs from its affine continuation by $(\lambda_j - \sigma'_{\mathrm{out}})\, d + O(d^2)$, or by $e^{-d} - 1 + d = d^2/2 + O(d^3)$
-# for the ELU; this difference times $A_j$ is added to $z^{[q+1]}$, which changes $R_S$ by $p_j$ times it, up to second order in it. For the path, add $-t\, e\, v^\top$ to $A$, with $e = \sum_I e_i$ and $v$ the projection of the unit vector of
-# neuron $j$ on the kernel of $(\Lambda W')^\top$, and let $c$ compensate: $A \Lambda W'$ and all outputs stay, while $p_j$ falls linearly in $t$. Then slide the bias to the kink. Tests:
-# `test_theorem_every_lifted_minimum_has_a_flat_path_to_an_exit`, `test_theorem_boundary_exits_of_elu_are_of_second_order`.
+# Past the boundary only the samples $I$ leave the piece. There $\sigma(z)$ differs from its affine
+# continuation by $(\lambda_j - \sigma'_{\mathrm{out}})\, d + O(d^2)$, or by
+# $e^{-d} - 1 + d = d^2/2 + O(d^3)$ for the ELU; this difference times $A_j$ is added to
+# $z^{[q+1]}$, which changes $R_S$ by $p_j$ times it, up to second order in it. For the path, add
+# $-t\, e\, v^\top$ to $A$, with $e = \sum_I e_i$ and $v$ the projection of the unit vector of
+# neuron $j$ on the kernel of $(\Lambda W')^\top$, and let $c$ compensate: $A \Lambda W'$ and all
+# outputs stay, while $p_j$ falls linearly in $t$. Then slide the bias to the kink. Tests:
+# `test_theorem_every_lifted_minimum_has_a_flat_path_to_an_exit`,
+# `test_theorem_boundary_exits_of_elu_are_of_second_order`.
 # ```
 #
-# So the truth behind the early statement: lifting never turns a minimum into a saddle, but a wide enough lift has a level way to a place where the risk falls, unless the samples at the rim are fitted. For an ELU, whose derivative is continuous, that place *is* a critical point, flat
-# on one side and with a negative second derivative on the other: a strict saddle in the one-sided sense. For a ReLU the risk has no gradient there and falls at first order.
+# So the truth behind the early statement: lifting never turns a minimum into a saddle, but a wide
+# enough lift has a level way to a place where the risk falls, unless the samples at the rim are
+# fitted. For an ELU, whose derivative is continuous, that place *is* a critical point, flat on one
+# side and with a negative second derivative on the other: a strict saddle in the one-sided sense.
+# For a ReLU the risk has no gradient there and falls at first order.
 #
-# We take lifts of exact minima ({glue:text}`exit-minima` of each activation), ask at how many of their boundaries the risk falls as they are, then open an exit and measure.
+# We take lifts of exact minima ({glue:text}`exit-minima` of each activation), ask at how many of
+# their boundaries the risk falls as they are, then open an exit and measure.
 
 
 # %% tags=["hide-input"]
@@ -517,10 +569,16 @@ axes[2].legend(fontsize=8, loc="center right")
 run.figure(
     fig,
     "exit",
-    "What becomes of a lifted minimum at the boundary of its manifold. Left: fall of the risk past an opened exit over the predicted rate, first order for ReLU and leaky ReLU, second order for "
-    "the ELU; dashed: $d$ and $d^2$, nothing fitted; a line that bends or ends shows where the next order takes over. Middle: risk and smallest Hessian eigenvalue on the straight way through one exit, level and without negative curvature inside, a saddle outside. "
-    "Right: gradient descent from just inside (dotted) keeps the risk of the minimum to rounding, from $0.01$ outside it goes on falling.",
-    "Three panels. Left, curves of slope one and two on the dashed lines. Middle, two curves that are zero left of the boundary and negative right of it. Right, dotted curves at the level of rounding and solid ones that rise far above it.",
+    "What becomes of a lifted minimum at the boundary of its manifold. Left: fall of the risk past"
+    " an opened exit over the predicted rate, first order for ReLU and leaky ReLU, second order for"
+    " the ELU; dashed: $d$ and $d^2$, nothing fitted; a line that bends or ends shows where the"
+    " next order takes over. Middle: risk and smallest Hessian eigenvalue on the straight way"
+    " through one exit, level and without negative curvature inside, a saddle outside. Right:"
+    " gradient descent from just inside (dotted) keeps the risk of the minimum to rounding, from"
+    " $0.01$ outside it goes on falling.",
+    "Three panels. Left, curves of slope one and two on the dashed lines. Middle, two curves that"
+    " are zero left of the boundary and negative right of it. Right, dotted curves at the level of"
+    " rounding and solid ones that rise far above it.",
     {
         "distance": beyond,
         "falls": np.array([m[2] for m in measured]),
@@ -546,45 +604,71 @@ run.glue("exit-median", f"{100 * (1 - np.median(left)):.2g} %")
 run.claim(
     "B6",
     holds=max(i[1] for i in inside) > 0,
-    why="Inside the lifted manifold a minimum stays a minimum ({prf:ref}`thm-depth-minimum`); only at its boundary the risk can fall",
-    note=f"Negative eigenvalues at {len(inside)} lifts of minima: at most {max(i[1] for i in inside)}; least change of the risk at 2,000 random points around each: {min(i[2] for i in inside):+.0e}.",
+    why=(
+        "Inside the lifted manifold a minimum stays a minimum ({prf:ref}`thm-depth-minimum`); only"
+        " at its boundary the risk can fall"
+    ),
+    note=(
+        f"Negative eigenvalues at {len(inside)} lifts of minima: at most"
+        f" {max(i[1] for i in inside)}; least change of the risk at 2,000 random points around"
+        f" each: {min(i[2] for i in inside):+.0e}."
+    ),
 )
 run.claim(
     "B6-exit",
     [float(ratios.min()), float(ratios.max())],
     holds=max(i[0] for i in inside) < 1e-12,
-    note=f"Smallest and largest ratio over {len(ratios)} exits at distance {beyond[0]:g}; risk along the paths to them constant within {max(i[0] for i in inside):.0e}.",
+    note=(
+        f"Smallest and largest ratio over {len(ratios)} exits at distance {beyond[0]:g}; risk along"
+        f" the paths to them constant within {max(i[0] for i in inside):.0e}."
+    ),
 )
 
 # %% [markdown]
-# {glue:text}`exit-facets` of the boundaries of random lifts are exits as they stand, about half, since the sign of $p_j$ is that of a random weight; the rest can be opened. Descent from the exit leaves in
-# {glue:text}`exit-left` cases, and ends up to {glue:text}`exit-best` (median {glue:text}`exit-median`) below the shallow minimum, at which the deep net would have stayed had it started inside.
-# The lifted manifold of a minimum is thus a plateau of minima with an open rim, not a trap.
+# {glue:text}`exit-facets` of the boundaries of random lifts are exits as they stand, about half,
+# since the sign of $p_j$ is that of a random weight; the rest can be opened. Descent from the exit
+# leaves in {glue:text}`exit-left` cases, and ends up to {glue:text}`exit-best` (median
+# {glue:text}`exit-median`) below the shallow minimum, at which the deep net would have stayed had
+# it started inside. The lifted manifold of a minimum is thus a plateau of minima with an open rim,
+# not a trap.
 #
 # ## ELU and tanh
 #
-# Tanh and the sigmoid have no affine piece, so nothing of the above applies to them literally. Near one point $t_0$ they are nearly affine: give the inserted layer weights of size $s$, let $A$ grow as $1/s$,
-# and the net is kept up to $O(s^2)$ if $t_0$ is an inflection point, with a gradient of order $s$ (`approximate_lift`). One would expect an exact critical point nearby.
+# Tanh and the sigmoid have no affine piece, so nothing of the above applies to them literally. Near
+# one point $t_0$ they are nearly affine: give the inserted layer weights of size $s$, let $A$ grow
+# as $1/s$, and the net is kept up to $O(s^2)$ if $t_0$ is an inflection point, with a gradient of
+# order $s$ (`approximate_lift`). One would expect an exact critical point nearby.
 #
 # ```{prf:theorem} Approximate lifts bend
 # :label: thm-depth-bending
-# Let $\theta$ be critical, $t_0 = 0$ an inflection point of $\sigma$ with $\sigma(0) = 0$, $\sigma'(0) = 1$, and let $\theta'_s$ be the lift with inserted weights $s W'$, $s b'$, and $A / s$. As $s \to 0$ the Hessian at $\theta'_s$, on the directions
-# $u = (\delta W', \delta b')$ with $A\, \delta W' = 0$, $A\, \delta b' = 0$ that an affine layer leaves free, tends to the form
+# Let $\theta$ be critical, $t_0 = 0$ an inflection point of $\sigma$ with $\sigma(0) = 0$,
+# $\sigma'(0) = 1$, and let $\theta'_s$ be the lift with inserted weights $s W'$, $s b'$, and
+# $A / s$. As $s \to 0$ the Hessian at $\theta'_s$, on the directions $u = (\delta W', \delta b')$
+# with $A\, \delta W' = 0$, $A\, \delta b' = 0$ that an affine layer leaves free, tends to the form
 #
-# $$ K(u) = \sigma'''(0) \sum_i \sum_j \langle e_i, A_j \rangle\, (W'_j f_i + b'_j)\, (\delta W'_j f_i + \delta b'_j)^2 , $$
+# $$ K(u) = \sigma'''(0) \sum_i \sum_j \langle e_i, A_j \rangle\, (W'_j f_i + b'_j)\, (\delta W'_j
+# f_i + \delta b'_j)^2 , $$
 #
-# which vanishes for $\delta W' = 0$, and so takes both signs unless these directions lie in its kernel.
+# which vanishes for $\delta W' = 0$, and so takes both signs unless these directions lie in its
+# kernel.
 # ```
 #
 # ```{prf:proof}
-# Along a free direction the input of layer $q+1$ changes at second order by $\tfrac12 \sum_j (A_j/s)\, \sigma''(z_{ij})\, (\delta W'_j f_i + \delta b'_j)^2$ and at first order by $\sum_j (A_j / s)(\sigma'(z_{ij}) - 1)(\delta W'_j f_i + \delta b'_j) = O(s)$, with $z = s (W' f + b')$.
-# Since $\sigma''(z) = \sigma'''(0)\, z + O(s^2)$, the former, paired with $e_i$, gives $K$; the latter vanishes in the limit. For $\delta W' = 0$ neuron $j$ contributes
-# $\sigma'''(0)\, \delta b_j'^2\, A_j^\top (\sum_i e_i f_i^\top W_j'^\top + \sum_i e_i\, b'_j) = 0$, because $\theta$ is critical; and a semi-definite form has every vector on which it vanishes in its kernel.
-# Test: `test_theorem_bending_makes_tanh_lifts_of_minima_saddles`.
+# Along a free direction the input of layer $q+1$ changes at second order by
+# $\tfrac12 \sum_j (A_j/s)\, \sigma''(z_{ij})\, (\delta W'_j f_i + \delta b'_j)^2$ and at first
+# order by $\sum_j (A_j / s)(\sigma'(z_{ij}) - 1)(\delta W'_j f_i + \delta b'_j) = O(s)$, with
+# $z = s (W' f + b')$. Since $\sigma''(z) = \sigma'''(0)\, z + O(s^2)$, the former, paired with
+# $e_i$, gives $K$; the latter vanishes in the limit. For $\delta W' = 0$ neuron $j$ contributes
+# $\sigma'''(0)\, \delta b_j'^2\, A_j^\top (\sum_i e_i f_i^\top W_j'^\top + \sum_i e_i\, b'_j) = 0$,
+# because $\theta$ is critical; and a semi-definite form has every vector on which it vanishes in
+# its kernel. Test: `test_theorem_bending_makes_tanh_lifts_of_minima_saddles`.
 # ```
 #
-# So the most negative eigenvalue does not go to zero with the gradient: an approximate lift of a strict *minimum* is close to a *saddle*, at every scale. The zero modes of an exact lift split into positive and negative ones.
-# We lift strict minima of ELU nets exactly and of tanh nets approximately, and then polish the latter, which Newton-like steps would make exact if a critical point lay near.
+# So the most negative eigenvalue does not go to zero with the gradient: an approximate lift of a
+# strict *minimum* is close to a *saddle*, at every scale. The zero modes of an exact lift split
+# into positive and negative ones. We lift strict minima of ELU nets exactly and of tanh nets
+# approximately, and then polish the latter, which Newton-like steps would make exact if a critical
+# point lay near.
 
 # %% tags=["hide-input"]
 scales, nets_tried = np.geomspace(0.3, 1e-3, 6), max(3, exits_tried // 2)
@@ -643,9 +727,7 @@ order = [float(np.polyfit(np.log(f[:, 1]), np.log(f[:, 2]), 1)[0]) for f in fits
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 3, figsize=(7.2, 3.1))
 for column, colour, label in ((2, BLUE, "output gap"), (3, ORANGE, "gradient")):
-    axes[0].plot(
-        tanh_rows[:, 1], tanh_rows[:, column], ".", color=colour, label=f"tanh, {label}"
-    )
+    axes[0].plot(tanh_rows[:, 1], tanh_rows[:, column], ".", color=colour, label=f"tanh, {label}")
     axes[0].axhline(
         max(r[column - 2] for r in exact_rows),
         color=colour,
@@ -687,9 +769,14 @@ axes[2].set_xticks(range(3), [c.replace(", ", "\n") for c in columns], fontsize=
 run.figure(
     fig,
     "elu-tanh",
-    "Left: output gap and gradient of approximate lifts of tanh minima against their scale, and the largest ones of exact ELU lifts (dashed). Middle: the most negative eigenvalue of the "
-    "lifted Hessian does not vanish with the scale but tends to that of the form $K$. Right: spectra of an exact ELU lift, an approximate tanh lift, and the latter after polishing (blue positive, red negative, grey zero; their numbers below, negative first).",
-    "Left, dots fall with slopes two and one; dashed lines near rounding. Middle, eigenvalues level off at the predicted marks. Right, three columns of eigenvalues: the zeros of the first are gone in the others, which have negative ones.",
+    "Left: output gap and gradient of approximate lifts of tanh minima against their scale, and the"
+    " largest ones of exact ELU lifts (dashed). Middle: the most negative eigenvalue of the lifted"
+    " Hessian does not vanish with the scale but tends to that of the form $K$. Right: spectra of"
+    " an exact ELU lift, an approximate tanh lift, and the latter after polishing (blue positive,"
+    " red negative, grey zero; their numbers below, negative first).",
+    "Left, dots fall with slopes two and one; dashed lines near rounding. Middle, eigenvalues level"
+    " off at the predicted marks. Right, three columns of eigenvalues: the zeros of the first are"
+    " gone in the others, which have negative ones.",
     {
         "scale": tanh_rows[:, 1],
         "error": tanh_rows[:, 2],
@@ -713,38 +800,62 @@ run.glue("tanh-after", f"{int(slopes[:, 7].min())} to {int(slopes[:, 7].max())}"
 run.claim(
     "B12",
     [min(order), max(order)],
-    note=f"Smallest and largest fitted order of the output gap over {nets_tried} minima; exact ELU lifts of such minima have gaps up to {max(r[0] for r in exact_rows):.0e}.",
+    note=(
+        f"Smallest and largest fitted order of the output gap over {nets_tried} minima; exact ELU"
+        f" lifts of such minima have gaps up to {max(r[0] for r in exact_rows):.0e}."
+    ),
 )
 run.claim(
     "B6-tanh",
     [float((last[:, 4] / last[:, 5]).min()), float((last[:, 4] / last[:, 5]).max())],
     holds=bool((last[:, 5] < 0).all()),
-    note=f"Smallest eigenvalue over that of $K$, at scale {scales[-1]:g}. Polished to a critical point: {int(slopes[:, 3].sum())} of {len(slopes)}.",
+    note=(
+        f"Smallest eigenvalue over that of $K$, at scale {scales[-1]:g}. Polished to a critical"
+        f" point: {int(slopes[:, 3].sum())} of {len(slopes)}."
+    ),
 )
 
 # %% [markdown]
-# Does the corank survive? At an exact lift {glue:text}`tanh-added` zero eigenvalues are added. At the approximate ones {glue:text}`tanh-zero` cannot be told from zero, at the rounding of a Hessian whose norm grows as $1/s^2$, and {glue:text}`tanh-negative` are negative, although each shallow point is
-# a strict minimum. Polishing lowers the gradient by a factor of {glue:text}`tanh-fall` in the median, but of {glue:text}`tanh-tried` lifts it brought {glue:text}`tanh-converged` to a critical point (smallest gradient left: {glue:text}`tanh-left`), and what it left
-# has {glue:text}`tanh-after` negative eigenvalues. So for smooth activations we can say this much: the degenerate manifold of the exact theory is replaced by a narrow region of small gradient with ways down, and the
-# statement of the early abstracts describes it better than the exact theory does. Whether exact critical points exist somewhere in that region is open; our polishing found none.
+# Does the corank survive? At an exact lift {glue:text}`tanh-added` zero eigenvalues are added. At
+# the approximate ones {glue:text}`tanh-zero` cannot be told from zero, at the rounding of a Hessian
+# whose norm grows as $1/s^2$, and {glue:text}`tanh-negative` are negative, although each shallow
+# point is a strict minimum. Polishing lowers the gradient by a factor of {glue:text}`tanh-fall` in
+# the median, but of {glue:text}`tanh-tried` lifts it brought {glue:text}`tanh-converged` to a
+# critical point (smallest gradient left: {glue:text}`tanh-left`), and what it left has
+# {glue:text}`tanh-after` negative eigenvalues. So for smooth activations we can say this much: the
+# degenerate manifold of the exact theory is replaced by a narrow region of small gradient with ways
+# down, and the statement of the early abstracts describes it better than the exact theory does.
+# Whether exact critical points exist somewhere in that region is open; our polishing found none.
 
 # %% [markdown]
 # ## Residual blocks
 #
-# In a residual net {cite}`he2016residual` a layer could be inserted in a simpler way: a block $x + V \sigma(U x + b) + c$ with $V = 0$, $c = 0$ adds nothing. But it is not critical for that reason.
+# In a residual net {cite}`he2016residual` a layer could be inserted in a simpler way: a block
+# $x + V \sigma(U x + b) + c$ with $V = 0$, $c = 0$ adds nothing. But it is not critical for that
+# reason.
 #
 # ```{prf:theorem} Blocks that add nothing
 # :label: thm-depth-residual
-# Let a residual net be critical, let $e_i$ be the derivative of the risk by its stream $x_i$ at the place of the new block, and let some bias be added to the stream, before or after. Then $\sum_i e_i = 0$, and
-# (a) a block with $V = c = 0$ has $\nabla_V = \sum_i e_i\, \sigma(U x_i + b)^\top$, which need not vanish;
-# (b) a null block, $U = V = 0$, $c = 0$, is critical for every $b$;
-# (c) a block whose neurons each stay in one affine piece on the data, with $V \Lambda U = 0$ and $V(\lambda \circ b + \mu) + c = 0$, is critical wherever $\sum_i e_i x_i^\top = 0$ as well, as before a linear layer with bias.
+# Let a residual net be critical, let $e_i$ be the derivative of the risk by its stream $x_i$ at the
+# place of the new block, and let some bias be added to the stream, before or after. Then
+# $\sum_i e_i = 0$, and (a) a block with $V = c = 0$ has
+# $\nabla_V = \sum_i e_i\, \sigma(U x_i + b)^\top$, which need not vanish; (b) a null block,
+# $U = V = 0$, $c = 0$, is critical for every $b$; (c) a block whose neurons each stay in one affine
+# piece on the data, with $V \Lambda U = 0$ and $V(\lambda \circ b + \mu) + c = 0$, is critical
+# wherever $\sum_i e_i x_i^\top = 0$ as well, as before a linear layer with bias.
 # ```
 #
 # ```{prf:proof}
-# The gradient of a bias on the stream is $\sum_i e_i$ at its place; skipping connections pass it on, and a block contributes $U^\top \sum_i (\ldots)_i$ to the difference, which is $U^\top \nabla_b = 0$. The rest is the chain rule: with $e$ at the stream, $\nabla_V = \sum_i e_i \sigma(U x_i + b)^\top$, $\nabla_c = \sum_i e_i$,
-# $\nabla_U = \sum_i \bigl(\sigma'(U x_i + b) \circ V^\top e_i\bigr) x_i^\top$, and likewise for $b$. In (b) $\nabla_V = (\sum_i e_i)\, \sigma(b)^\top = 0$; in (c) every one of them is a linear map of $\sum_i e_i$ and $\sum_i e_i x_i^\top$. Tests: `test_zero_output_block_keeps_the_function_but_is_not_critical`,
-# `test_theorem_null_block_is_critical_on_a_stream_with_biases`, `test_theorem_linearised_block_is_critical_anywhere_on_the_stream`.
+# The gradient of a bias on the stream is $\sum_i e_i$ at its place; skipping connections pass it
+# on, and a block contributes $U^\top \sum_i (\ldots)_i$ to the difference, which is
+# $U^\top \nabla_b = 0$. The rest is the chain rule: with $e$ at the stream,
+# $\nabla_V = \sum_i e_i \sigma(U x_i + b)^\top$, $\nabla_c = \sum_i e_i$,
+# $\nabla_U = \sum_i \bigl(\sigma'(U x_i + b) \circ V^\top e_i\bigr) x_i^\top$, and likewise for
+# $b$. In (b) $\nabla_V = (\sum_i e_i)\, \sigma(b)^\top = 0$; in (c) every one of them is a linear
+# map of $\sum_i e_i$ and $\sum_i e_i x_i^\top$. Tests:
+# `test_zero_output_block_keeps_the_function_but_is_not_critical`,
+# `test_theorem_null_block_is_critical_on_a_stream_with_biases`,
+# `test_theorem_linearised_block_is_critical_anywhere_on_the_stream`.
 # ```
 
 # %%
@@ -782,15 +893,20 @@ run.claim(
 #
 # ```{prf:theorem} Lifted manifolds shrink with data
 # :label: thm-depth-data
-# $S \subset S'$ implies $\mathcal{T}_{S'}(\theta) \subset \mathcal{T}_S(\theta)$. If the features $f^{[q]}(x)$ of the new inputs lie in the convex hull of the old ones, the two are equal.
+# $S \subset S'$ implies $\mathcal{T}_{S'}(\theta) \subset \mathcal{T}_S(\theta)$. If the features
+# $f^{[q]}(x)$ of the new inputs lie in the convex hull of the old ones, the two are equal.
 # ```
 #
 # ```{prf:proof}
-# Condition (ii) does not mention the sample, and (i) asks for every $x$ in it, which gives the inclusion. An affine piece is an interval, and $w \cdot f + b$ is affine in $f$: if it lies in the interval at some points, it does so on their hull. Test:
+# Condition (ii) does not mention the sample, and (i) asks for every $x$ in it, which gives the
+# inclusion. An affine piece is an interval, and $w \cdot f + b$ is affine in $f$: if it lies in the
+# interval at some points, it does so on their hull. Test:
 # `test_theorem_volume_shrinks_with_data_unless_they_fall_into_the_hull`.
 # ```
 #
-# How fast? For a random ReLU neuron with standard normal weights and bias we estimate the probability that $n$ points lie in its affine piece; a layer of $m$ independent neurons is linearised with the $m$-th power of it.
+# How fast? For a random ReLU neuron with standard normal weights and bias we estimate the
+# probability that $n$ points lie in its affine piece; a layer of $m$ independent neurons is
+# linearised with the $m$-th power of it.
 
 # %%
 sizes, dimensions = [2, 4, 8, 16, 32, 64, 128, 256, 512], (1, 2, 4, 8, 16)
@@ -802,7 +918,8 @@ volumes = {
 mixing = torch.rand(496, 16, generator=draws, dtype=torch.float64) ** 8
 within = torch.cat([cloud[4][:16], (mixing / mixing.sum(1, keepdim=True)) @ cloud[4][:16]])
 volumes["hull"] = one_piece_probability(within, sizes, "relu", draws=100_000, generator=draws)
-# the same for whole lifts: of random lifts on 16 points, how many are lifts on more, and the reverse
+# the same for whole lifts: of random lifts on 16 points, how many are lifts on more, and the
+# reverse
 net, counts = init((4, 3, 1), "relu", generator=draws), sizes[3:]
 shares, nested = {"cloud": [], "hull": []}, []
 on_few = [lift(net, cloud[4][:16], 0, 4, generator=draws) for _ in range(60)]
@@ -812,8 +929,7 @@ for n in counts:
             np.mean([lifted_from(deep, net, points) is not None for deep in on_few])
         )
     nested += [
-        lifted_from(lift(net, cloud[4][:n], 0, 4, generator=draws), net, cloud[4][:16])
-        is not None
+        lifted_from(lift(net, cloud[4][:n], 0, 4, generator=draws), net, cloud[4][:16]) is not None
         for _ in range(10)
     ]
 
@@ -846,9 +962,12 @@ axes[1].legend(fontsize=8, loc="center right")
 run.figure(
     fig,
     "volume",
-    "Left: probability that $n$ Gaussian points lie in the affine piece of a random ReLU neuron, for 1 to 16 inputs; red: the first 16 points in 4 dimensions are Gaussian, all others lie in their convex hull. "
-    "Right: share of random lifts on 16 points that are still lifts on $n$ points, fresh ones or points of the hull.",
-    "Left, curves that fall with the number of points, the faster the more inputs; the red one is flat from 16 points on. Right, the blue curve falls, the red one stays at one.",
+    "Left: probability that $n$ Gaussian points lie in the affine piece of a random ReLU neuron,"
+    " for 1 to 16 inputs; red: the first 16 points in 4 dimensions are Gaussian, all others lie in"
+    " their convex hull. Right: share of random lifts on 16 points that are still lifts on $n$"
+    " points, fresh ones or points of the hull.",
+    "Left, curves that fall with the number of points, the faster the more inputs; the red one is"
+    " flat from 16 points on. Right, the blue curve falls, the red one stays at one.",
     {f"inputs {k}": v for k, v in volumes.items()}
     | {"sizes": sizes, "counts": counts}
     | {f"share {k}": v for k, v in shares.items()},
@@ -861,20 +980,31 @@ run.claim(
     and min(shares["hull"]) == 1
     and shares["cloud"][-1] < 1
     and bool(in_hull(within[16:], within[:16]).all()),
-    note=f"All {len(nested)} lifts on more points are lifts on 16; of 60 lifts on 16 points {round(60 * shares['cloud'][-1])} are lifts on {counts[-1]} fresh points, and {round(60 * shares['hull'][-1])} when the new ones lie in the hull.",
+    note=(
+        f"All {len(nested)} lifts on more points are lifts on 16; of 60 lifts on 16 points"
+        f" {round(60 * shares['cloud'][-1])} are lifts on {counts[-1]} fresh points, and"
+        f" {round(60 * shares['hull'][-1])} when the new ones lie in the hull."
+    ),
 )
 run.glue("volume-one", float(volumes[1][-1] / volumes[1][0]), digits=2)
 run.glue("volume-eight", float(volumes[8][-1] / volumes[8][0]), digits=2)
 
 # %% [markdown]
-# From 2 to 512 points the probability falls to {glue:text}`volume-one` of what it was in one dimension, and to {glue:text}`volume-eight` in eight. So it is not the number of data as such that empties the lifted manifold, but how much of
-# space their hull comes to fill; in few dimensions, or with repeated data, it hardly does.
+# From 2 to 512 points the probability falls to {glue:text}`volume-one` of what it was in one
+# dimension, and to {glue:text}`volume-eight` in eight. So it is not the number of data as such that
+# empties the lifted manifold, but how much of space their hull comes to fill; in few dimensions, or
+# with repeated data, it hardly does.
 #
 # ## Training: nets of different depths stall alike
 #
-# Now Fig. 1 of the paper. Its settings are not known to us. Ours: nets of width 6 on Iris {cite}`fisher1936iris` (150 flowers, inputs divided by the largest, one-hot targets, mean squared error), ReLU, with one to four hidden layers; on images, hidden layers of
-# {glue:text}`image-width` neurons and {glue:text}`image-count` images of {glue:text}`image-data`. Weights are drawn with standard deviation $0.1/\sqrt{\text{inputs}}$, small enough to start near the zero net, biases start at zero; full-batch Adam with rate $0.002$ (Iris) and
-# $0.001$ (images). A stretch counts as slow if $|\mathrm{d} \log R / \mathrm{d} \log k| \le 0.1$ in epochs $k$ over a factor of at least 1.5, which is found automatically.
+# Now Fig. 1 of the paper. Its settings are not known to us. Ours: nets of width 6 on Iris
+# {cite}`fisher1936iris` (150 flowers, inputs divided by the largest, one-hot targets, mean squared
+# error), ReLU, with one to four hidden layers; on images, hidden layers of {glue:text}`image-width`
+# neurons and {glue:text}`image-count` images of {glue:text}`image-data`. Weights are drawn with
+# standard deviation $0.1/\sqrt{\text{inputs}}$, small enough to start near the zero net, biases
+# start at zero; full-batch Adam with rate $0.002$ (Iris) and $0.001$ (images). A stretch counts as
+# slow if $|\mathrm{d} \log R / \mathrm{d} \log k| \le 0.1$ in epochs $k$ over a factor of at
+# least 1.5, which is found automatically.
 
 
 # %% tags=["hide-input"]
@@ -951,10 +1081,7 @@ def accuracy(result, k: int, x, y) -> torch.Tensor:
 def median_seed(result) -> int:
     """The net whose plateaus last longest in the median: a typical one, not the finest."""
     spans = np.array(
-        [
-            sum(np.log(w.ratio) for w in windows_of(result, k))
-            for k in range(result.losses.shape[1])
-        ]
+        [sum(np.log(w.ratio) for w in windows_of(result, k)) for k in range(result.losses.shape[1])]
     )
     return int(np.argsort(spans)[len(spans) // 2])
 
@@ -992,14 +1119,19 @@ axes[0, 0].legend(fontsize=8, loc="lower left")
 run.figure(
     fig,
     "training",
-    "Fig. 1 of the paper: training loss and accuracy of ReLU nets of several depths, for each depth the seed with median length of plateaus. Shaded in the same colour: slow periods, found automatically.",
-    "Four panels of loss and accuracy against epochs. All depths rest at the same first loss level, then at common lower levels, in shaded periods of different lengths.",
+    "Fig. 1 of the paper: training loss and accuracy of ReLU nets of several depths, for each depth"
+    " the seed with median length of plateaus. Shaded in the same colour: slow periods, found"
+    " automatically.",
+    "Four panels of loss and accuracy against epochs. All depths rest at the same first loss level,"
+    " then at common lower levels, in shaded periods of different lengths.",
     drawn,
 )
 
 # %% [markdown]
-# Do depths share their levels, beyond what the eye grants? For every net of every seed we collect the mean losses of its slow periods. A level of shallower nets is met if a deeper net stalls within 2 % of it. Since there are many levels,
-# some would be met by chance; so we also count how much of the range of log losses these bands cover.
+# Do depths share their levels, beyond what the eye grants? For every net of every seed we collect
+# the mean losses of its slow periods. A level of shallower nets is met if a deeper net stalls
+# within 2 % of it. Since there are many levels, some would be met by chance; so we also count how
+# much of the range of log losses these bands cover.
 
 
 # %% tags=["hide-input"]
@@ -1012,7 +1144,8 @@ def stalls(runs) -> dict[int, np.ndarray]:
 
 
 def met(levels, others) -> tuple[float, float]:
-    """Share of the others within 2 % of a level, and share of their range of logarithms within 2 % of one."""
+    """Share of the others within 2 % of a level, and share of their range of logarithms within 2 %
+    of one."""
     grid = np.geomspace(min(others), max(others), 20001)
     return tuple(
         float((np.abs(np.log(v)[:, None] - np.log(levels)).min(1) < 0.02).mean())
@@ -1035,13 +1168,12 @@ smooth_runs = {
     }
     for sigma in ("elu", "tanh")
 }
-levels = {"relu": stalls(iris_runs)} | {
-    sigma: stalls(runs) for sigma, runs in smooth_runs.items()
-}
+levels = {"relu": stalls(iris_runs)} | {sigma: stalls(runs) for sigma, runs in smooth_runs.items()}
 
 
 def met_below(found, only_first: bool) -> np.ndarray:
-    """`met` of every depth against all smaller depths, or the smallest, weighted by the number of slow periods."""
+    """`met` of every depth against all smaller depths, or the smallest, weighted by the number of
+    slow periods."""
     depths = list(found)
     parts = [
         (
@@ -1081,8 +1213,10 @@ axes[0].set_ylabel("loss of slow periods")
 run.figure(
     fig,
     "levels",
-    "Loss of every slow period of every net on Iris, by depth, for three activations; one dot a period. Grey: within 2 % of a level at which a net with one hidden layer stalls.",
-    "Three strip plots. Dots of all depths line up on an upper and a middle level; for ReLU those of two and more hidden layers line up on two lower ones as well.",
+    "Loss of every slow period of every net on Iris, by depth, for three activations; one dot a"
+    " period. Grey: within 2 % of a level at which a net with one hidden layer stalls.",
+    "Three strip plots. Dots of all depths line up on an upper and a middle level; for ReLU those"
+    " of two and more hidden layers line up on two lower ones as well.",
     {f"{sigma} {h}": values for sigma, found in levels.items() for h, values in found.items()},
 )
 
@@ -1091,26 +1225,40 @@ run.glue("level-share", f"{100 * shares['relu'][0]:.0f} %")
 run.glue("level-chance", f"{100 * shares['relu'][1]:.0f} %")
 run.glue("level-first", f"{100 * first[0]:.0f} % against {100 * first[1]:.0f} %")
 run.glue("level-elu", f"{100 * shares['elu'][0]:.0f} % against {100 * shares['elu'][1]:.0f} %")
-run.glue(
-    "level-tanh", f"{100 * shares['tanh'][0]:.0f} % against {100 * shares['tanh'][1]:.0f} %"
-)
+run.glue("level-tanh", f"{100 * shares['tanh'][0]:.0f} % against {100 * shares['tanh'][1]:.0f} %")
 run.glue("level-images", image_first)
 run.claim(
     "B7",
     holds=shares["relu"][0] > 0.8 and shares["relu"][0] > 2 * shares["relu"][1],
-    note=f"ReLU on Iris, {seeds} seeds a depth: {100 * shares['relu'][0]:.0f} % of the slow periods of deeper nets lie within 2 % of a level of shallower nets; these bands cover {100 * shares['relu'][1]:.0f} % of the logarithmic range.",
+    note=(
+        f"ReLU on Iris, {seeds} seeds a depth: {100 * shares['relu'][0]:.0f} % of the slow periods"
+        " of deeper nets lie within 2 % of a level of shallower nets; these bands cover"
+        f" {100 * shares['relu'][1]:.0f} % of the logarithmic range."
+    ),
 )
 
 # %% [markdown]
-# {glue:text}`level-share` of the slow periods of deeper ReLU nets lie in the bands of shallower ones, which cover {glue:text}`level-chance` of the range; for ELU {glue:text}`level-elu`, for tanh {glue:text}`level-tanh`. (Deeper ELU and tanh nets
-# hardly stall below the first level, so that their shares say little.) Against nets of one hidden layer alone it is {glue:text}`level-first`: the upper two levels belong to all depths, while on the lower ones nets of two and more hidden layers agree with each other and lie apart from
-# those of one. On the images the depths that stall at all share one level, the first ({glue:text}`level-images`), which is that of a constant output; after it the loss falls without a rest. So there the likeness of the curves is weaker than on Iris.
+# {glue:text}`level-share` of the slow periods of deeper ReLU nets lie in the bands of shallower
+# ones, which cover {glue:text}`level-chance` of the range; for ELU {glue:text}`level-elu`, for tanh
+# {glue:text}`level-tanh`. (Deeper ELU and tanh nets hardly stall below the first level, so that
+# their shares say little.) Against nets of one hidden layer alone it is {glue:text}`level-first`:
+# the upper two levels belong to all depths, while on the lower ones nets of two and more hidden
+# layers agree with each other and lie apart from those of one. On the images the depths that stall
+# at all share one level, the first ({glue:text}`level-images`), which is that of a constant output;
+# after it the loss falls without a rest. So there the likeness of the curves is weaker than on
+# Iris.
 #
 # ## What deep nets meet on their plateaus
 #
-# If a deep net on a plateau is near a lifted critical point, its layers are linearised there, and its output is that of a critical point of a shallow net. For every slow period of deep ReLU nets on Iris we take the iterate of least gradient and *polish* it to an exact critical point. The ReLU's kinks stop this in many cases; where
-# it succeeds, we compare its output on the data with those of all exact critical points found in the same way in shallower nets. The distance is the root mean square difference relative to the spread of the targets.
-# We also ask how linear the layers from the second on are: whether each is an affine map of its input up to 1 % of its variance; and for layers that are so exactly, we merge them and measure the gradient of the net that remains.
+# If a deep net on a plateau is near a lifted critical point, its layers are linearised there, and
+# its output is that of a critical point of a shallow net. For every slow period of deep ReLU nets
+# on Iris we take the iterate of least gradient and *polish* it to an exact critical point. The
+# ReLU's kinks stop this in many cases; where it succeeds, we compare its output on the data with
+# those of all exact critical points found in the same way in shallower nets. The distance is the
+# root mean square difference relative to the spread of the targets. We also ask how linear the
+# layers from the second on are: whether each is an affine map of its input up to 1 % of its
+# variance; and for layers that are so exactly, we merge them and measure the gradient of the net
+# that remains.
 
 
 # %% tags=["hide-input"]
@@ -1230,9 +1378,12 @@ axes[1].set(
 run.figure(
     fig,
     "plateaus",
-    "Deep ReLU nets on Iris. Left: distance of the output on each plateau from the nearest exact critical function of shallower nets; circles: the iterate of training, filled if every layer from the second on is affine up to 1 % of its variance; crosses: polished to an exact critical point. "
-    "Right: share of plateaus on which all these layers are affine, by loss.",
-    "Left, circles at distances of a few per cent and crosses mostly far below, at a few loss levels. Right, three bars: high for the two upper groups, low for the lowest.",
+    "Deep ReLU nets on Iris. Left: distance of the output on each plateau from the nearest exact"
+    " critical function of shallower nets; circles: the iterate of training, filled if every layer"
+    " from the second on is affine up to 1 % of its variance; crosses: polished to an exact"
+    " critical point. Right: share of plateaus on which all these layers are affine, by loss.",
+    "Left, circles at distances of a few per cent and crosses mostly far below, at a few loss"
+    " levels. Right, three bars: high for the two upper groups, low for the lowest.",
     {"iterates": met_on_way, "exact": exact, "merged": merged},
 )
 
@@ -1253,37 +1404,68 @@ run.glue("plateau-merge-gap", float(merged[:, 3].max(initial=0)), digits=1)
 run.claim(
     "B8",
     holds=bool(same.mean() >= 0.8) and len(exact) >= 5,
-    note=f"Of {len(exact)} deep plateaus that could be polished to a gradient below $10^{{-11}}$, {int(same.sum())} have the output of an exact critical point of a shallower net within $10^{{-6}}$ of the spread of the targets; loss gap at most {np.abs(exact[same, 1] - exact[same, 3]).max():.0e}.",
+    note=(
+        f"Of {len(exact)} deep plateaus that could be polished to a gradient below $10^{{-11}}$,"
+        f" {int(same.sum())} have the output of an exact critical point of a shallower net within"
+        " $10^{-6}$ of the spread of the targets; loss gap at most"
+        f" {np.abs(exact[same, 1] - exact[same, 3]).max():.0e}."
+    ),
 )
 run.claim(
     "B8-layers",
     holds=bool(lower[:, 4].mean() > 0.8),
-    why="On the upper plateaus nearly all layers are affine on the data; on the lower ones neurons bend the data in several layers at once, so that the point is not a lift by these layers",
-    note=f"All layers from the second on affine up to 1 % of their variance: {int(upper[:, 4].sum())} of {len(upper)} plateaus above loss 0.05, {int(lower[:, 4].sum())} of {len(lower)} below.",
+    why=(
+        "On the upper plateaus nearly all layers are affine on the data; on the lower ones neurons"
+        " bend the data in several layers at once, so that the point is not a lift by these layers"
+    ),
+    note=(
+        "All layers from the second on affine up to 1 % of their variance:"
+        f" {int(upper[:, 4].sum())} of {len(upper)} plateaus above loss 0.05,"
+        f" {int(lower[:, 4].sum())} of {len(lower)} below."
+    ),
 )
 
 # %% [markdown]
-# Of {glue:text}`plateau-exact` deep plateaus that could be polished, {glue:text}`plateau-same` have, to rounding, the output of an exact critical point of a shallower net (their losses: {glue:text}`plateau-levels`); unpolished, the outputs are {glue:text}`plateau-way` from it in the median. On the upper two levels the layers are
-# linearised as the theory wants ({glue:text}`plateau-upper` plateaus), on the lower ones only in {glue:text}`plateau-lower`: there several layers bend the data.
+# Of {glue:text}`plateau-exact` deep plateaus that could be polished, {glue:text}`plateau-same`
+# have, to rounding, the output of an exact critical point of a shallower net (their losses:
+# {glue:text}`plateau-levels`); unpolished, the outputs are {glue:text}`plateau-way` from it in the
+# median. On the upper two levels the layers are linearised as the theory wants
+# ({glue:text}`plateau-upper` plateaus), on the lower ones only in {glue:text}`plateau-lower`: there
+# several layers bend the data.
 #
-# Merging is more delicate than the theory of lifting suggests. In {glue:text}`plateau-merged` cases layers are linearised exactly, most of them with neurons that are constant on the data. Without them the loss is the same (within {glue:text}`plateau-merge-gap`), but only {glue:text}`plateau-critical` of the merged nets are
-# critical. {prf:ref}`thm-depth-inertia` says why: a critical deep net merges to a critical shallow one if $D\pi$ is onto, and near the zero net, with weights of deficient rank, it is onto in {glue:text}`plateau-regular` cases. So what training meets there has the function of a
-# shallower critical point, without being a generic lift of it.
+# Merging is more delicate than the theory of lifting suggests. In {glue:text}`plateau-merged` cases
+# layers are linearised exactly, most of them with neurons that are constant on the data. Without
+# them the loss is the same (within {glue:text}`plateau-merge-gap`), but only
+# {glue:text}`plateau-critical` of the merged nets are critical. {prf:ref}`thm-depth-inertia` says
+# why: a critical deep net merges to a critical shallow one if $D\pi$ is onto, and near the zero
+# net, with weights of deficient rank, it is onto in {glue:text}`plateau-regular` cases. So what
+# training meets there has the function of a shallower critical point, without being a generic lift
+# of it.
 #
 # ## Batch normalisation and more data
 #
 # ```{prf:theorem} Normalised neurons are not linearised
 # :label: thm-depth-norm
-# Let a neuron's pre-activation be normalised over the sample, $\gamma \hat z + \beta$ with $\hat z$ of mean 0 and not constant. For ReLU and ELU it lies in the affine piece on the whole sample if and only if $\beta > \max(-\gamma \hat z)$; with $\gamma = 1$, $\beta = 0$, as every net starts, never. Yet every element of
-# $\mathcal{T}_S(\theta)$ can be written with normalisation, with $\gamma^2 = \mathrm{var}\, z$ (plus its $\epsilon$) and $\beta = \mathbb{E} z$, and is critical in these variables too.
+# Let a neuron's pre-activation be normalised over the sample, $\gamma \hat z + \beta$ with $\hat z$
+# of mean 0 and not constant. For ReLU and ELU it lies in the affine piece on the whole sample if
+# and only if $\beta > \max(-\gamma \hat z)$; with $\gamma = 1$, $\beta = 0$, as every net starts,
+# never. Yet every element of $\mathcal{T}_S(\theta)$ can be written with normalisation, with
+# $\gamma^2 = \mathrm{var}\, z$ (plus its $\epsilon$) and $\beta = \mathbb{E} z$, and is critical in
+# these variables too.
 # ```
 #
 # ```{prf:proof}
-# A non-constant $\hat z$ of mean 0 takes values of both signs. With these $\gamma$, $\beta$ the output on the batch is $z$ itself. The function of the normalised net depends on its weights only through $\gamma \hat z + \beta$, which is affine in $f$ on $S$ near the point, so that the risk is again $R_S \circ \pi$ with a smooth $\pi$. Tests:
-# `test_batch_normalised_lift_needs_a_shift_beyond_its_gain`, `test_theorem_lift_through_batch_normalisation_is_critical`.
+# A non-constant $\hat z$ of mean 0 takes values of both signs. With these $\gamma$, $\beta$ the
+# output on the batch is $z$ itself. The function of the normalised net depends on its weights only
+# through $\gamma \hat z + \beta$, which is affine in $f$ on $S$ near the point, so that the risk is
+# again $R_S \circ \pi$ with a smooth $\pi$. Tests:
+# `test_batch_normalised_lift_needs_a_shift_beyond_its_gain`,
+# `test_theorem_lift_through_batch_normalisation_is_critical`.
 # ```
 #
-# We train the same deep nets on Iris by plain gradient descent with and without batch normalisation {cite}`ioffe2015batch`, from weights three times larger than above, and then without it on parts of the data.
+# We train the same deep nets on Iris by plain gradient descent with and without batch normalisation
+# {cite}`ioffe2015batch`, from weights three times larger than above, and then without it on parts
+# of the data.
 
 # %% tags=["hide-input"]
 net = torch.nn.Sequential(
@@ -1295,8 +1477,7 @@ net = torch.nn.Sequential(
 x = gaussian(20, 2)
 y = plant(net, x, draws)
 lifted = [
-    insert_layer(net, 3, x, 4, leaky_relu(0.3), normalise=n, generator=draws)
-    for n in (False, True)
+    insert_layer(net, 3, x, 4, leaky_relu(0.3), normalise=n, generator=draws) for n in (False, True)
 ]
 through = [
     (float((deep(x) - net(x)).detach().abs().max()), float(module_gradient(deep, x, y).norm()))
@@ -1311,13 +1492,15 @@ normed = descend_normalised(start, iris_x, iris_y, steps=norm_epochs, lr=0.1, re
 
 
 def departures(steps, losses) -> torch.Tensor:
-    """First recorded epoch with a loss below 0.2: past the plateau at 0.222; the last epoch for nets that stay."""
+    """First recorded epoch with a loss below 0.2: past the plateau at 0.222; the last epoch for
+    nets that stay."""
     gone = losses < 0.2
     return torch.where(gone.any(0), steps[gone.to(torch.int64).argmax(0)], steps[-1]).double()
 
 
 def share_on_way(result, x) -> torch.Tensor:
-    """Share of linearised neurons (constant ones included), mean over nets and layers, at each record's iterate."""
+    """Share of linearised neurons (constant ones included), mean over nets and layers, at each
+    record's iterate."""
     return torch.stack(
         [
             linearised_share(result.smallest[i], x, flat=True).mean()
@@ -1408,26 +1591,46 @@ run.claim(
     holds=float(normed.share.max()) < 0.5 * float(share_plain.min())
     and float(left_norm.max()) < float(left_plain.min())
     and max(through[0] + through[1]) < 1e-10,
-    note=f"Linearised share with normalisation at most {float(normed.share.mean((1, 2)).max()):.2g}, without at least {float(share_plain.min()):.2g}; median epochs to leave the first plateau {float(left_norm.median()):.0f} against {float(left_plain.median()):.0f}. "
-    f"Lifts through a normalised net: output gap and gradient at most {max(through[0] + through[1]):.0e}.",
+    note=(
+        f"Linearised share with normalisation at most {float(normed.share.mean((1, 2)).max()):.2g},"
+        f" without at least {float(share_plain.min()):.2g}; median epochs to leave the first"
+        f" plateau {float(left_norm.median()):.0f} against {float(left_plain.median()):.0f}. Lifts"
+        " through a normalised net: output gap and gradient at most"
+        f" {max(through[0] + through[1]):.0e}."
+    ),
 )
 run.claim(
     "B10",
     holds=by_size[-1] < by_size[0],
-    note=f"Mean share over training for {', '.join(map(str, parts))} flowers: {', '.join(f'{v:.2f}' for v in by_size)}.",
+    note=(
+        f"Mean share over training for {', '.join(map(str, parts))} flowers:"
+        f" {', '.join(f'{v:.2f}' for v in by_size)}."
+    ),
 )
 run.claim(
     "B10-length",
     ratio,
-    why="The length of the first plateau is set by the initialisation and the second moments of the data, which more flowers of the same species hardly change",
-    note=f"Median epochs to leave the first plateau for {', '.join(map(str, parts))} flowers: {', '.join(f'{float(of_size[n][0].median()):.0f}' for n in parts)}.",
+    why=(
+        "The length of the first plateau is set by the initialisation and the second moments of the"
+        " data, which more flowers of the same species hardly change"
+    ),
+    note=(
+        f"Median epochs to leave the first plateau for {', '.join(map(str, parts))} flowers:"
+        f" {', '.join(f'{float(of_size[n][0].median()):.0f}' for n in parts)}."
+    ),
 )
 
 # %% [markdown]
-# The first plateau is that of a constant output, of loss $2/9 = 0.222$ for three equally frequent species. Normalisation does what the paper says, and more thoroughly: no neuron is ever linearised, and the first plateau is gone after {glue:text}`norm-normed` epochs instead of {glue:text}`norm-plain`. Two things change at once, though. Normalised features have unit size however small the weights are, so these nets
-# do not start near the zero net; that alone would remove a plateau of the zero net. The absence of linearised neurons is {prf:ref}`thm-depth-norm`; that it is the *cause* of the faster training is not shown here.
+# The first plateau is that of a constant output, of loss $2/9 = 0.222$ for three equally frequent
+# species. Normalisation does what the paper says, and more thoroughly: no neuron is ever
+# linearised, and the first plateau is gone after {glue:text}`norm-normed` epochs instead of
+# {glue:text}`norm-plain`. Two things change at once, though. Normalised features have unit size
+# however small the weights are, so these nets do not start near the zero net; that alone would
+# remove a plateau of the zero net. The absence of linearised neurons is {prf:ref}`thm-depth-norm`;
+# that it is the *cause* of the faster training is not shown here.
 #
-# More data lower the share of linearised neurons slightly (from left to right {glue:text}`size-shares`), but do not shorten the plateau ({glue:text}`size-leave` epochs).
+# More data lower the share of linearised neurons slightly (from left to right
+# {glue:text}`size-shares`), but do not shorten the plateau ({glue:text}`size-leave` epochs).
 #
 # ## What was found
 
@@ -1435,8 +1638,12 @@ run.claim(
 run.claims_table()
 
 # %% [markdown]
-# What differs from the paper. Of its figures we know only the first, and of that no setting, so a difference in numbers would mean nothing; what can be compared is what it claims. Three claims need a qualification. A lifted minimum does not become a strict saddle (B6), except, in a one-sided sense, at the boundary
-# of its manifold, and approximately for tanh. Deep nets do meet the *functions* of shallower critical points, but layers are linearised on the upper plateaus only (B8-layers). And more data from the same distribution did not shorten the plateau (B10-length).
+# What differs from the paper. Of its figures we know only the first, and of that no setting, so a
+# difference in numbers would mean nothing; what can be compared is what it claims. Three claims
+# need a qualification. A lifted minimum does not become a strict saddle (B6), except, in a
+# one-sided sense, at the boundary of its manifold, and approximately for tanh. Deep nets do meet
+# the *functions* of shallower critical points, but layers are linearised on the upper plateaus only
+# (B8-layers). And more data from the same distribution did not shorten the plateau (B10-length).
 #
 # ### To run this chapter with other parameters
 #
@@ -1444,7 +1651,8 @@ run.claims_table()
 # make chapter CH=02_depth P="seeds=50 epochs=20000 seed=3"
 # ```
 #
-# or with papermill alone, on the notebook that the build leaves beside the executed one. The parameters, their types and ranges are in the first code cell.
+# or with papermill alone, on the notebook that the build leaves beside the executed one. The
+# parameters, their types and ranges are in the first code cell.
 
 # %%
 run.provenance()

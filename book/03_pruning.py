@@ -14,38 +14,42 @@
 # %% [markdown]
 # # Pruning at critical points
 #
-# The embedding principles build wide and deep nets from small ones. Read backwards, they are a way of pruning: where
-# training stalls, a wide net often *is* a narrow one in disguise, with many neurons that point the same way, and a deep one
-# is shallow, with layers that act linearly on the data. Both can then be merged away, and the output hardly notices.
+# The embedding principles build wide and deep nets from small ones. Read backwards, they are a way
+# of pruning: where training stalls, a wide net often *is* a narrow one in disguise, with many
+# neurons that point the same way, and a deep one is shallow, with layers that act linearly on the
+# data. Both can then be merged away, and the output hardly notices.
 #
-# This chapter redoes the paper's experiment on it {cite}`zhang2021embedding`, whose printed settings do not lead to its printed
-# plateau, finds the setting that does, and explains the height of the plateau. It then compares the loss levels at which nets of
-# different widths stall, merges layers {cite}`bai2024depth`, and takes up the question with which the paper ends: how does such
+# This chapter redoes the paper's experiment on it {cite}`zhang2021embedding`, whose printed
+# settings do not lead to its printed plateau, finds the setting that does, and explains the height
+# of the plateau. It then compares the loss levels at which nets of different widths stall, merges
+# layers {cite}`bai2024depth`, and takes up the question with which the paper ends: how does such
 # pruning compare with the known methods?
 
 # %% tags=["parameters"]
-data: str = "digits"             # images to train on, one of digits, mnist
-images: int = 1000               # training images, in [100, 60000]
-width: int = 200                 # hidden neurons of the net of Fig. 5, >= 20
-rate: float = 3e-4               # learning rate of Adam there, in (0, 0.1]
-epochs: int = 800                # epochs of the wide net, >= 100
-mark: int = 400                  # epoch of the merge, the paper's blue dot, >= 50
-amplitude: float = 0.1           # share of the largest amplitude to stay, in [0, 1)
-others_tried: int = 7            # changes of one setting tried for the plateau, in [0, 7]
-retraining: int = 600            # epochs of the merged net, >= 50
-subsets: int = 4                 # other choices of the training images, >= 1
-seeds: int = 3                   # nets in the comparison with other methods, >= 1
-rival_rate: float = 3e-4         # learning rate of that comparison, in (0, 0.1]
-rival_epochs: int = 500          # epochs of its dense nets, >= 50
-tuning: int = 100                # epochs after pruning, >= 1
-cosines: list[float] = [0.95, 0.9, 0.8, 0.6]    # merges compared, in [0, 1]
-deep_nets: int = 8               # deep nets on Iris, >= 1
-deep_epochs: int = 25000         # epochs of gradient descent there, >= 1000
-spectrum_widths: list[int] = [1, 2, 3, 8, 30]   # of the loss spectra, >= 1
-spectrum_seeds: int = 20         # nets of each width, >= 2
-spectrum_neurons: int = 2000     # neurons of all nets of a width, so that there are fewer of the widest, >= 2
-spectrum_epochs: int = 400000    # epochs of gradient descent there, >= 20000
-seed: int = 0                    # seed of every random draw, >= 0
+data: str = "digits"  # images to train on, one of digits, mnist
+images: int = 1000  # training images, in [100, 60000]
+width: int = 200  # hidden neurons of the net of Fig. 5, >= 20
+rate: float = 3e-4  # learning rate of Adam there, in (0, 0.1]
+epochs: int = 800  # epochs of the wide net, >= 100
+mark: int = 400  # epoch of the merge, the paper's blue dot, >= 50
+amplitude: float = 0.1  # share of the largest amplitude to stay, in [0, 1)
+others_tried: int = 7  # changes of one setting tried for the plateau, in [0, 7]
+retraining: int = 600  # epochs of the merged net, >= 50
+subsets: int = 4  # other choices of the training images, >= 1
+seeds: int = 3  # nets in the comparison with other methods, >= 1
+rival_rate: float = 3e-4  # learning rate of that comparison, in (0, 0.1]
+rival_epochs: int = 500  # epochs of its dense nets, >= 50
+tuning: int = 100  # epochs after pruning, >= 1
+cosines: list[float] = [0.95, 0.9, 0.8, 0.6]  # merges compared, in [0, 1]
+deep_nets: int = 8  # deep nets on Iris, >= 1
+deep_epochs: int = 25000  # epochs of gradient descent there, >= 1000
+spectrum_widths: list[int] = [1, 2, 3, 8, 30]  # of the loss spectra, >= 1
+spectrum_seeds: int = 20  # nets of each width, >= 2
+spectrum_neurons: int = (
+    2000  # neurons of all nets of a width, so that there are fewer of the widest, >= 2
+)
+spectrum_epochs: int = 400000  # epochs of gradient descent there, >= 20000
+seed: int = 0  # seed of every random draw, >= 0
 
 # %% tags=["hide-input"]
 from concurrent.futures import ThreadPoolExecutor
@@ -55,21 +59,23 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from lib.book import chapter
+from companion import chapter
+from experiments.pruning.comparison import compare
+from experiments.pruning.samples import accuracy, agreement, standardise
+from experiments.pruning.stuck_images import stuck
+from experiments.pruning.training import softmax_mse, train
 from lib.critical.windows import slow_windows, smallest_gradient_iterates
-from lib.depth.lift import lift
-from lib.descent import descend
-from lib.mlp import flatten, forward, init
-from lib.prune import group_directions, merge_layers, merge_neurons, reduce
-from lib.prune.comparison import compare
-from lib.prune.sample import accuracy, agreement, standardise
-from lib.prune.stuck import stuck
-from lib.prune.training import softmax_mse, train
-from lib.risk import mse, risk
-from lib.width import embed, rescale
+from lib.depth.lifting import lift
+from lib.merge import group_directions, merge_layers, merge_neurons
+from lib.merge import reduction as reduce
+from lib.nets.losses import mse, risk
+from lib.nets.mlp import flatten, forward, init
+from lib.symmetry.neurons import rescale
+from lib.train.descent import descend
+from lib.width import embed
 
 run = chapter.start("03_pruning", globals())
-from lib.book.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, SKY  # after start()
+from companion.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, SKY  # after start()
 
 torch.set_num_threads(max(1, torch.get_num_threads() // 2))  # trainings run two at a time
 draws = torch.Generator().manual_seed(seed)
@@ -79,14 +85,16 @@ print_only = "The printed number belongs to MNIST; this profile trains on digits
 # %% [markdown]
 # ## Merging, the way back from embedding
 #
-# A neuron with input weights and bias $v = (w, b)$ and output weights $a$ has the *amplitude* $|a|\,|v|$. For a ReLU, or any activation with
-# $\sigma(\beta t) = \beta\,\sigma(t)$ for $\beta > 0$, neurons of one direction $v/|v|$ compute one function up to scale. A group $G$ of them can be
-# replaced by a single one,
+# A neuron with input weights and bias $v = (w, b)$ and output weights $a$ has the *amplitude*
+# $|a|\,|v|$. For a ReLU, or any activation with $\sigma(\beta t) = \beta\,\sigma(t)$ for
+# $\beta > 0$, neurons of one direction $v/|v|$ compute one function up to scale. A group $G$ of
+# them can be replaced by a single one,
 #
 # $$ a_j \leftarrow \sum_{k \in G} a_k \, \frac{|v_k|}{|v_j|} , $$
 #
-# which leaves the output as it was if the directions are equal, and nearly so if they are close. Other activations can merge equal neurons only.
-# A neuron that does not write is dropped; one that does not read is a constant and joins the next bias. `merge_neurons` does all of this in every
+# which leaves the output as it was if the directions are equal, and nearly so if they are close.
+# Other activations can merge equal neurons only. A neuron that does not write is dropped; one that
+# does not read is a constant and joins the next bias. `merge_neurons` does all of this in every
 # layer, and reports the groups, a bound on the change of the output, and the change itself.
 #
 # Merging undoes splitting, null neurons and rescaled copies exactly:
@@ -105,17 +113,22 @@ print(f"output: predicted to change by at most {back.predicted:.1e}, changed by 
 # %% [markdown]
 # ## A plateau on images
 #
-# The experiment of Fig. 5: a ReLU net with one hidden layer and no biases (a 1 is appended to the input), {glue:text}`images`
-# training images of {glue:text}`data`, full-batch Adam, every parameter drawn from $N(0, 1/m^6)$, and "MSE loss". The paper marks epoch 5,000, where the loss is
+# The experiment of Fig. 5: a ReLU net with one hidden layer and no biases (a 1 is appended to the
+# input), {glue:text}`images` training images of {glue:text}`data`, full-batch Adam, every parameter
+# drawn from $N(0, 1/m^6)$, and "MSE loss". The paper marks epoch 5,000, where the loss is
 # $6.34 \cdot 10^{-4}$.
 #
-# With the mean squared error of the *outputs* there is no plateau at that height: the loss falls through it by a steady power law. The
-# [published code](https://github.com/xuzhiqin1990/understanding_dl) of the paper's group has the missing piece. Its training loop for images puts a **softmax** behind the net, and takes the mean squared error of
-# the probabilities,
+# With the mean squared error of the *outputs* there is no plateau at that height: the loss falls
+# through it by a steady power law. The [published
+# code](https://github.com/xuzhiqin1990/understanding_dl) of the paper's group has the missing
+# piece. Its training loop for images puts a **softmax** behind the net, and takes the mean squared
+# error of the probabilities,
 #
-# $$ R = \frac{1}{K n} \sum_{i=1}^n \sum_{k=1}^K \big( p_{ik} - y_{ik} \big)^2 , \qquad p_i = \mathrm{softmax}\,f(x_i) . $$
+# $$ R = \frac{1}{K n} \sum_{i=1}^n \sum_{k=1}^K \big( p_{ik} - y_{ik} \big)^2 , \qquad p_i =
+# \mathrm{softmax}\,f(x_i) . $$
 #
-# We train the same net with both losses; inputs are standardised by mean and deviation of all pixels.
+# We train the same net with both losses; inputs are standardised by mean and deviation of all
+# pixels.
 
 
 # %%
@@ -157,8 +170,10 @@ given_up = stuck(forward(dense, sample.x), sample.labels)
 #
 # ```{prf:proposition} Where a squared error of probabilities stalls
 # :label: prop-stuck
-# For one sample with label $t$, the loss $\ell = \sum_k (p_k - y_k)^2$ of $p = \mathrm{softmax}(z)$ is stationary at $p = e_t$, where it is 0, and, in the limit
-# $p_t \to 0$, at every $p$ that is uniform on $s \ge 1$ wrong classes, where it is $1 + 1/s$. At the latter, $-\partial \ell/\partial z_t > 0$ for $p_t > 0$, and of order $p_t$.
+# For one sample with label $t$, the loss $\ell = \sum_k (p_k - y_k)^2$ of $p = \mathrm{softmax}(z)$
+# is stationary at $p = e_t$, where it is 0, and, in the limit $p_t \to 0$, at every $p$ that is
+# uniform on $s \ge 1$ wrong classes, where it is $1 + 1/s$. At the latter,
+# $-\partial \ell/\partial z_t > 0$ for $p_t > 0$, and of order $p_t$.
 # ```
 #
 # ```{prf:proof}
@@ -167,18 +182,22 @@ given_up = stuck(forward(dense, sample.x), sample.labels)
 # $$ \frac{\partial \ell}{\partial z_j} = 2 p_j \Big( p_j - y_j - \sum_k p_k (p_k - y_k) \Big) . $$
 #
 # Where $p_j = 0$ they vanish; the other brackets are all equal to $1/s - 1/s = 0$ if $p = 1/s$ on
-# the $s$ classes, and then $\ell = 1 + s \cdot s^{-2}$. For the true class the bracket tends to $-1 - 1/s < 0$, and its factor is $p_t$.
+# the $s$ classes, and then $\ell = 1 + s \cdot s^{-2}$. For the true class the bracket tends to
+# $-1 - 1/s < 0$, and its factor is $p_t$.
 # ```
 #
-# So a sample that the net is sure to have wrong rests at a *saddle at infinity*: the way out is downhill, but the slope is proportional to
-# $p_t$, and it takes a time of order $1/p_t$ to get away. Between two such events the loss of the whole sample is held up by
+# So a sample that the net is sure to have wrong rests at a *saddle at infinity*: the way out is
+# downhill, but the slope is proportional to $p_t$, and it takes a time of order $1/p_t$ to get
+# away. Between two such events the loss of the whole sample is held up by
 #
 # $$ \frac{1}{K n} \sum_{i\ \mathrm{stuck}} \Big( 1 + \frac{1}{s_i} \Big) . $$
 #
-# (The paper remarks that for losses like cross entropy meaningful critical points may not exist at finite parameters; the same is true of this one.)
+# (The paper remarks that for losses like cross entropy meaningful critical points may not exist at
+# finite parameters; the same is true of this one.)
 #
-# The height of a plateau counts images. At epoch {glue:text}`mark` we find {glue:text}`stuck-count` images whose true class has a probability below 0.05; their costs:
-# {glue:text}`stuck-costs`. The sum over $1 + 1/s_i$ predicts a loss of {glue:text}`stuck-level`; the loss is {glue:text}`level`.
+# The height of a plateau counts images. At epoch {glue:text}`mark` we find {glue:text}`stuck-count`
+# images whose true class has a probability below 0.05; their costs: {glue:text}`stuck-costs`. The
+# sum over $1 + 1/s_i$ predicts a loss of {glue:text}`stuck-level`; the loss is {glue:text}`level`.
 # Slow windows below a loss of 0.05: {glue:text}`late-windows`.
 
 # %% tags=["hide-input"]
@@ -226,9 +245,11 @@ axes[1].set(
 run.figure(
     fig,
     "plateau",
-    "Left: loss of the wide net with both readings of “MSE loss”, the slow windows found (shaded), and the part of the loss that stuck images explain. Right: cost of the "
-    "costliest images at the marked epoch; dotted: $1 + 1/s$ for $s = 1$ to 4.",
-    "Loss against epoch on logarithmic axes for two losses, and a sequence of image costs that falls from at most two towards zero.",
+    "Left: loss of the wide net with both readings of “MSE loss”, the slow windows found (shaded),"
+    " and the part of the loss that stuck images explain. Right: cost of the costliest images at"
+    " the marked epoch; dotted: $1 + 1/s$ for $s = 1$ to 4.",
+    "Loss against epoch on logarithmic axes for two losses, and a sequence of image costs that"
+    " falls from at most two towards zero.",
     {
         "epoch": soft.steps,
         "mse": stated.losses,
@@ -263,21 +284,28 @@ run.glue(
 )
 for w in windows:
     print(
-        f"slow window: epochs {w.first:,} to {w.last:,}, loss {w.loss:.3g}, |d log loss / d log epoch| up to {w.slope:.2f}"
+        f"slow window: epochs {w.first:,} to {w.last:,}, loss {w.loss:.3g}, |d log loss / d log"
+        f" epoch| up to {w.slope:.2f}"
     )
 
 # %% [markdown]
 # ### Which settings were tried
 #
-# That the softmax is the missing piece has to be shown against the other candidates. From the same start each of these changes one thing, and is trained
-# to the marked epoch (the first {glue:text}`others-tried` of them here): the scale of the pixels ($[0, 1]$ instead of standardised) with either loss, $\varepsilon$ and the rate of Adam, the variance of the start, gradient descent with momentum from there, and the precision.
+# That the softmax is the missing piece has to be shown against the other candidates. From the same
+# start each of these changes one thing, and is trained to the marked epoch (the first
+# {glue:text}`others-tried` of them here): the scale of the pixels ($[0, 1]$ instead of
+# standardised) with either loss, $\varepsilon$ and the rate of Adam, the variance of the start,
+# gradient descent with momentum from there, and the precision.
 
 # %%
 unit_range = partial(standardise, mean=0.0, std=float(every.max()))
 double = partial(to_sample, dtype=torch.float64)
 pixels, exact = unit_range(*load("train", images)), double(*load("train", images))
 milder = start(0).map(lambda p: p * width**1.5)  # N(0, 1/m^3)
-momentum = {"lr": 100.0, "eps": 1e3}  # Adam with so large an eps is descent with momentum, at rate lr / eps
+momentum = {
+    "lr": 100.0,
+    "eps": 1e3,
+}  # Adam with so large an eps is descent with momentum, at rate lr / eps
 settings = {
     "outputs, pixels in [0, 1]": (mse, pixels, start(0), {}),
     "softmax, pixels in [0, 1]": (softmax_mse, pixels, start(0), {}),
@@ -323,7 +351,14 @@ for kind, colour in (("outputs", "Reds"), ("softmax", "Blues")):
     names = sorted(name for name in curves if name.startswith(kind))
     for k, name in enumerate(names):
         tint = plt.get_cmap(colour)(0.9 - 0.55 * k / len(names))
-        ax.plot(to_mark[1:], curves[name][1:], color=tint, ls=("-", "--", ":")[k % 3], label=name, lw=1.4)
+        ax.plot(
+            to_mark[1:],
+            curves[name][1:],
+            color=tint,
+            ls=("-", "--", ":")[k % 3],
+            label=name,
+            lw=1.4,
+        )
 if on_mnist:
     ax.plot(5000, 6.34e-4, "x", color=INK, ms=7, label="printed")
 ax.set(xscale="log", yscale="log", xlabel="epoch", ylabel="loss")
@@ -343,10 +378,13 @@ for kind in ("outputs", "softmax"):
     run.glue(f"groups-{kind}", f"{min(groups)} to {max(groups)}" if moved else "none")
 
 # %% [markdown]
-# Where the loss has left its first level and is below 0.05, it falls over the second half of these epochs to {glue:text}`left-outputs` of itself with the MSE of the outputs, and to {glue:text}`left-softmax` with that of the softmax; 1 would be a plateau.
-# The neurons form {glue:text}`groups-outputs` and {glue:text}`groups-softmax` groups.
+# Where the loss has left its first level and is below 0.05, it falls over the second half of these
+# epochs to {glue:text}`left-outputs` of itself with the MSE of the outputs, and to
+# {glue:text}`left-softmax` with that of the softmax; 1 would be a plateau. The neurons form
+# {glue:text}`groups-outputs` and {glue:text}`groups-softmax` groups.
 #
-# To see how much the height depends on the choice of the images, we draw other {glue:text}`images` of them at random and train from the same start, at rate {glue:text}`rival-rate` for
+# To see how much the height depends on the choice of the images, we draw other {glue:text}`images`
+# of them at random and train from the same start, at rate {glue:text}`rival-rate` for
 # {glue:text}`rival-epochs` epochs.
 
 # %% tags=["hide-input"]
@@ -385,10 +423,16 @@ if on_mnist:
     run.claim(
         "A10",
         [float(stated.losses[records.index(mark)]), level],
-        why="The squared error of the outputs has no plateau. That of the softmax has one, whose height counts the images that stay stuck on wrong classes: "
-        "which ones depends on the images chosen, and the paper does not say which it took",
-        note=f"Loss at epoch {mark:,}: MSE of the outputs, then of the softmax, of which {len(given_up.index)} stuck images explain {given_up.level:.3g}. "
-        f"With other images (at rate {rival_rate:g}): {', '.join(f'{h[0]:.2e}' for h in heights)}.",
+        why=(
+            "The squared error of the outputs has no plateau. That of the softmax has one, whose"
+            " height counts the images that stay stuck on wrong classes: which ones depends on the"
+            " images chosen, and the paper does not say which it took"
+        ),
+        note=(
+            f"Loss at epoch {mark:,}: MSE of the outputs, then of the softmax, of which"
+            f" {len(given_up.index)} stuck images explain {given_up.level:.3g}. With other images"
+            f" (at rate {rival_rate:g}): {', '.join(f'{h[0]:.2e}' for h in heights)}."
+        ),
     )
 else:
     run.skip("A10", print_only)
@@ -396,10 +440,12 @@ else:
 # %% [markdown]
 # ## The wide net is a narrow one
 #
-# The paper groups neurons whose cosine similarity is at least 0.9. Cosine similarity is no equivalence relation, so this does not yet define groups.
-# We take it literally: visit the neurons from the largest amplitude down, and let each join the nearest group all of whose members have cosine
-# at least 0.9 with it, or else open a group of its own. The rule is deterministic, and no chain can connect neurons that point in different directions.
-# Neurons of low amplitude go, and each group is merged into one neuron.
+# The paper groups neurons whose cosine similarity is at least 0.9. Cosine similarity is no
+# equivalence relation, so this does not yet define groups. We take it literally: visit the neurons
+# from the largest amplitude down, and let each join the nearest group all of whose members have
+# cosine at least 0.9 with it, or else open a group of its own. The rule is deterministic, and no
+# chain can connect neurons that point in different directions. Neurons of low amplitude go, and
+# each group is merged into one neuron.
 
 # %%
 merged = merge_neurons(dense, cosine=0.9, amplitude=amplitude, x=sample.x)
@@ -438,9 +484,11 @@ axes[1].set(xlabel="neuron, by group", ylabel="amplitude")
 run.figure(
     fig,
     "groups",
-    "Cosine similarity of the input weights at the marked epoch, neurons ordered by group, the largest group first, and their amplitudes. Behind the line: neurons "
-    "that are dropped for their low amplitude.",
-    "A square matrix of similarities with dark blocks along its diagonal, and a scatter of amplitudes that falls to near zero behind a line.",
+    "Cosine similarity of the input weights at the marked epoch, neurons ordered by group, the"
+    " largest group first, and their amplitudes. Behind the line: neurons that are dropped for"
+    " their low amplitude.",
+    "A square matrix of similarities with dark blocks along its diagonal, and a scatter of"
+    " amplitudes that falls to near zero behind a line.",
     {
         "order": order,
         "group_sizes": [len(g) for g in by_size],
@@ -465,11 +513,14 @@ else:
     run.skip("A10-groups", print_only)
 
 # %% [markdown]
-# Of {glue:text}`width` neurons {glue:text}`live` are live, in {glue:text}`groups` groups; the largest have {glue:text}`largest-groups` members. Other readings of the
-# threshold give others: {glue:text}`readings` groups.
+# Of {glue:text}`width` neurons {glue:text}`live` are live, in {glue:text}`groups` groups; the
+# largest have {glue:text}`largest-groups` members. Other readings of the threshold give others:
+# {glue:text}`readings` groups.
 #
-# The merged net has a test accuracy of {glue:text}`merged-accuracy` % (before: {glue:text}`dense-accuracy` %) and a loss of {glue:text}`merged-loss`, against {glue:text}`level` before. Merging at cosine 0.9 rather than 1
-# costs something on the training loss; retraining shows whether the merged net belongs to the same plateau.
+# The merged net has a test accuracy of {glue:text}`merged-accuracy` % (before:
+# {glue:text}`dense-accuracy` %) and a loss of {glue:text}`merged-loss`, against {glue:text}`level`
+# before. Merging at cosine 0.9 rather than 1 costs something on the training loss; retraining shows
+# whether the merged net belongs to the same plateau.
 
 # %%
 steps = sorted(
@@ -521,9 +572,11 @@ axes[1].grid(False)
 run.figure(
     fig,
     "retraining",
-    "Left: loss of the merged net in retraining, with slow windows, and the loss of the wide net when it was merged (dashed). Right: how often, in per cent of the "
-    "test images, the two predict which classes, at the dot.",
-    "A loss curve that falls to the dashed line, and a ten by ten table whose mass lies on the diagonal.",
+    "Left: loss of the merged net in retraining, with slow windows, and the loss of the wide net"
+    " when it was merged (dashed). Right: how often, in per cent of the test images, the two"
+    " predict which classes, at the dot.",
+    "A loss curve that falls to the dashed line, and a ten by ten table whose mass lies on the"
+    " diagonal.",
     {"epoch": again.steps, "loss": again.losses, "agreement": alike, "predictions": table},
 )
 run.glue("retrained-width", small.widths[1])
@@ -537,30 +590,41 @@ if on_mnist:
     run.claim(
         "A10-agreement",
         alike[steps.index(dot)],
-        note=f"Share of {len(test):,} test images with the same prediction, at epoch {dot} of retraining; {alike[0]:.4f} before it.",
+        note=(
+            f"Share of {len(test):,} test images with the same prediction, at epoch {dot} of"
+            f" retraining; {alike[0]:.4f} before it."
+        ),
     )
     run.claim(
         "A10-retraining",
         float(np.exp(nearest)) if rest else 99.0,
-        note="Loss of the slow window of retraining that is nearest to the wide net's plateau, over the latter (or its inverse).",
+        note=(
+            "Loss of the slow window of retraining that is nearest to the wide net's plateau, over"
+            " the latter (or its inverse)."
+        ),
     )
 else:
     run.skip("A10-agreement", print_only)
     run.skip("A10-retraining", "Digits are fitted before any plateau but the first; see the text.")
 
 # %% [markdown]
-# The merged net of width {glue:text}`retrained-width` agrees with the wide one on {glue:text}`agreement-first` % of the test images before any retraining and on {glue:text}`agreement-dot` % at epoch {glue:text}`dot`. Its slow
-# windows: {glue:text}`rests`.
+# The merged net of width {glue:text}`retrained-width` agrees with the wide one on
+# {glue:text}`agreement-first` % of the test images before any retraining and on
+# {glue:text}`agreement-dot` % at epoch {glue:text}`dot`. Its slow windows: {glue:text}`rests`.
 #
 # ## Nets of all widths stall at the same losses
 #
-# A critical point of a narrow net is one of all wider nets. If training visits them, nets of different widths should stall at common levels.
-# The authors' book chapter shows this for the target
+# A critical point of a narrow net is one of all wider nets. If training visits them, nets of
+# different widths should stall at common levels. The authors' book chapter shows this for the
+# target
 #
-# $$ y = \mathrm{ReLU}(2x + 0.6) - \mathrm{ReLU}(x) + \mathrm{ReLU}(0.5x - 0.4) - \mathrm{ReLU}(1.5x - 0.6) $$
+# $$ y = \mathrm{ReLU}(2x + 0.6) - \mathrm{ReLU}(x) + \mathrm{ReLU}(0.5x - 0.4) -
+# \mathrm{ReLU}(1.5x - 0.6) $$
 #
-# and two-layer ReLU nets, by gradient descent at rate 0.001. The inputs are not stated; we take 40 equispaced points on $[-2, 2]$, and parameters of standard
-# deviation $0.05/\sqrt{m}$, which gives all widths the same small scale of output. The *loss spectrum* of a width is the histogram of $\log_{10}$ of the loss over all its epochs and seeds.
+# and two-layer ReLU nets, by gradient descent at rate 0.001. The inputs are not stated; we take 40
+# equispaced points on $[-2, 2]$, and parameters of standard deviation $0.05/\sqrt{m}$, which gives
+# all widths the same small scale of output. The *loss spectrum* of a width is the histogram of
+# $\log_{10}$ of the loss over all its epochs and seeds.
 
 # %%
 relu = torch.relu
@@ -652,9 +716,11 @@ axes[1].legend(fontsize=7)
 run.figure(
     fig,
     "spectrum",
-    "Left: loss spectra. Nets of all widths spend their time at the same few losses, and the wider ones more of it at low ones. Right: outputs at epoch 20,000 of nets that rest near "
-    "the width-1 level.",
-    "A heat map of loss frequencies by width with common bright bands, and outputs of nets of several widths that lie on each other.",
+    "Left: loss spectra. Nets of all widths spend their time at the same few losses, and the wider"
+    " ones more of it at low ones. Right: outputs at epoch 20,000 of nets that rest near the"
+    " width-1 level.",
+    "A heat map of loss frequencies by width with common bright bands, and outputs of nets of"
+    " several widths that lie on each other.",
     {
         "width": list(walks),
         "spectrum": spectra,
@@ -687,7 +753,10 @@ rising = below[wider[-1]] > below[wider[0]] and all(
 run.claim(
     "A14",
     holds=common and rising and set(seated) >= set(wider),
-    note=f"Share of the nets with a slow window within 0.03 decades of the losses {zero:.3g} (zero function) and {narrow:.3g} (width-1 minimum): "
+    note=(
+        f"Share of the nets with a slow window within 0.03 decades of the losses {zero:.3g} (zero"
+        f" function) and {narrow:.3g} (width-1 minimum): "
+    )
     + "; ".join(f"width {m}: {near[m][0]:.2f}, {near[m][1]:.2f}" for m in walks)
     + ". Share of the epochs below half the latter: "
     + "; ".join(f"{below[m]:.2f} ± {error[m]:.2f}" for m in walks)
@@ -695,14 +764,18 @@ run.claim(
 )
 
 # %% [markdown]
-# Nets of every width first rest at the loss {glue:text}`zero-level` of the zero function and then at {glue:text}`narrow-level`, the minimum of width 1: {glue:text}`near-narrow` do so. There they compute the same function; outputs differ
-# by at most {glue:text}`apart`, whatever the width, and merging leaves few neurons: {glue:text}`bent`. The share of the epochs spent below half that loss grows with the width: {glue:text}`below`.
+# Nets of every width first rest at the loss {glue:text}`zero-level` of the zero function and then
+# at {glue:text}`narrow-level`, the minimum of width 1: {glue:text}`near-narrow` do so. There they
+# compute the same function; outputs differ by at most {glue:text}`apart`, whatever the width, and
+# merging leaves few neurons: {glue:text}`bent`. The share of the epochs spent below half that loss
+# grows with the width: {glue:text}`below`.
 #
 # ## Merging layers
 #
-# A hidden layer whose neurons each stay in one affine piece of the activation on the data acts on them as an affine map, and can be multiplied into the next
-# one without any change. `merge_layers` does that, and undoes lifting. Where a layer is only nearly linear it takes the best affine map of each neuron, if the error is
-# within a tolerance, and reports it.
+# A hidden layer whose neurons each stay in one affine piece of the activation on the data acts on
+# them as an affine map, and can be multiplied into the next one without any change. `merge_layers`
+# does that, and undoes lifting. Where a layer is only nearly linear it takes the best affine map of
+# each neuron, if the error is within a tolerance, and reports it.
 
 # %%
 shallow, xs = (
@@ -715,9 +788,11 @@ exact_gap = float((flatten(gone.net) - flatten(shallow)).abs().max())
 print(f"{shallow}\n{lifted}\n{gone.net}: back to within {exact_gap:.0e}")
 
 # %% [markdown]
-# Do layers become linear in training? We train ReLU nets with three hidden layers of 20 on Iris, by gradient descent at rate 0.01 from small parameters (standard deviation 0.08). In each slow window
-# of a loss curve we take the iterate with the smallest gradient and let `reduce` merge neurons and layers in turn, as long as the loss rises by no more than one per cent. Then
-# both nets, the deep and the reduced one, are trained on for as many epochs.
+# Do layers become linear in training? We train ReLU nets with three hidden layers of 20 on Iris, by
+# gradient descent at rate 0.01 from small parameters (standard deviation 0.08). In each slow window
+# of a loss curve we take the iterate with the smallest gradient and let `reduce` merge neurons and
+# layers in turn, as long as the loss rises by no more than one per cent. Then both nets, the deep
+# and the reduced one, are trained on for as many epochs.
 
 # %%
 flowers, species = run.data("iris", "all")
@@ -752,8 +827,8 @@ print("epoch  loss  reduced       right    after further training  layers")
 for r in rows:
     right_before, right_after = (round(150 * v) for v in r["right"])
     print(
-        f"{r['step']:5} {r['loss']:.4f} {r['reduced']:.4f} {right_before:4} -> {right_after:3}"
-        f"    {r['ends'][0]:.4f} -> {r['ends'][1]:.4f}      {'-'.join(map(str, r['less'].net.widths))}"
+        f"{r['step']:5} {r['loss']:.4f} {r['reduced']:.4f} {right_before:4} -> {right_after:3}   "
+        f" {r['ends'][0]:.4f} -> {r['ends'][1]:.4f}      {'-'.join(map(str, r['less'].net.widths))}"
     )
 
 # %% tags=["hide-input"]
@@ -782,9 +857,11 @@ axes[1].set(
 run.figure(
     fig,
     "layers",
-    "Left: loss of nets with three hidden layers on Iris; dots: the iterates that are reduced. Right: their linearisation error, the part of a layer's variance that no line through each "
-    "neuron's data explains. Blue: loss above 0.15, the first plateau; orange: below.",
-    "Loss curves with dots on their slow stretches, and errors that mostly fall from the first to the upper layers.",
+    "Left: loss of nets with three hidden layers on Iris; dots: the iterates that are reduced."
+    " Right: their linearisation error, the part of a layer's variance that no line through each"
+    " neuron's data explains. Blue: loss above 0.15, the first plateau; orange: below.",
+    "Loss curves with dots on their slow stretches, and errors that mostly fall from the first to"
+    " the upper layers.",
     {"epoch": trained.steps, **{f"loss {k}": trained.losses[:, k] for k in range(deep_nets)}},
 )
 lost = max(r["reduced"] / r["loss"] - 1 for r in rows)
@@ -816,36 +893,55 @@ run.glue(
 run.claim(
     "B11",
     holds=exact_gap < 1e-10 and len(shorter) > 0 and lost <= 0.01 and flowers_lost <= 3,
-    note=f"Exactly linear layers: parameters recovered to {exact_gap:.0e}. On Iris: {len(shorter)} of {len(rows)} slow points lose at least one layer, at a loss of at most {100 * lost:.2g} % more; "
-    f"at most {at_once} of 150 flowers change from right to wrong on balance at once, and {flowers_lost} after further training of both.",
+    note=(
+        f"Exactly linear layers: parameters recovered to {exact_gap:.0e}. On Iris: {len(shorter)}"
+        f" of {len(rows)} slow points lose at least one layer, at a loss of at most"
+        f" {100 * lost:.2g} % more; at most {at_once} of 150 flowers change from right to wrong on"
+        f" balance at once, and {flowers_lost} after further training of both."
+    ),
 )
 
 # %% [markdown]
-# At {glue:text}`shorter` of the {glue:text}`windows` slow points at least one layer goes, and the loss rises by at most {glue:text}`lost`. How many goes by the loss: the hidden layers that are left, point by point,
-# are, at a {glue:text}`layers-left`. On the first plateau the nets hardly do more than predict the mean and one direction, and one hidden layer does it all; each level further
-# down needs more. None of these layers is exactly linear in the sense of the theorem: a few weak neurons always change sign on some flower, so it is the
-# approximate merging that applies. At most {glue:text}`at-once` flowers are lost at once (on the first plateau, where the outputs for all species are nearly the same, so that little decides), and at most
-# {glue:text}`flowers-lost` after further training of both, at the end of which the shorter nets have {glue:text}`end-ratio` times the loss of the deep ones (median): they keep the accuracy, not the capacity. Every attempt of `reduce` is on record; here are those of the first point:
+# At {glue:text}`shorter` of the {glue:text}`windows` slow points at least one layer goes, and the
+# loss rises by at most {glue:text}`lost`. How many goes by the loss: the hidden layers that are
+# left, point by point, are, at a {glue:text}`layers-left`. On the first plateau the nets hardly do
+# more than predict the mean and one direction, and one hidden layer does it all; each level further
+# down needs more. None of these layers is exactly linear in the sense of the theorem: a few weak
+# neurons always change sign on some flower, so it is the approximate merging that applies. At most
+# {glue:text}`at-once` flowers are lost at once (on the first plateau, where the outputs for all
+# species are nearly the same, so that little decides), and at most {glue:text}`flowers-lost` after
+# further training of both, at the end of which the shorter nets have {glue:text}`end-ratio` times
+# the loss of the deep ones (median): they keep the accuracy, not the capacity. Every attempt of
+# `reduce` is on record; here are those of the first point:
 
 # %%
 for s in rows[0]["less"].steps:
     print(
-        f"{s.action:14} {s.setting:6g}  {'-'.join(map(str, s.widths)):12} {s.n_parameters:5} parameters  loss {s.risk:.5f}  {'kept' if s.accepted else 'refused'}"
+        f"{s.action:14} {s.setting:6g}  {'-'.join(map(str, s.widths)):12} {s.n_parameters:5}"
+        f" parameters  loss {s.risk:.5f}  {'kept' if s.accepted else 'refused'}"
     )
 
 # %% [markdown]
 # ## Against the known methods
 #
-# How such pruning "is related to existing pruning methods as well as the well-known lottery ticket hypothesis" is, so the paper closes, a problem for future research. We compare them on nets like that of Fig. 5, from {glue:text}`rival-seeds` seeds, trained at rate {glue:text}`rival-rate` for {glue:text}`rival-epochs` epochs, and
-# cut to the same numbers of weights, which merging sets through its cosine:
+# How such pruning "is related to existing pruning methods as well as the well-known lottery ticket
+# hypothesis" is, so the paper closes, a problem for future research. We compare them on nets like
+# that of Fig. 5, from {glue:text}`rival-seeds` seeds, trained at rate {glue:text}`rival-rate` for
+# {glue:text}`rival-epochs` epochs, and cut to the same numbers of weights, which merging sets
+# through its cosine:
 #
 # - **merging**, as above: whole neurons go, and what they computed is handed on;
-# - **magnitude pruning** {cite}`han2015learning`: the smallest weights of both layers together become zero;
-# - **Torch-Pruning** {cite}`fang2023depgraph`: whole neurons go, ranked by one of its criteria; at each size we show the criterion that comes out best *on the test images*, which favours it;
-# - **lottery tickets** {cite}`frankle2019lottery`: the mask of magnitude pruning on the initial weights, trained again from the start;
+# - **magnitude pruning** {cite}`han2015learning`: the smallest weights of both layers together
+#   become zero;
+# - **Torch-Pruning** {cite}`fang2023depgraph`: whole neurons go, ranked by one of its criteria; at
+#   each size we show the criterion that comes out best *on the test images*, which favours it;
+# - **lottery tickets** {cite}`frankle2019lottery`: the mask of magnitude pruning on the initial
+#   weights, trained again from the start;
 # - a **narrow net** of the merged net's size, trained from a random start.
 #
-# All but the last two are then tuned for the same few epochs. Compute is counted in multiply-adds of all training, with masked weights free, which no dense kernel gives: it is a bound in favour of the masks.
+# All but the last two are then tuned for the same few epochs. Compute is counted in multiply-adds
+# of all training, with masked weights free, which no dense kernel gives: it is a bound in favour of
+# the masks.
 
 # %%
 compare_all = partial(
@@ -897,7 +993,8 @@ points = [p for found in contests for p in found]
 
 
 def pick(method: str, trained: bool) -> dict[float, list]:
-    """cosine -> that method's points, one a seed; of Torch-Pruning the criterion of the best mean accuracy."""
+    """cosine -> that method's points, one a seed; of Torch-Pruning the criterion of the best mean
+    accuracy."""
     out = {}
     for c in sorted({p.cosine for p in points}):
         names = sorted({p.method for p in points if p.method.startswith(method)})
@@ -1005,7 +1102,8 @@ run.glue("rival-dense", f"{100 * np.mean([p.accuracy for p in points if p.method
 run.glue("rival-cosine", middle)
 run.glue(
     "rival-weights",
-    f"{np.mean([p.n_weights for p in pick('merge', False)[middle]]):,.0f} of {points[0].n_weights:,}",
+    f"{np.mean([p.n_weights for p in pick('merge', False)[middle]]):,.0f} of"
+    f" {points[0].n_weights:,}",
 )
 run.glue("rival-seeds", seeds)
 run.glue("usual-groups", len(merge_neurons(ordinary, middle, amplitude).layers[0].groups))
@@ -1020,7 +1118,9 @@ run.glue(
 )
 
 # %% [markdown]
-# At cosine {glue:text}`rival-cosine`, with {glue:text}`rival-weights` weights left, mean and deviation over {glue:text}`rival-seeds` seeds of the test accuracy in per cent are (dense: {glue:text}`rival-dense`)
+# At cosine {glue:text}`rival-cosine`, with {glue:text}`rival-weights` weights left, mean and
+# deviation over {glue:text}`rival-seeds` seeds of the test accuracy in per cent are (dense:
+# {glue:text}`rival-dense`)
 #
 # | | just pruned | tuned |
 # |---|---|---|
@@ -1030,20 +1130,31 @@ run.glue(
 # | lottery ticket | | {glue:text}`rival-ticket` |
 # | narrow net from a random start | | {glue:text}`rival-narrow` |
 #
-# Just pruned, the merged nets are as good as the dense ones at every size, and the others are not: a condensed net has no neurons of little importance, only many equal ones. A criterion that ranks them keeps or
-# cuts whole groups, and what the cut ones contributed is lost; magnitudes tell even less. Merging hands the contribution on, and so needs no tuning. With tuning the
-# others catch up at the larger sizes. The ticket and the narrow net have to be trained from the start; the narrow net does so at a fraction of the compute, and where it ends as well as merging it is
-# the cheaper way (merging takes {glue:text}`rival-work` times as much, because the wide net comes first).
+# Just pruned, the merged nets are as good as the dense ones at every size, and the others are not:
+# a condensed net has no neurons of little importance, only many equal ones. A criterion that ranks
+# them keeps or cuts whole groups, and what the cut ones contributed is lost; magnitudes tell even
+# less. Merging hands the contribution on, and so needs no tuning. With tuning the others catch up
+# at the larger sizes. The ticket and the narrow net have to be trained from the start; the narrow
+# net does so at a fraction of the compute, and where it ends as well as merging it is the cheaper
+# way (merging takes {glue:text}`rival-work` times as much, because the wide net comes first).
 #
-# This is a statement about condensed nets. The same net from an ordinary initialisation (standard deviation $1/\sqrt{m_0}$), trained alike to {glue:text}`usual-accuracy` % test accuracy, has
-# {glue:text}`usual-groups` groups at cosine {glue:text}`rival-cosine` among its {glue:text}`width` neurons: there merging finds little to merge, and other criteria have their place.
+# This is a statement about condensed nets. The same net from an ordinary initialisation (standard
+# deviation $1/\sqrt{m_0}$), trained alike to {glue:text}`usual-accuracy` % test accuracy, has
+# {glue:text}`usual-groups` groups at cosine {glue:text}`rival-cosine` among its {glue:text}`width`
+# neurons: there merging finds little to merge, and other criteria have their place.
 #
 # ## What differs from the paper, and why
 #
-# - *The loss.* "MSE loss" means that of the softmax of the outputs; without the softmax there is no plateau ({glue:text}`stated-level` at epoch {glue:text}`mark`).
-# - *The height of the plateau* counts the images that stay stuck on wrong classes ({prf:ref}`prop-stuck`), and so depends on which images and which random start; the printed $6.34 \cdot 10^{-4}$ amounts to three to five of a thousand images, and its drop by $1.1 \cdot 10^{-4}$ in retraining to one that comes free.
-# - *Groups* need a rule beyond "at least 0.9" (see above), and merged neurons take the mean direction of their group, not that of a random member.
-# - *Layer pruning*: the text we have of {cite}`bai2024depth` names no settings; nets, data and thresholds here are our own choice.
+# - *The loss.* "MSE loss" means that of the softmax of the outputs; without the softmax there is no
+#   plateau ({glue:text}`stated-level` at epoch {glue:text}`mark`).
+# - *The height of the plateau* counts the images that stay stuck on wrong classes
+#   ({prf:ref}`prop-stuck`), and so depends on which images and which random start; the printed
+#   $6.34 \cdot 10^{-4}$ amounts to three to five of a thousand images, and its drop by
+#   $1.1 \cdot 10^{-4}$ in retraining to one that comes free.
+# - *Groups* need a rule beyond "at least 0.9" (see above), and merged neurons take the mean
+#   direction of their group, not that of a random member.
+# - *Layer pruning*: the text we have of {cite}`bai2024depth` names no settings; nets, data and
+#   thresholds here are our own choice.
 
 # %%
 run.claims_table()
@@ -1053,10 +1164,12 @@ run.claims_table()
 #
 # ```
 # make chapter CH=03_pruning P="width=400 cosines=[0.99,0.9,0.5] seed=3"
-# make chapter CH=03_pruning P="data=mnist width=400 rate=3e-5 epochs=6000 mark=5000 retraining=1500"
+# make chapter CH=03_pruning P="data=mnist width=400 rate=3e-5 epochs=6000 mark=5000
+# retraining=1500"
 # ```
 #
-# or with papermill alone, on the notebook that the build leaves beside the executed one. The parameters, their types and ranges are in the first code cell.
+# or with papermill alone, on the notebook that the build leaves beside the executed one. The
+# parameters, their types and ranges are in the first code cell.
 
 # %%
 run.provenance()

@@ -1,4 +1,5 @@
-"""Linear algebra that operators share: numerical rank with its gap, Jacobians, and the matrix of an affine operator."""
+"""Linear algebra that operators share: numerical rank with its gap, Jacobians, and the matrix of an
+affine operator."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lib.mlp import MLP, flatten, unflatten
+from lib.nets.mlp import MLP, flatten, unflatten
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +19,8 @@ class Rank:
 
     Args:
         value: the rank (*batch), int64.
-        gap: last singular value counted over the first that is not (*batch): inf at full rank or when the rest is 0.
+        gap: last singular value counted over the first that is not (*batch): inf at full rank or
+            when the rest is 0.
         singular_values: (*batch, min(rows, columns)), descending.
     """
 
@@ -35,14 +37,18 @@ def rank(matrix: Tensor, *, tolerance: float | None = None, clear: float = 1e3) 
         tolerance: relative threshold; default max(rows, columns) * eps * 32 of the dtype.
         clear: smallest gap to accept.
     Raises:
-        ValueError: the gap is below `clear`, so that the rank is a matter of taste; or the matrix is not finite.
+        ValueError: the gap is below `clear`, so that the rank is a matter of taste; or the matrix
+            is not finite.
 
     >>> found = rank(torch.diag(torch.tensor([3.0, 1.0, 0.0], dtype=torch.float64)))
     >>> int(found.value), float(found.gap)
     (2, inf)
     """
     if matrix.dim() < 2 or not torch.isfinite(matrix).all():
-        raise ValueError(f"matrix of shape {tuple(matrix.shape)}: expected (*batch, rows, columns) of finite numbers")
+        raise ValueError(
+            f"matrix of shape {tuple(matrix.shape)}: expected (*batch, rows, columns) of finite"
+            " numbers"
+        )
     s = torch.linalg.svdvals(matrix)
     if tolerance is None:
         tolerance = max(matrix.shape[-2:]) * torch.finfo(matrix.dtype).eps * 32
@@ -53,8 +59,9 @@ def rank(matrix: Tensor, *, tolerance: float | None = None, clear: float = 1e3) 
     gap = torch.where(value == 0, math.inf, last / first)
     if not (gap >= clear).all():
         raise ValueError(
-            f"singular values show no clear rank: {float(last.flatten()[gap.argmin()]):.3g} is counted,"
-            f" {float(first.flatten()[gap.argmin()]):.3g} is not, a gap below {clear:g}; set tolerance"
+            f"singular values show no clear rank: {float(last.flatten()[gap.argmin()]):.3g} is"
+            f" counted, {float(first.flatten()[gap.argmin()]):.3g} is not, a gap below {clear:g};"
+            " set tolerance"
         )
     return Rank(value, gap, s)
 
@@ -62,7 +69,8 @@ def rank(matrix: Tensor, *, tolerance: float | None = None, clear: float = 1e3) 
 def jacobian(output: Tensor, inputs: Sequence[Tensor]) -> Tensor:
     """d output / d inputs as one matrix, row by row with plain reverse-mode differentiation.
 
-    For some hundred rows. `torch.func` would do as well, but its first use in a process imports a compiler, about 5 s.
+    For some hundred rows. `torch.func` would do as well, but its first use in a process imports a
+    compiler, about 5 s.
 
     Args:
         output: any shape with m entries, computed from the inputs.
@@ -96,7 +104,8 @@ class AffineMap:
 
 
 def affine_map(operator: Callable[[MLP], MLP], like: MLP) -> AffineMap:
-    """The matrix of an affine operator, read off its values: A e_i = operator(e_i) - operator(0), one batch of M nets.
+    """The matrix of an affine operator, read off its values: A e_i = operator(e_i) - operator(0),
+    one batch of M nets.
 
     Args:
         operator: affine, MLP -> MLP, acting on leading batch dimensions.
@@ -104,7 +113,7 @@ def affine_map(operator: Callable[[MLP], MLP], like: MLP) -> AffineMap:
     Raises:
         ValueError: operator is not affine (tested at the net `like` itself).
 
-    >>> from lib.mlp import init
+    >>> from lib.nets.mlp import init
     >>> from lib.width import split
     >>> net = init((1, 1, 1), output_bias=False)
     >>> affine_map(lambda theta: split(theta, 1, 0, 0.25), net).matrix.int()[0:2]
@@ -112,7 +121,11 @@ def affine_map(operator: Callable[[MLP], MLP], like: MLP) -> AffineMap:
             [1, 0, 0]], dtype=torch.int32)
     """
     m, batch = like.n_parameters, like.batch
-    basis = torch.eye(m, dtype=like.dtype, device=like.device).reshape(m, *(1,) * len(batch), m).expand(m, *batch, m)
+    basis = (
+        torch.eye(m, dtype=like.dtype, device=like.device)
+        .reshape(m, *(1,) * len(batch), m)
+        .expand(m, *batch, m)
+    )
     zero = flatten(operator(unflatten(torch.zeros_like(basis[0]), like)))
     matrix = (flatten(operator(unflatten(basis, like))) - zero).movedim(0, -1)
     theta = flatten(like).detach()
@@ -122,6 +135,7 @@ def affine_map(operator: Callable[[MLP], MLP], like: MLP) -> AffineMap:
     eps = 64 * torch.finfo(like.dtype).eps
     if not ((linear - image).abs() <= eps * (1 + scale)).all():
         raise ValueError(
-            f"operator differs by {float((linear - image).abs().max()):g} from its linear part: expected an affine one"
+            f"operator differs by {float((linear - image).abs().max()):g} from its linear part:"
+            " expected an affine one"
         )
     return AffineMap(matrix, zero)

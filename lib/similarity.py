@@ -1,7 +1,8 @@
-"""Measures of how similar two representations are, which look at the features alone: linear CKA, SVCCA, regression.
+"""Measures of how similar two representations are, which look at the features alone: linear CKA,
+SVCCA, regression.
 
-All take features of the same n samples as matrices (n, p) and (n, q), centre them, and lie in [0, 1].
-"""
+All take features of the same n samples as matrices (n, p) and (n, q), centre them, and lie in [0,
+1]. """
 
 from __future__ import annotations
 
@@ -14,8 +15,8 @@ def as_samples(features: Tensor, samples: str = "positions") -> Tensor:
 
     Args:
         features: (n, channels, rows, columns), or (n, p), which stays as it is.
-        samples: "positions", every pixel of every image a sample of channels; or "images", every image a sample of
-            channels * rows * columns numbers.
+        samples: "positions", every pixel of every image a sample of channels; or "images", every
+            image a sample of channels * rows * columns numbers.
     Raises:
         ValueError: another shape or name.
 
@@ -27,8 +28,12 @@ def as_samples(features: Tensor, samples: str = "positions") -> Tensor:
     if features.dim() == 2:
         return features
     if features.dim() != 4:
-        raise ValueError(f"features are {tuple(features.shape)}: expected (n, p) or (n, channels, rows, columns)")
-    return features.flatten(1) if samples == "images" else features.permute(0, 2, 3, 1).flatten(0, 2)
+        raise ValueError(
+            f"features are {tuple(features.shape)}: expected (n, p) or (n, channels, rows, columns)"
+        )
+    return (
+        features.flatten(1) if samples == "images" else features.permute(0, 2, 3, 1).flatten(0, 2)
+    )
 
 
 def cka(x: Tensor, y: Tensor) -> float:
@@ -77,7 +82,8 @@ def cca(x: Tensor, y: Tensor) -> Tensor:
 
 
 def svcca(x: Tensor, y: Tensor, kept: float = 0.99) -> float:
-    """Singular-vector CCA: the mean canonical correlation between the main directions of x and of y.
+    """Singular-vector CCA: the mean canonical correlation between the main directions of x and of
+    y.
 
     Args:
         x: (n, p);  y: (n, q).
@@ -118,14 +124,20 @@ def regression(x: Tensor, y: Tensor) -> float:
 def _centred(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     for name, features in (("x", x), ("y", y)):
         if features.dim() != 2 or len(features) < 2 or len(x) != len(y):
-            raise ValueError(f"x is {tuple(x.shape)} and y {tuple(y.shape)}: expected (n, p) and (n, q), n >= 2")
+            raise ValueError(
+                f"x is {tuple(x.shape)} and y {tuple(y.shape)}: expected (n, p) and (n, q), n >= 2"
+            )
         if bool((features == features[:1]).all()):
-            raise ValueError(f"the features {name} are the same for all {len(features)} samples: nothing to compare")
+            raise ValueError(
+                f"the features {name} are the same for all {len(features)} samples: nothing to"
+                " compare"
+            )
     return tuple(f.double() - f.double().mean(0) for f in (x, y))
 
 
 def _basis(centred: Tensor, kept: float = 1.0) -> Tensor:
-    """An orthonormal basis (n, r) of the directions that explain that share of the variance, at most the rank."""
+    """An orthonormal basis (n, r) of the directions that explain that share of the variance, at
+    most the rank."""
     u, s, _ = torch.linalg.svd(centred, full_matrices=False)
     rank = int((s > s[0] * max(centred.shape) * torch.finfo(centred.dtype).eps).sum())
     share = s.square().cumsum(0) / s.square().sum()

@@ -12,7 +12,9 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LINES = [line.split("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines()]
+LINES = [
+    line.split("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines()
+]
 PINS = [Requirement(line) for line in LINES if line]
 
 
@@ -24,8 +26,12 @@ def test_every_line_pins_one_version_exactly() -> None:
 
 def test_every_dependency_is_pinned_within_what_the_project_asks_for() -> None:
     for dependency in map(Requirement, PROJECT["dependencies"]):
-        versions = [p for p in PINS if canonicalize_name(p.name) == canonicalize_name(dependency.name)]
-        assert versions, f"{dependency.name} is not in requirements.txt: compile it anew, the README says how"
+        versions = [
+            p for p in PINS if canonicalize_name(p.name) == canonicalize_name(dependency.name)
+        ]
+        assert versions, (
+            f"{dependency.name} is not in requirements.txt: compile it anew, the README says how"
+        )
         for pin in versions:
             (only,) = pin.specifier
             assert dependency.specifier.contains(only.version), (pin, dependency)
@@ -34,7 +40,11 @@ def test_every_dependency_is_pinned_within_what_the_project_asks_for() -> None:
 def test_every_dependency_is_pinned_for_every_python_the_project_supports() -> None:
     for dependency in map(Requirement, PROJECT["dependencies"]):
         for minor in ("3.11", "3.12", "3.13"):
-            environment = {"python_version": minor, "python_full_version": f"{minor}.5", "sys_platform": "linux"}
+            environment = {
+                "python_version": minor,
+                "python_full_version": f"{minor}.5",
+                "sys_platform": "linux",
+            }
             environment |= {"implementation_name": "cpython", "platform_machine": "x86_64"}
             matching = [
                 p

@@ -11,14 +11,25 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_the_example_runs_as_printed() -> None:
-    result = doctest.testfile(str(ROOT / "README.md"), module_relative=False, optionflags=doctest.REPORT_NDIFF)
+    result = doctest.testfile(
+        str(ROOT / "README.md"), module_relative=False, optionflags=doctest.REPORT_NDIFF
+    )
     assert result.attempted > 10 and result.failed == 0
 
 
 def test_every_make_target_it_names_exists() -> None:
     makefile = (ROOT / "Makefile").read_text()
     named = set(re.findall(r"(?:^|`)make ([a-z-]+)", README, re.MULTILINE))
-    assert {"book", "test", "chapter", "data", "record", "notebooks", "check-pages", "help"} <= named
+    assert {
+        "book",
+        "test",
+        "chapter",
+        "data",
+        "record",
+        "notebooks",
+        "check-pages",
+        "help",
+    } <= named
     assert not [target for target in named if not re.search(rf"^{target}:", makefile, re.MULTILINE)]
 
 

@@ -1,7 +1,8 @@
-"""Run in a process of its own by test_descent_gpu.py: the GPU kernel's trajectories, on a GPU or else interpreted.
+"""Run in a process of its own by test_descent_gpu.py: the GPU kernel's trajectories, on a GPU or
+else interpreted.
 
-`TRITON_INTERPRET` must be set before Triton is imported. Every case is a function of nothing that returns trajectories;
-`main` writes their arrays into one file.
+`TRITON_INTERPRET` must be set before Triton is imported. Every case is a function of nothing that
+returns trajectories; `main` writes their arrays into one file.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ import sys
 import numpy as np
 import torch
 
-import lib.descent.gpu as gpu
-from lib.activations import NAMES, elu, leaky_relu
-from lib.descent import descend
-from lib.mlp import MLP, init
+import lib.train.descent.gpu as gpu
+from lib.nets.activations import NAMES, elu, leaky_relu
+from lib.nets.mlp import MLP, init
+from lib.train.descent import descend
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 LONG = 1000 if DEVICE == "cuda" else 15  # the interpreter takes 50 ms a step
-# d, m, k, n, batch, hidden bias, output bias: odd shapes, one and several programs, one and several blocks of samples.
+# d, m, k, n, batch, hidden bias, output bias: odd shapes, one and several programs, one and several
+# blocks of samples.
 SHAPES = [
     (1, 3, 1, 50, (5,), True, False),
     (2, 5, 3, 7, (), True, True),
@@ -49,7 +51,9 @@ def followed(activation: str, optimizer: str, dtype: torch.dtype, backend: str):
     turn = 2 * NAMES.index(activation) + (optimizer == "adam")
     net, x, y = problem(*SHAPES[turn % len(SHAPES)], activation, seed=turn, dtype=dtype)
     rate = {"gd": 0.01, "adam": 0.003}[optimizer]
-    return run(net, x, y, backend, steps=LONG, lr=rate, optimizer=optimizer, records=range(0, LONG, 3))
+    return run(
+        net, x, y, backend, steps=LONG, lr=rate, optimizer=optimizer, records=range(0, LONG, 3)
+    )
 
 
 def shaped(place: int, backend: str):
@@ -80,7 +84,9 @@ def resumed(optimizer: str, backend: str):
     settings = dict(lr=0.02, optimizer=optimizer, records=[3, 5, 9])
     half = run(net, x, y, backend, steps=6, **settings | {"records": [3, 5]})
     place = DEVICE if backend == "triton" else "cpu"
-    return descend(net.to(place), x.to(place), y.to(place), steps=12, backend=backend, resume=half, **settings)
+    return descend(
+        net.to(place), x.to(place), y.to(place), steps=12, backend=backend, resume=half, **settings
+    )
 
 
 def whole(optimizer: str, backend: str):
@@ -112,8 +118,11 @@ def main(path: str) -> None:
     own, arrays = gpu.tile, {}
     for name, case in CASES.items():
         if DEVICE == "cpu" and not name.startswith("shape"):
-            # Wider blocks mean fewer of the interpreter's operations; `shape` keeps the layout of a GPU.
-            gpu.tile = lambda m, d, k, n: gpu.Tile(*(1 << (s - 1).bit_length() for s in (m, d, k)), 16, 64, 1)
+            # Wider blocks mean fewer of the interpreter's operations; `shape` keeps the layout of a
+            # GPU.
+            gpu.tile = lambda m, d, k, n: gpu.Tile(
+                *(1 << (s - 1).bit_length() for s in (m, d, k)), 16, 64, 1
+            )
         arrays |= {f"{name}/{key}": value for key, value in case("triton").arrays().items()}
         gpu.tile = own
     np.savez(path, **arrays)

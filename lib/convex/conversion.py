@@ -1,4 +1,5 @@
-"""Ordinary nets as points of the feature space of Theorem 1, and back; two nets on one common space."""
+"""Ordinary nets as points of the feature space of Theorem 1, and back; two nets on one common
+space."""
 
 from __future__ import annotations
 
@@ -9,15 +10,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lib.convex.space import Point, Space, Stage
-from lib.mlp import MLP
-from lib.sequential import to_sequential
-from lib.vgg.chain import Chain
+from lib.nets.chain import Chain
+from lib.nets.mlp import MLP
+from lib.nets.sequential import to_sequential
 
 
 def chain(net: MLP) -> Chain:
     """One fully connected net as a `Chain` of `nn.Linear` joints.
 
-    >>> from lib.mlp import init
+    >>> from lib.nets.mlp import init
     >>> chain(init((2, 3, 1))).depth
     2
     """
@@ -26,22 +27,24 @@ def chain(net: MLP) -> Chain:
 
 
 def from_net(net: Chain | MLP, x: Tensor) -> tuple[Space, Point]:
-    """The point of Theorem 1 that a discrete net is: its m_l neurons are the atoms, each of mass 1 / m_l.
+    """The point of Theorem 1 that a discrete net is: its m_l neurons are the atoms, each of mass 1
+    / m_l.
 
-    With the net's weights W = w / m_{l-1} (the paper's w scales the sum over inputs by 1 / m_{l-1}),
-    w~ = W / m_l,  b~ = b / m_l,  u~ = U.
+    With the net's weights W = w / m_{l-1} (the paper's w scales the sum over inputs by 1 /
+    m_{l-1}), w~ = W / m_l,  b~ = b / m_l,  u~ = U.
 
     Args:
         net: linear or convolutional joints without groups, float64; dropout is left out.
         x: inputs (N, C, ...).
     Returns:
-        Its feature space on x and the point; `objective` there is the paper's objective of the discrete net.
+        Its feature space on x and the point; `objective` there is the paper's objective of the
+        discrete net.
     Raises:
         TypeError: a joint that is neither `nn.Linear` nor `nn.Conv2d`.
         ValueError: a net without hidden layer, grouped convolutions, or inputs that do not fit.
     Source: (Gu et al. 2020, Sec. 3 and Eq. 4-5).
 
-    >>> from lib.mlp import init
+    >>> from lib.nets.mlp import init
     >>> space, point = from_net(init((2, 3, 1)), torch.ones(4, 2, dtype=torch.float64))
     >>> space.sizes, point.p[0]
     ((2, 3), tensor([0.3333, 0.3333, 0.3333], dtype=torch.float64))
@@ -52,7 +55,13 @@ def from_net(net: Chain | MLP, x: Tensor) -> tuple[Space, Point]:
         linear = _linear(joint, layer)
         w = joint.weight.detach().reshape(joint.weight.shape[0], atoms[-1].shape[1], -1)
         b = torch.zeros_like(w[:, 0, 0]) if joint.bias is None else joint.bias.detach().clone()
-        stages.append(Stage(nn.Identity() if layer == 1 else _plain(net.activations[layer - 2]), linear, w.shape[2]))
+        stages.append(
+            Stage(
+                nn.Identity() if layer == 1 else _plain(net.activations[layer - 2]),
+                linear,
+                w.shape[2],
+            )
+        )
         weights.append(w)
         biases.append(b)
         with torch.no_grad():
@@ -73,17 +82,21 @@ def union(first: tuple[Space, Point], second: tuple[Space, Point]) -> tuple[Spac
     """Both points on the union of their atoms: each has no mass, and no weights, on the other's.
 
     Args:
-        first, second: as `from_net` returns them, on the same inputs, of nets that differ in weights and widths only.
+        first, second: as `from_net` returns them, on the same inputs, of nets that differ in
+            weights and widths only.
     Returns:
         The common space and the two points.
     Raises:
         ValueError: other inputs, depths or shapes.
     """
     (sa, a), (sb, b) = first, second
-    same = sa.depth == sb.depth and all(s.taps == t.taps for s, t in zip(sa.stages, sb.stages, strict=True))
+    same = sa.depth == sb.depth and all(
+        s.taps == t.taps for s, t in zip(sa.stages, sb.stages, strict=True)
+    )
     if not same or not torch.equal(sa.x, sb.x) or a.u.shape[0] != b.u.shape[0]:
         raise ValueError(
-            "the points live on other inputs, depths, kernels or outputs: expected nets of one architecture on one x"
+            "the points live on other inputs, depths, kernels or outputs: expected nets of one"
+            " architecture on one x"
         )
     atoms = tuple(torch.cat([v, w], 1) for v, w in zip(sa.atoms, sb.atoms, strict=True))
     space = Space(sa.x, atoms, sa.stages)
@@ -98,17 +111,20 @@ def to_net(
     *,
     generator: torch.Generator | None = None,
 ) -> Chain:
-    """An ordinary net of given widths whose neurons are copies of the atoms, in numbers proportional to their mass.
+    """An ordinary net of given widths whose neurons are copies of the atoms, in numbers
+    proportional to their mass.
 
-    Neurons j, k get the weight w(v_j, v_k) / m_{l-1} with w = w~ / (p p'): exact when every m_l p is a whole number,
-    otherwise an approximation that improves as 1 / m (rounding) or 1 / sqrt(m) (sampling).
+    Neurons j, k get the weight w(v_j, v_k) / m_{l-1} with w = w~ / (p p'): exact when every m_l p
+    is a whole number, otherwise an approximation that improves as 1 / m (rounding) or 1 / sqrt(m)
+    (sampling).
 
     Args:
         template: a net of the architecture; its joints say kernel, stride and padding.
         widths: m_1 .. m_L.
         generator: to sample the atoms from p; without one, whole numbers by largest remainder.
     Returns:
-        The net, float64; with the masses exactly representable, `from_net` of it is the point with its atoms repeated.
+        The net, float64; with the masses exactly representable, `from_net` of it is the point with
+        its atoms repeated.
     Raises:
         ValueError: other than L positive widths.
     Source: (Gu et al. 2020, Sec. 5.1, discussion).
@@ -116,7 +132,10 @@ def to_net(
     if len(widths) != space.depth or min(widths) < 1:
         raise ValueError(f"widths are {tuple(widths)}: expected {space.depth} numbers >= 1")
     net = _as_chain(template)
-    drawn = [torch.arange(space.sizes[0]), *(_draw(p, m, generator) for p, m in zip(point.p, widths, strict=True))]
+    drawn = [
+        torch.arange(space.sizes[0]),
+        *(_draw(p, m, generator) for p, m in zip(point.p, widths, strict=True)),
+    ]
     mass = [torch.ones(space.sizes[0], dtype=torch.float64) / space.sizes[0], *point.p]
     joints = []
     for layer, joint in enumerate(net.joints, start=1):
@@ -162,7 +181,9 @@ def _padded(point: Point, other: Sequence[int], *, before: bool) -> Point:
     p = tuple(grow(t, 0, other[i + 1]) for i, t in enumerate(point.p))
     b = tuple(grow(t, 0, other[i + 1]) for i, t in enumerate(point.b))
     w = [grow(t, 0, other[i + 1]) for i, t in enumerate(point.w)]
-    w = tuple(t if i == 0 else grow(t, 1, other[i]) for i, t in enumerate(w))  # the inputs are shared
+    w = tuple(
+        t if i == 0 else grow(t, 1, other[i]) for i, t in enumerate(w)
+    )  # the inputs are shared
     return Point(p, w, b, grow(point.u, 1, other[-1]), point.c)
 
 
@@ -173,10 +194,18 @@ def _linear(joint: nn.Module, layer: int):
         raise TypeError(f"joint {layer} is {type(joint).__name__}: expected Linear or Conv2d")
     if joint.groups != 1 or joint.padding_mode != "zeros":
         raise ValueError(
-            f"joint {layer} has {joint.groups} groups, {joint.padding_mode} padding: expected 1 group, zero padding"
+            f"joint {layer} has {joint.groups} groups, {joint.padding_mode} padding: expected 1"
+            " group, zero padding"
         )
-    kernel, stride, padding, dilation = joint.kernel_size, joint.stride, joint.padding, joint.dilation
-    return lambda f, w: functional.conv2d(f, w.reshape(*w.shape[:2], *kernel), None, stride, padding, dilation)
+    kernel, stride, padding, dilation = (
+        joint.kernel_size,
+        joint.stride,
+        joint.padding,
+        joint.dilation,
+    )
+    return lambda f, w: functional.conv2d(
+        f, w.reshape(*w.shape[:2], *kernel), None, stride, padding, dilation
+    )
 
 
 def _as_chain(net: Chain | MLP) -> Chain:
@@ -187,7 +216,8 @@ def _as_chain(net: Chain | MLP) -> Chain:
 
 
 def _plain(h: nn.Module) -> nn.Module:
-    # Flattening is left to the linear map, which knows the kernel elements; dropout is no part of h.
+    # Flattening is left to the linear map, which knows the kernel elements; dropout is no part of
+    # h.
     if isinstance(h, nn.Sequential):
         return nn.Sequential(*(_plain(m) for m in h))
     return nn.Identity() if isinstance(h, (nn.Flatten, nn.Dropout)) else h

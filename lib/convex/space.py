@@ -1,9 +1,9 @@
 """The finite feature space of Theorem 1 of Gu et al. (2020) and a point in it: (w~, p, u~).
 
-A hidden layer l is described by atoms: pre-activation vectors v^(l) over all training inputs, each with a mass p. What
-connects two atoms is the product w~(v, v') = w(v, v') p(v) p(v'), and an atom with the output u~(v) = u(v) p(v). In
-these variables every constraint of the net is linear and every regulariser a perspective function.
-"""
+A hidden layer l is described by atoms: pre-activation vectors v^(l) over all training inputs, each
+with a mass p. What connects two atoms is the product w~(v, v') = w(v, v') p(v) p(v'), and an atom
+with the output u~(v) = u(v) p(v). In these variables every constraint of the net is linear and
+every regulariser a perspective function. """
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class Stage:
     """One layer's linear map between channels, without its weights, and the map h before it.
 
     Args:
-        before: h^(l-1), from pre-activations (N, G', ...) to features (N, G', ...); the identity for layer 1.
+        before: h^(l-1), from pre-activations (N, G', ...) to features (N, G', ...); the identity
+            for layer 1.
         linear: (features, weights (G, G', taps)) -> pre-activations (N, G, ...), bilinear.
         taps: kernel elements between two channels, 1 when fully connected.
     """
@@ -32,7 +33,8 @@ class Stage:
     taps: int = 1
 
     def patches(self, v: Tensor) -> Tensor:
-        """The matrix of the map from one atom's weights to its pre-activation vector: (N * positions, G' * taps).
+        """The matrix of the map from one atom's weights to its pre-activation vector: (N *
+        positions, G' * taps).
 
         Args:
             v: pre-activations of the layer before, (N, G', ...), or the inputs for layer 1.
@@ -64,13 +66,22 @@ class Space:
     def __post_init__(self) -> None:
         if len(self.stages) != len(self.atoms) + 1 or not self.atoms:
             raise ValueError(
-                f"got {len(self.atoms)} layers of atoms and {len(self.stages)} stages: expected L >= 1 and L + 1"
+                f"got {len(self.atoms)} layers of atoms and {len(self.stages)} stages: expected L"
+                " >= 1 and L + 1"
             )
-        for name, t in (("inputs", self.x), *((f"atoms of layer {i}", v) for i, v in enumerate(self.atoms, start=1))):
+        for name, t in (
+            ("inputs", self.x),
+            *((f"atoms of layer {i}", v) for i, v in enumerate(self.atoms, start=1)),
+        ):
             if t.dtype != torch.float64:
-                raise TypeError(f"{name} are {t.dtype}: expected torch.float64; convert with .double()")
+                raise TypeError(
+                    f"{name} are {t.dtype}: expected torch.float64; convert with .double()"
+                )
             if t.dim() < 2 or t.shape[0] != self.x.shape[0]:
-                raise ValueError(f"{name} have shape {tuple(t.shape)}: expected ({self.x.shape[0]}, channels, ...)")
+                raise ValueError(
+                    f"{name} have shape {tuple(t.shape)}: expected ({self.x.shape[0]}, channels,"
+                    " ...)"
+                )
 
     @property
     def depth(self) -> int:
@@ -100,8 +111,8 @@ class Point:
         u: u~, (K, G_L, taps).
         c: output bias (K,).
 
-    The paper has no biases; b~ enters the constraints linearly and c the output, so convexity is untouched (derived).
-    """
+    The paper has no biases; b~ enters the constraints linearly and c the output, so convexity is
+    untouched (derived). """
 
     p: tuple[Tensor, ...]
     w: tuple[Tensor, ...]
@@ -110,7 +121,9 @@ class Point:
     c: Tensor
 
 
-_pytree.register_pytree_node(Point, lambda q: ([q.p, q.w, q.b, q.u, q.c], None), lambda leaves, _: Point(*leaves))
+_pytree.register_pytree_node(
+    Point, lambda q: ([q.p, q.w, q.b, q.u, q.c], None), lambda leaves, _: Point(*leaves)
+)
 
 
 def mixture(first: Point, second: Point, gamma: float) -> Point:
@@ -119,7 +132,8 @@ def mixture(first: Point, second: Point, gamma: float) -> Point:
     Args:
         gamma: in [0, 1].
     Raises:
-        ValueError: gamma outside [0, 1], or points of different shapes (bring them to one space with `union`).
+        ValueError: gamma outside [0, 1], or points of different shapes (bring them to one space
+            with `union`).
 
     >>> one = torch.ones(1, dtype=torch.float64)
     >>> q = Point((one,), (one.reshape(1, 1, 1),), (one,), one.reshape(1, 1, 1), one)
@@ -132,4 +146,6 @@ def mixture(first: Point, second: Point, gamma: float) -> Point:
     b, other = _pytree.tree_flatten(second)
     if spec != other or any(s.shape != t.shape for s, t in zip(a, b, strict=True)):
         raise ValueError("points have different shapes: bring both to one space with `union`")
-    return _pytree.tree_unflatten([gamma * s + (1 - gamma) * t for s, t in zip(a, b, strict=True)], spec)
+    return _pytree.tree_unflatten(
+        [gamma * s + (1 - gamma) * t for s, t in zip(a, b, strict=True)], spec
+    )

@@ -1,7 +1,7 @@
 """Critical points: found in slow windows, polished to rounding, and told apart modulo symmetry."""
 
-from lib.critical.cluster import Cluster, canonical, cluster, orbit_distance
-from lib.critical.polish import CriticalPoint, polish
+from lib.critical.clustering import Cluster, canonical, cluster, orbit_distance
+from lib.critical.polishing import CriticalPoint, polish
 from lib.critical.windows import SlowIterates, Window, slow_windows, smallest_gradient_iterates
 
 __all__ = [

@@ -1,4 +1,5 @@
-"""Slow windows of a loss curve, where descent lingers near a critical point, and the best iterates inside them."""
+"""Slow windows of a loss curve, where descent lingers near a critical point, and the best iterates
+inside them."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from lib.mlp import MLP
+from lib.nets.mlp import MLP
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class Window:
     """A stretch of steps over which the loss hardly falls.
 
     Args:
-        start, stop: its first and last record, so that the intervals start..stop-1 between records lie inside.
+        start, stop: its first and last record, so that the intervals start..stop-1 between records
+            lie inside.
         first, last: the steps of those records.
         loss: geometric mean of the loss over its records.
         slope: steepest |d log loss / d log step| inside.
@@ -38,7 +40,8 @@ class Window:
 
 
 class Descended(Protocol):
-    """What is read of a `lib.descent.Trajectory`; intervals between records come first, then the batch."""
+    """What is read of a `lib.train.descent.Trajectory`; intervals between records come first, then
+    the batch."""
 
     steps: Tensor
     losses: Tensor
@@ -54,8 +57,8 @@ class SlowIterates:
 
     Args:
         net: the iterates, a batch (K,).
-        index: which net of the flattened batch each belongs to;  window: which of that net's windows, from 0; both
-            (K,).
+        index: which net of the flattened batch each belongs to;  window: which of that net's
+            windows, from 0; both (K,).
         step, loss, gradient: step, loss and L1 norm of the gradient there, (K,).
     """
 
@@ -68,27 +71,35 @@ class SlowIterates:
 
 
 def slow_windows(
-    steps: Tensor, losses: Tensor, *, slope: float = 0.1, ratio: float = 3.0, smooth: float = 1.5, begin: int = 100
+    steps: Tensor,
+    losses: Tensor,
+    *,
+    slope: float = 0.1,
+    ratio: float = 3.0,
+    smooth: float = 1.5,
+    begin: int = 100,
 ) -> tuple[Window, ...]:
-    """The maximal stretches of steps where |d log loss / d log step| <= slope, and last / first >= ratio.
+    """The maximal stretches of steps where |d log loss / d log step| <= slope, and last / first >=
+    ratio.
 
-    The derivative at a record is the least-squares slope over the records within a factor `smooth` of its step, so that
-    a loss that trembles from step to step (large rates do that) does not break a window.
+    The derivative at a record is the least-squares slope over the records within a factor `smooth`
+    of its step, so that a loss that trembles from step to step (large rates do that) does not break
+    a window.
 
     Args:
         steps: recorded steps (R,), increasing; step 0 has no logarithm.
         losses: of one net, (R,), positive.
-        slope: 0.1 calls a loss slow that needs e^(1/0.1), four decades, to fall by a factor e. The plateau of the
-            paper's Fig. 1 has 0.01, a power law towards zero loss 1 or more.
+        slope: 0.1 calls a loss slow that needs e^(1/0.1), four decades, to fall by a factor e. The
+            plateau of the paper's Fig. 1 has 0.01, a power law towards zero loss 1 or more.
         ratio: shortest length of a window on the log axis.
         smooth: > 1; half width of the fit on the log axis.
-        begin: earliest step of a window. During the first steps every loss is slow on a log axis, far from any critical
-            point, for no better reason than that the rate is small.
+        begin: earliest step of a window. During the first steps every loss is slow on a log axis,
+            far from any critical point, for no better reason than that the rate is small.
     Returns:
         Windows in order, perhaps none.
     Raises:
-        ValueError: shapes differ, steps do not increase, a loss that is not positive and finite, or a setting out of
-            range.
+        ValueError: shapes differ, steps do not increase, a loss that is not positive and finite, or
+            a setting out of range.
 
     Source: (Zhang et al. 2021, Sec. 3.2) chose them by eye.
 
@@ -126,21 +137,25 @@ def slow_windows(
 def smallest_gradient_iterates(
     trajectory: Descended, windows: Sequence[Sequence[Window]] | None = None, **settings: float
 ) -> SlowIterates:
-    """The paper's empirical critical points: in each slow window of each net, the iterate of smallest gradient L1 norm.
+    """The paper's empirical critical points: in each slow window of each net, the iterate of
+    smallest gradient L1 norm.
 
     Args:
-        trajectory: of `lib.descent.descend` with `keep_smallest`; any batch of nets, R records.
-        windows: for each net of the flattened batch its windows; without them, `slow_windows` with these `settings`.
+        trajectory: of `lib.train.descent.descend` with `keep_smallest`; any batch of nets, R
+            records.
+        windows: for each net of the flattened batch its windows; without them, `slow_windows` with
+            these `settings`.
     Returns:
-        A `SlowIterates`, net by net and window by window; nets whose loss is not finite (diverged) or not positive at
-        some record have no windows.
+        A `SlowIterates`, net by net and window by window; nets whose loss is not finite (diverged)
+        or not positive at some record have no windows.
     Raises:
-        ValueError: the trajectory kept no iterates, not one entry of `windows` a net, or a window beyond its records.
+        ValueError: the trajectory kept no iterates, not one entry of `windows` a net, or a window
+            beyond its records.
 
     Source: (Zhang et al. 2021, Sec. 3.2)
 
-    >>> from lib.descent import descend
-    >>> from lib.mlp import init
+    >>> from lib.train.descent import descend
+    >>> from lib.nets.mlp import init
     >>> x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
     >>> run = descend(init((1, 2, 1), std=1e-4, batch=(3,)), x, torch.sin(3 * x), steps=60, lr=0.05, backend="torch")
     >>> smallest_gradient_iterates(run, begin=1).index.unique()  # all linger near the zero net
@@ -154,19 +169,23 @@ def smallest_gradient_iterates(
     if windows is None:
         usable = (torch.isfinite(losses) & (losses > 0)).all(0).tolist()
         windows = [
-            slow_windows(trajectory.steps, losses[:, i], **settings) if ok else () for i, ok in enumerate(usable)
+            slow_windows(trajectory.steps, losses[:, i], **settings) if ok else ()
+            for i, ok in enumerate(usable)
         ]
     elif settings:
         raise ValueError(f"got windows and settings {sorted(settings)}: expected one of them")
     if len(windows) != count:
-        raise ValueError(f"got windows of {len(windows)} nets: expected {count}, one sequence a net")
+        raise ValueError(
+            f"got windows of {len(windows)} nets: expected {count}, one sequence a net"
+        )
     gradients = trajectory.smallest_gradient.reshape(records - 1, -1)
     rows, index, number = [], [], []
     for net, of_net in enumerate(windows):
         for k, window in enumerate(of_net):
             if not 0 <= window.start < window.stop < records:
                 raise ValueError(
-                    f"window {k} of net {net} has records {window.start}..{window.stop}: expected 0..{records - 1}"
+                    f"window {k} of net {net} has records {window.start}..{window.stop}: expected"
+                    f" 0..{records - 1}"
                 )
             rows.append(window.start + int(gradients[window.start : window.stop, net].argmin()))
             index.append(net), number.append(k)
@@ -187,7 +206,8 @@ def smallest_gradient_iterates(
 
 
 def _local_slope(t: Tensor, value: Tensor, half: float) -> Tensor:
-    """Least-squares slope of value over the records within `half` of t, and at least over both neighbours."""
+    """Least-squares slope of value over the records within `half` of t, and at least over both
+    neighbours."""
     near = (t[:, None] - t).abs() <= half
     rank = torch.arange(len(t))
     near |= (rank[:, None] - rank).abs() <= 1
@@ -199,12 +219,19 @@ def _local_slope(t: Tensor, value: Tensor, half: float) -> Tensor:
 
 def _check(steps: Tensor, losses: Tensor, slope: float, ratio: float, smooth: float) -> None:
     if steps.dim() != 1 or losses.shape != steps.shape:
-        raise ValueError(f"steps {tuple(steps.shape)} and losses {tuple(losses.shape)}: expected one curve, (R,) both")
+        raise ValueError(
+            f"steps {tuple(steps.shape)} and losses {tuple(losses.shape)}: expected one curve, (R,)"
+            " both"
+        )
     if bool((steps[1:] <= steps[:-1]).any()) or bool((steps < 0).any()):
         raise ValueError("steps do not increase from >= 0: expected the recorded steps in order")
     if not bool((torch.isfinite(losses) & (losses > 0)).all()):
         raise ValueError(
-            "a loss is not positive and finite: log loss needs that; cut the curve before it, or drop the net"
+            "a loss is not positive and finite: log loss needs that; cut the curve before it, or"
+            " drop the net"
         )
     if not slope > 0 or not ratio > 1 or not smooth > 1:
-        raise ValueError(f"slope {slope}, ratio {ratio}, smooth {smooth}: expected slope > 0, ratio > 1 and smooth > 1")
+        raise ValueError(
+            f"slope {slope}, ratio {ratio}, smooth {smooth}: expected slope > 0, ratio > 1 and"
+            " smooth > 1"
+        )

@@ -1,8 +1,9 @@
-"""Curvature of the empirical risk: exact Hessians, their inertia, and matrix-free spectra of large nets."""
+"""Curvature of the empirical risk: exact Hessians, their inertia, and matrix-free spectra of large
+nets."""
 
 from lib.curvature.exact import Decomposition, decompose, hessian, working_bytes
-from lib.curvature.inertia import Inertia, NoSpectralGap, inertia
 from lib.curvature.matrix_free import ExtremeEigenvalues, extreme_eigenvalues, hvp
+from lib.curvature.signs import Inertia, NoSpectralGap, inertia
 
 __all__ = [
     "Decomposition",

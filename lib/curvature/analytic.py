@@ -6,10 +6,11 @@ With a_l = W^[l] f^[l-1] + b^[l], P_l = da_l/dtheta and the errors delta_l = dR/
     H2 = sum_i [ sum_{l<L} P_l^T diag(c_l) P_l + sum_{1<l<=L} (X_l + X_l^T) ],
     c_l = (W^[l+1]^T delta_{l+1}) sigma''(a_l),
 
-where X_l couples W^[l]_jk with every earlier parameter: row (j,k) is delta_l,j df_k^[l-1]/dtheta. Neuron j of the
-first layer depends on its own input weights alone, so P_1 is kept as its diagonal blocks: a two-layer net of
-width 500 needs no array larger than its Hessian. The others are (B, neuron, parameter, sample): then no product has
-to move one of them in memory.
+where X_l couples W^[l]_jk with every earlier parameter: row (j,k) is delta_l,j df_k^[l-1]/dtheta.
+Neuron j of the
+first layer depends on its own input weights alone, so P_1 is kept as its diagonal blocks: a
+two-layer net of width 500 needs no array larger than its Hessian. The others are (B, neuron,
+parameter, sample): then no product has to move one of them in memory.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from torch import Tensor
 
 from lib.curvature.jets import jet, loss_jet
 from lib.curvature.two_layer import squared_error_parts
-from lib.mlp import MLP
-from lib.risk import Loss, mse
+from lib.nets.losses import Loss, mse
+from lib.nets.mlp import MLP
 
 
 def parts(net: MLP, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
@@ -29,7 +30,7 @@ def parts(net: MLP, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
     Args:
         net: batch (B,);  x: (n, m_0);  y: targets;  loss: one of `CLOSED_FORM`.
     Returns:
-        Two tensors (B, M, M), symmetric up to rounding, in the order of `lib.mlp.flatten`.
+        Two tensors (B, M, M), symmetric up to rounding, in the order of `lib.nets.mlp.flatten`.
 
     >>> h1, h2 = parts(MLP((torch.ones(1, 1, 1),)), torch.ones(4, 1), torch.zeros(4, 1), mse)
     >>> h1.flatten(), h2.flatten()
@@ -59,7 +60,9 @@ def parts(net: MLP, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
     if depth == 1:
         p = _own_block(x.new_zeros(count, net.widths[-1], size, x.shape[0]), 0, w_ends[0], xt)
     else:
-        own = torch.cat([torch.arange(w_ends[0]).view(net.widths[1], -1), _bias_index(net)], 1)  # (m_1, d')
+        own = torch.cat(
+            [torch.arange(w_ends[0]).view(net.widths[1], -1), _bias_index(net)], 1
+        )  # (m_1, d')
         own = own.to(x.device)
         _first_layer_blocks(h2, net, own, xt, pulled[0] * seconds[0], deltas[1], firsts[0], ends[0])
         p = x.new_zeros(count, net.widths[2], ends[1], x.shape[0])
@@ -74,8 +77,12 @@ def parts(net: MLP, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
         h2[:, rows, : ends[layer - 1]] += cross
         h2[:, : ends[layer - 1], rows] += cross.mT
         p = x.new_zeros(count, net.widths[layer + 1], ends[layer], x.shape[0])
-        p[:, :, : ends[layer - 1]] = (net.weights[layer] @ q.flatten(2)).unflatten(-1, (-1, x.shape[0]))
-        _own_block(p, ends[layer - 1], w_ends[layer], _with_one(values[layer - 1], net.biases[layer]))
+        p[:, :, : ends[layer - 1]] = (net.weights[layer] @ q.flatten(2)).unflatten(
+            -1, (-1, x.shape[0])
+        )
+        _own_block(
+            p, ends[layer - 1], w_ends[layer], _with_one(values[layer - 1], net.biases[layer])
+        )
     g = p * root if isinstance(root, float) else torch.einsum("bkpn,bkcn->bcpn", p, root)
     g = g.transpose(1, 2).flatten(2)
     return g @ g.mT, h2
@@ -120,7 +127,9 @@ def _first_layer_blocks(
     block = (c @ squares.T).unflatten(-1, (len(xt), len(xt)))
     h2[:, own.unsqueeze(2), own.unsqueeze(1)] = block
     cross = torch.einsum("bkn,bjn,cn->bkjc", delta, slope, xt)
-    rows = end + torch.arange(delta.shape[1] * slope.shape[1], device=own.device).view(delta.shape[1], -1, 1)
+    rows = end + torch.arange(delta.shape[1] * slope.shape[1], device=own.device).view(
+        delta.shape[1], -1, 1
+    )
     h2[:, rows, own] = cross
     h2[:, own, rows] = cross
 

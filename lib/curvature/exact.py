@@ -11,11 +11,13 @@ from torch import Tensor
 from lib.curvature import lanes
 from lib.curvature.analytic import parts
 from lib.curvature.jets import CLOSED_FORM
-from lib.mlp import MLP, flatten, unflatten
-from lib.risk import Loss, cross_entropy, mse, risk
+from lib.nets.losses import Loss, cross_entropy, mse, risk
+from lib.nets.mlp import MLP, flatten, unflatten
 
 MEMORY = 2 * 2**30  # bytes
-CACHE = 10 * 2**20  # bytes of working arrays a chunk: smaller ones cost calls, larger ones fall out of the cache
+CACHE = (
+    10 * 2**20
+)  # bytes of working arrays a chunk: smaller ones cost calls, larger ones fall out of the cache
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,8 @@ class Decomposition:
     """H = gauss_newton + second_order, both (*batch, M, M).
 
     Args:
-        gauss_newton: H^(1) = E sum_ij (d2 loss/df_i df_j) grad f_i grad f_j^T, positive semi-definite for convex
-            losses.
+        gauss_newton: H^(1) = E sum_ij (d2 loss/df_i df_j) grad f_i grad f_j^T, positive
+            semi-definite for convex losses.
         second_order: H^(2) = E sum_i (d loss/df_i) grad^2 f_i, zero wherever the residual is.
     """
 
@@ -40,20 +42,22 @@ class Decomposition:
 def hessian(net: MLP, x: Tensor, y: Tensor, loss: Loss = mse, *, memory: int = MEMORY) -> Tensor:
     """The exact Hessian of R_S, symmetric, one matrix a net.
 
-    H_pq = d^2 R_S / d theta_p d theta_q, in the order of `lib.mlp.flatten`. In closed form for `mse` and
-    `cross_entropy`, by double backward, row by row, for any other loss.
+    H_pq = d^2 R_S / d theta_p d theta_q, in the order of `lib.nets.mlp.flatten`. In closed form for
+    `mse` and `cross_entropy`, by double backward, row by row, for any other loss.
 
     Args:
         net: float64, any depth and batch.
         x: inputs (n, m_0);  y: targets, as `loss` takes them.
-        memory: bytes that the result and the working arrays may take. The batch is worked through in chunks that fit.
+        memory: bytes that the result and the working arrays may take. The batch is worked through
+            in chunks that fit.
     Returns:
         (*batch, M, M).
     Raises:
         TypeError: net or data are not float64.
-        ValueError: shapes do not match, or not even one net at a time fits into `memory` (the size needed is named).
+        ValueError: shapes do not match, or not even one net at a time fits into `memory` (the size
+            needed is named).
 
-    >>> from lib.mlp import init
+    >>> from lib.nets.mlp import init
     >>> net = init((1, 2, 1), batch=(4,), output_bias=False)
     >>> hessian(net, torch.ones(5, 1, dtype=torch.float64), torch.zeros(5, 1, dtype=torch.float64)).shape
     torch.Size([4, 6, 6])
@@ -61,50 +65,69 @@ def hessian(net: MLP, x: Tensor, y: Tensor, loss: Loss = mse, *, memory: int = M
     if lanes.fits(net, loss):
         return _in_lanes(net, x, y, loss, memory, split=False)[0]
     if loss in CLOSED_FORM:
-        return _chunked(net, x, y, loss, memory, 1, lambda piece: (sum(parts(piece, x, y, loss)),))[0]
+        return _chunked(net, x, y, loss, memory, 1, lambda piece: (sum(parts(piece, x, y, loss)),))[
+            0
+        ]
 
     def by_autograd(piece: MLP) -> tuple[Tensor]:
         theta = flatten(piece).requires_grad_()
         with torch.enable_grad():
             # Nets of a batch do not interact: one backward pass gives row i of every net's Hessian.
-            (slope,) = torch.autograd.grad(risk(unflatten(theta, piece), x, y, loss).sum(), theta, create_graph=True)
-            rows = [torch.autograd.grad(s.sum(), theta, retain_graph=True)[0] for s in slope.unbind(-1)]
+            (slope,) = torch.autograd.grad(
+                risk(unflatten(theta, piece), x, y, loss).sum(), theta, create_graph=True
+            )
+            rows = [
+                torch.autograd.grad(s.sum(), theta, retain_graph=True)[0] for s in slope.unbind(-1)
+            ]
         return (torch.stack(rows, -2),)
 
     return _chunked(net, x, y, loss, memory, 1, by_autograd)[0]
 
 
-def decompose(net: MLP, x: Tensor, y: Tensor, loss: Loss = mse, *, memory: int = MEMORY) -> Decomposition:
-    """The Gauss-Newton part H^(1) and the part H^(2) that the net's own curvature makes (Zhang et al. 2022, Sec. 6).
+def decompose(
+    net: MLP, x: Tensor, y: Tensor, loss: Loss = mse, *, memory: int = MEMORY
+) -> Decomposition:
+    """The Gauss-Newton part H^(1) and the part H^(2) that the net's own curvature makes (Zhang et
+    al. 2022, Sec. 6).
 
     Args, Raises: as `hessian`; and ValueError for a loss other than `mse` and `cross_entropy`.
     Returns:
         A `Decomposition` of two (*batch, M, M).
 
-    >>> from lib.mlp import init
+    >>> from lib.nets.mlp import init
     >>> net, one = init((1, 2, 1)), torch.ones(5, 1, dtype=torch.float64)
     >>> parts = decompose(net, one, one)
     >>> torch.allclose(parts.total, hessian(net, one, one))
     True
     """
     if loss not in CLOSED_FORM:
-        raise ValueError(f"loss {loss!r} has no closed form here: expected lib.risk.mse or lib.risk.cross_entropy")
+        raise ValueError(
+            f"loss {loss!r} has no closed form here: expected lib.nets.losses.mse or"
+            " lib.nets.losses.cross_entropy"
+        )
     if lanes.fits(net, loss):
         return Decomposition(*_in_lanes(net, x, y, loss, memory, split=True))
-    return Decomposition(*_chunked(net, x, y, loss, memory, 2, lambda piece: parts(piece, x, y, loss)))
+    return Decomposition(
+        *_chunked(net, x, y, loss, memory, 2, lambda piece: parts(piece, x, y, loss))
+    )
 
 
 def working_bytes(net: MLP, n: int, loss: Loss = mse) -> int:
-    """Bytes of working arrays that `hessian` takes for one net of the batch and n samples, its result aside.
+    """Bytes of working arrays that `hessian` takes for one net of the batch and n samples, its
+    result aside.
 
-    >>> from lib.mlp import init
+    >>> from lib.nets.mlp import init
     >>> working_bytes(init((1, 500, 1), output_bias=False), 50) / 2**20 < 100
     True
     """
     size, neurons = net.n_parameters, sum(net.widths[1:])
-    if loss not in CLOSED_FORM:  # autograd keeps the graph of a gradient, and adds one of its gradient
+    if (
+        loss not in CLOSED_FORM
+    ):  # autograd keeps the graph of a gradient, and adds one of its gradient
         return 8 * (24 * n * neurons + 3 * size**2)
-    if lanes.fits(net, loss):  # sums of eight nets at a time: beside the matrices two copies of the parameters
+    if lanes.fits(
+        net, loss
+    ):  # sums of eight nets at a time: beside the matrices two copies of the parameters
         return 8 * 4 * size
     if net.depth == 2 and loss is mse:
         d, m, k = (w + 1 for w in net.widths)
@@ -119,7 +142,9 @@ def working_bytes(net: MLP, n: int, loss: Loss = mse) -> int:
     return 8 * (used + 6 * neurons * n + 3 * size**2)
 
 
-def _in_lanes(net: MLP, x: Tensor, y: Tensor, loss: Loss, memory: int, split: bool) -> tuple[Tensor, ...]:
+def _in_lanes(
+    net: MLP, x: Tensor, y: Tensor, loss: Loss, memory: int, split: bool
+) -> tuple[Tensor, ...]:
     flat, _ = _checked(net, x, y, loss, memory, 1 + split)
     found = lanes.hessians(flat, x, y, loss, split)
     return tuple(h.reshape(*net.batch, *h.shape[1:]) for h in found)
@@ -146,7 +171,9 @@ def _chunked(
     return tuple(out.reshape(*net.batch, size, size) for out in found)
 
 
-def _checked(net: MLP, x: Tensor, y: Tensor, loss: Loss, memory: int, outputs: int) -> tuple[MLP, int]:
+def _checked(
+    net: MLP, x: Tensor, y: Tensor, loss: Loss, memory: int, outputs: int
+) -> tuple[MLP, int]:
     """The nets with one batch dimension, and how many fit at a time; or an error."""
     _check_float64(net, x, y)
     nets, size = net.batch.numel(), net.n_parameters
@@ -155,19 +182,24 @@ def _checked(net: MLP, x: Tensor, y: Tensor, loss: Loss, memory: int, outputs: i
     each, result = working_bytes(net, x.shape[0], loss), 8 * outputs * nets * size**2
     if result + each > memory:
         raise ValueError(
-            f"the Hessian of {net} on {x.shape[0]} samples needs {(result + each) / 2**30:.3g} GiB "
-            f"({result / 2**30:.3g} of it for the result): memory allows {memory / 2**30:.3g}. "
-            "Pass fewer nets or more memory, or use hvp and extreme_eigenvalues, which form no matrix"
+            f"the Hessian of {net} on {x.shape[0]} samples needs {(result + each) / 2**30:.3g} GiB"
+            f" ({result / 2**30:.3g} of it for the result): memory allows {memory / 2**30:.3g}."
+            " Pass fewer nets or more memory, or use hvp and extreme_eigenvalues, which form no"
+            " matrix"
         )
     return flat, max(1, min(CACHE, memory - result) // each)
 
 
 def _check_targets(net: MLP, x: Tensor, y: Tensor, loss: Loss) -> None:
     if loss is mse and y.dim() != 2:
-        raise ValueError(f"targets have shape {tuple(y.shape)}: mse takes (n, m_L) = {(x.shape[0], net.widths[-1])}")
+        raise ValueError(
+            f"targets have shape {tuple(y.shape)}: mse takes (n, m_L) ="
+            f" {(x.shape[0], net.widths[-1])}"
+        )
     if loss is cross_entropy and (y.dim() != 1 or y.is_floating_point()):
         raise ValueError(
-            f"targets are {y.dtype} of shape {tuple(y.shape)}: cross_entropy takes class indices ({x.shape[0]},)"
+            f"targets are {y.dtype} of shape {tuple(y.shape)}: cross_entropy takes class indices"
+            f" ({x.shape[0]},)"
         )
     with torch.no_grad():
         risk(net[:1], x, y, loss)  # names any other mismatch, at the cost of one net

@@ -1,12 +1,13 @@
-"""Value and first two derivatives of activations and losses, as the closed-form Hessians need them."""
+"""Value and first two derivatives of activations and losses, as the closed-form Hessians need
+them."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from lib.activations import Activation
-from lib.risk import Loss, cross_entropy, mse
+from lib.nets.activations import Activation
+from lib.nets.losses import Loss, cross_entropy, mse
 
 CLOSED_FORM: tuple[Loss, ...] = (mse, cross_entropy)
 
@@ -14,7 +15,7 @@ CLOSED_FORM: tuple[Loss, ...] = (mse, cross_entropy)
 def jet(sigma: Activation, a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """sigma, sigma' and sigma'' at a; one transcendental call where the three share it.
 
-    >>> from lib.activations import tanh
+    >>> from lib.nets.activations import tanh
     >>> jet(tanh, torch.zeros(1))
     (tensor([0.]), tensor([1.]), tensor([-0.]))
     """
@@ -36,7 +37,8 @@ def loss_jet(loss: Loss, output: Tensor, y: Tensor) -> tuple[Tensor, Tensor | fl
         loss: `mse` or `cross_entropy`.
         output: (*batch, K, n), samples last;  y: (n, K), or (n,) class indices.
     Returns:
-        The derivative (*batch, K, n), and S as one number s (S = s * identity) or (*batch, K, K, n).
+        The derivative (*batch, K, n), and S as one number s (S = s * identity) or (*batch, K, K,
+        n).
 
     >>> loss_jet(mse, torch.ones(1, 2), torch.zeros(2, 1))
     (tensor([[1., 1.]]), 1.0)
@@ -46,6 +48,7 @@ def loss_jet(loss: Loss, output: Tensor, y: Tensor) -> tuple[Tensor, Tensor | fl
         return 2 / (n * k) * (output - y.T), (2 / (n * k)) ** 0.5
     p = output.softmax(-2)
     eye = torch.eye(k, dtype=p.dtype, device=p.device)
-    # diag(p) - p p^T = S S^T with S_kc = (delta_kc - p_k) sqrt(p_c): no eigendecomposition, no negative rounding
+    # diag(p) - p p^T = S S^T with S_kc = (delta_kc - p_k) sqrt(p_c): no eigendecomposition, no
+    # negative rounding
     root = (eye.unsqueeze(-1) - p.unsqueeze(-2)) * (p.sqrt() / n**0.5).unsqueeze(-3)
     return (p - eye[y].T) / n, root

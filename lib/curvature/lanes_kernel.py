@@ -1,26 +1,28 @@
 """Hessians of small nets of any depth, eight nets side by side, in one loop over the samples.
 
-Let z_l = W^[l] f^[l-1] + b^[l], delta_l = dR/dz_l and S_ll' = d^2 R / dz_l dz_l' at fixed weights, sample by sample.
-With f^[l-1] ending in a 1 for the bias, the entry of two parameters of layers l <= l' is
+Let z_l = W^[l] f^[l-1] + b^[l], delta_l = dR/dz_l and S_ll' = d^2 R / dz_l dz_l' at fixed weights,
+sample by sample. With f^[l-1] ending in a 1 for the bias, the entry of two parameters of layers l
+<= l' is
 
     H[W^[l]_ab, W^[l']_cd] = sum_i f_b^[l-1] (S_ll',ac f_d^[l'-1] + delta_l',c df_d^[l'-1]/dz_l,a),
 
 the last term for l < l' alone. From layer to layer,
 
-    S_LL = d^2 loss/df^2,    S_ll' = diag(sigma') W^[l+1]^T S_(l+1)l' + diag(sigma'' W^[l+1]^T delta_(l+1)) for l = l'.
+    S_LL = d^2 loss/df^2,    S_ll' = diag(sigma') W^[l+1]^T S_(l+1)l' + diag(sigma'' W^[l+1]^T
+    delta_(l+1)) for l = l'.
 
-Without the terms in sigma'' and delta this is the Gauss-Newton part, and the rest starts from S_LL = 0. A batched
-product of matrices this small spends its time on calls; here every number is a vector of eight nets
-(`lib.descent.lanes`), and the sums stay in the cache.
+Without the terms in sigma'' and delta this is the Gauss-Newton part, and the rest starts from
+S_LL = 0. A batched product of matrices this small spends its time on calls; here every number is a
+vector of eight nets (`lib._simd.lanes`), and the sums stay in the cache.
 """
 
 from __future__ import annotations
 
 from numba import njit
 
-from lib.descent.compiled import cached
-from lib.descent.lanes import LANES, address, broadcast, fma, load, select, splat, store
-from lib.descent.pointwise import ELU, SIGMOID, TANH, expm1, in_lanes, pull, unit, value_with
+from lib._simd.compiled import cached
+from lib._simd.lanes import LANES, address, broadcast, fma, load, select, splat, store
+from lib._simd.pointwise import ELU, SIGMOID, TANH, expm1, in_lanes, pull, unit, value_with
 
 TO_UNIT = unit(ELU)  # of e^z
 
@@ -39,11 +41,13 @@ def second(kind, parameter, t, s1):
 
 @njit(inline="always")
 def forward(kind, scale, parameter, const, net, theta, p, x, i, w):
-    """f^[l] with a 1 behind it, and sigma' and sigma'' of every neuron, for sample i of the unit at theta[p].
+    """f^[l] with a 1 behind it, and sigma' and sigma'' of every neuron, for sample i of the unit at
+    theta[p].
 
-    net describes the shape: the widths, where in the scratch, in units of vectors, the neurons and features of each layer
-    begin, where in theta its weights do, whether it has biases, and where in the scratch w each kind of number lies.
-    """
+    net describes the shape: the widths, where in the scratch, in units of vectors, the neurons and
+        features of each layer
+    begin, where in theta its weights do, whether it has biases, and where in the scratch w each
+    kind of number lies. """
     widths, neuron, feature, weight, _, places = net
     f, s1, s2 = places[:3]
     depth, one = len(widths) - 1, splat(1.0)
@@ -51,7 +55,12 @@ def forward(kind, scale, parameter, const, net, theta, p, x, i, w):
         store(w, f + b, broadcast(x, i * widths[0] + b))
     store(w, f + widths[0], one)
     for layer in range(1, depth + 1):
-        into, below, here, at = widths[layer - 1], f + feature[layer - 1], f + feature[layer], p + weight[layer]
+        into, below, here, at = (
+            widths[layer - 1],
+            f + feature[layer - 1],
+            f + feature[layer],
+            p + weight[layer],
+        )
         for j in range(widths[layer]):
             z = load(theta, at + widths[layer] * into + j)
             for b in range(into):
@@ -67,10 +76,15 @@ def forward(kind, scale, parameter, const, net, theta, p, x, i, w):
 
 @njit(inline="always")
 def loss_terms(entropy, scale, net, y, i, w):
-    """delta_L and S_LL of sample i, from the outputs; scale is 2 / (n k), or 1 / n for the cross entropy."""
+    """delta_L and S_LL of sample i, from the outputs; scale is 2 / (n k), or 1 / n for the cross
+    entropy."""
     widths, neuron, feature, _, _, places = net
     depth, k, size = len(widths) - 1, widths[-1], neuron[-1] + widths[-1]
-    f, delta, s = places[0] + feature[depth], places[3] + neuron[depth], places[5] + neuron[depth] * (size + 1)
+    f, delta, s = (
+        places[0] + feature[depth],
+        places[3] + neuron[depth],
+        places[5] + neuron[depth] * (size + 1),
+    )
     zero, one, unit_of = splat(0.0), splat(1.0), splat(scale)
     if entropy:  # with probabilities p: delta = (p - y) / n, S = (diag(p) - p p^T) / n
         top, whole = load(w, f), zero
@@ -92,7 +106,8 @@ def loss_terms(entropy, scale, net, y, i, w):
 
 @njit(inline="always")
 def back(net, theta, p, w):
-    """delta of every layer, sigma'' W^T delta in place of sigma'', and df^[q]/dz_l for hidden layers l <= q."""
+    """delta of every layer, sigma'' W^T delta in place of sigma'', and df^[q]/dz_l for hidden
+    layers l <= q."""
     widths, neuron, _, weight, _, places = net
     _, s1, s2, delta, e, _, _ = places
     depth, size, zero = len(widths) - 1, neuron[-1] + widths[-1], splat(0.0)
@@ -100,7 +115,11 @@ def back(net, theta, p, w):
         for a in range(widths[layer]):
             pulled, at = zero, p + weight[layer + 1] + a
             for j in range(widths[layer + 1]):
-                pulled = fma(load(theta, at + j * widths[layer]), load(w, delta + neuron[layer + 1] + j), pulled)
+                pulled = fma(
+                    load(theta, at + j * widths[layer]),
+                    load(w, delta + neuron[layer + 1] + j),
+                    pulled,
+                )
             store(w, delta + neuron[layer] + a, pulled * load(w, s1 + neuron[layer] + a))
             store(w, s2 + neuron[layer] + a, pulled * load(w, s2 + neuron[layer] + a))
     for layer in range(1, depth):
@@ -116,7 +135,11 @@ def back(net, theta, p, w):
                     for j in range(widths[q - 1]):
                         inner = load(w, e + (neuron[q - 1] + j) * size + neuron[layer] + a)
                         through = fma(load(theta, at + j), inner, through)
-                    store(w, e + (neuron[q] + d) * size + neuron[layer] + a, through * load(w, s1 + neuron[q] + d))
+                    store(
+                        w,
+                        e + (neuron[q] + d) * size + neuron[layer] + a,
+                        through * load(w, s1 + neuron[q] + d),
+                    )
 
 
 @njit(inline="always")
@@ -135,7 +158,9 @@ def sensitivities(bent, net, theta, p, w):
                         # S_(l+1)l is the transpose of S_l(l+1), just found
                         above, right = neuron[low + 1] + j, neuron[high] + c
                         place = above * size + right if high > low else right * size + above
-                        through = fma(load(theta, at + j * widths[low]), load(w, s + place), through)
+                        through = fma(
+                            load(theta, at + j * widths[low]), load(w, s + place), through
+                        )
                     through = through * load(w, s1 + neuron[low] + a)
                     if bent and high == low and a == c:
                         through = through + load(w, s2 + neuron[low] + a)
@@ -144,7 +169,8 @@ def sensitivities(bent, net, theta, p, w):
 
 @njit(inline="always")
 def add(bent, net, w, h):
-    """Add the sample to the sums at h, one for each pair of parameters in the order of `lib.curvature.lanes.pairs`."""
+    """Add the sample to the sums at h, one for each pair of parameters in the order of
+    `lib.curvature.lanes.pairs`."""
     widths, neuron, feature, _, bias, places = net
     f, _, _, delta, e, s, row = places
     depth, size, at = len(widths) - 1, neuron[-1] + widths[-1], 0
@@ -167,13 +193,39 @@ def add(bent, net, w, h):
                             at += 1
 
 
-@cached("lib.descent.pointwise")
-def run(first, last, kind, scale, parameter, table, entropy, per, split, net, theta, x, y, n, h, w, pairs, sums):
-    """Units first..last: sums (1 or 2, nets, M, M), whose entries in the order of `add` are pairs (entries, 2).
+@cached("lib._simd.pointwise")
+def run(
+    first,
+    last,
+    kind,
+    scale,
+    parameter,
+    table,
+    entropy,
+    per,
+    split,
+    net,
+    theta,
+    x,
+    y,
+    n,
+    h,
+    w,
+    pairs,
+    sums,
+):
+    """Units first..last: sums (1 or 2, nets, M, M), whose entries in the order of `add` are pairs
+    (entries, 2).
 
     scale is the unit of the activation, per that of the loss.
     """
-    theta_at, x_at, y_at, w_at, const = address(theta), address(x), address(y), address(w), in_lanes(table)
+    theta_at, x_at, y_at, w_at, const = (
+        address(theta),
+        address(x),
+        address(y),
+        address(w),
+        in_lanes(table),
+    )
     widths, neuron, _, weight, _, places = net
     size, full = neuron[-1] + widths[-1], weight[-1] + widths[-1] * (widths[-2] + 1)
     for u in range(first, last):
@@ -185,7 +237,9 @@ def run(first, last, kind, scale, parameter, table, entropy, per, split, net, th
             sensitivities(not split, net, theta_at, u * full, w_at)
             add(not split, net, w_at, address(h[0]))
             if split:
-                for o in range(widths[-1] * size):  # the second part starts from S_LL = 0: its rows end the matrix
+                for o in range(
+                    widths[-1] * size
+                ):  # the second part starts from S_LL = 0: its rows end the matrix
                     store(w_at, places[5] + neuron[-1] * size + o, splat(0.0))
                 sensitivities(True, net, theta_at, u * full, w_at)
                 add(True, net, w_at, address(h[1]))

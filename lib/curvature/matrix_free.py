@@ -1,4 +1,5 @@
-"""Curvature of large nets without forming a matrix: Hessian-vector products and extreme eigenvalues."""
+"""Curvature of large nets without forming a matrix: Hessian-vector products and extreme
+eigenvalues."""
 
 from __future__ import annotations
 
@@ -9,8 +10,8 @@ import torch
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor
 
-from lib.mlp import MLP, flatten, unflatten
-from lib.risk import Loss, mse, risk
+from lib.nets.losses import Loss, mse, risk
+from lib.nets.mlp import MLP, flatten, unflatten
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class ExtremeEigenvalues:
 
     Args:
         values: (k,), ascending.
-        vectors: (k, M), unit rows, in the order of `lib.mlp.flatten`.
+        vectors: (k, M), unit rows, in the order of `lib.nets.mlp.flatten`.
         residuals: (k,): ||H v - lambda v||; each value lies within its residual of an eigenvalue.
     """
 
@@ -29,10 +30,11 @@ class ExtremeEigenvalues:
 
 
 def hvp(net: MLP, x: Tensor, y: Tensor, v: Tensor, loss: Loss = mse) -> Tensor:
-    """H v for every net of the batch: the gradient's own transposed derivative, H^T v = H v, about two more gradients.
+    """H v for every net of the batch: the gradient's own transposed derivative, H^T v = H v, about
+    two more gradients.
 
     Args:
-        v: (*batch, M), in the order of `lib.mlp.flatten`, of the net's dtype.
+        v: (*batch, M), in the order of `lib.nets.mlp.flatten`, of the net's dtype.
     Returns:
         (*batch, M).
     Raises:
@@ -43,17 +45,30 @@ def hvp(net: MLP, x: Tensor, y: Tensor, v: Tensor, loss: Loss = mse) -> Tensor:
     tensor([6.])
     """
     if v.shape != (*net.batch, net.n_parameters):
-        raise ValueError(f"vector has shape {tuple(v.shape)}: expected {(*net.batch, net.n_parameters)} for {net}")
+        raise ValueError(
+            f"vector has shape {tuple(v.shape)}: expected {(*net.batch, net.n_parameters)} for"
+            f" {net}"
+        )
     theta = flatten(net).detach().requires_grad_()
     # Nets of a batch do not interact: the gradient of the sum holds every net's own gradient.
-    (slope,) = torch.autograd.grad(risk(unflatten(theta, net), x, y, loss).sum(), theta, create_graph=True)
+    (slope,) = torch.autograd.grad(
+        risk(unflatten(theta, net), x, y, loss).sum(), theta, create_graph=True
+    )
     return torch.autograd.grad(slope, theta, v.detach())[0]
 
 
 def extreme_eigenvalues(
-    net: MLP, x: Tensor, y: Tensor, loss: Loss = mse, *, k: int = 1, which: str = "smallest", seed: int = 0
+    net: MLP,
+    x: Tensor,
+    y: Tensor,
+    loss: Loss = mse,
+    *,
+    k: int = 1,
+    which: str = "smallest",
+    seed: int = 0,
 ) -> ExtremeEigenvalues:
-    """The k smallest or largest eigenvalues of one net's Hessian by Lanczos iteration (ARPACK), matrix-free.
+    """The k smallest or largest eigenvalues of one net's Hessian by Lanczos iteration (ARPACK),
+    matrix-free.
 
     Args:
         net: one float64 net.
@@ -67,7 +82,7 @@ def extreme_eigenvalues(
         ValueError: a batch of nets, k outside 1..M-1, or another `which`.
         RuntimeError: Lanczos did not converge.
 
-    >>> from lib.mlp import init
+    >>> from lib.nets.mlp import init
     >>> x = torch.linspace(-1, 1, 5, dtype=torch.float64)[:, None]
     >>> float(extreme_eigenvalues(init((1, 30, 1)), x, x, k=2, which="largest").residuals.max()) < 1e-8
     True
@@ -89,7 +104,9 @@ def extreme_eigenvalues(
     start = np.random.default_rng(seed).standard_normal(m)
     operator = LinearOperator((m, m), matvec=apply, dtype=np.float64)
     try:
-        values, vectors = eigsh(operator, k=k, which="SA" if which == "smallest" else "LA", v0=start)
+        values, vectors = eigsh(
+            operator, k=k, which="SA" if which == "smallest" else "LA", v0=start
+        )
     except ArpackNoConvergence as stopped:
         raise RuntimeError(
             f"Lanczos found {len(stopped.eigenvalues)} of {k} eigenvalues of {net}: ask for fewer"
@@ -98,5 +115,7 @@ def extreme_eigenvalues(
     values, rows = values[order], np.ascontiguousarray(vectors[:, order].T)
     residuals = [np.linalg.norm(apply(v) - e * v) for e, v in zip(values, rows, strict=True)]
     return ExtremeEigenvalues(
-        torch.from_numpy(values), torch.from_numpy(rows), torch.tensor(residuals, dtype=torch.float64)
+        torch.from_numpy(values),
+        torch.from_numpy(rows),
+        torch.tensor(residuals, dtype=torch.float64),
     )

@@ -1,7 +1,9 @@
-"""The two parts of the Hessian of a two-layer net's squared error, from one Gram matrix of n-vectors a net.
+"""The two parts of the Hessian of a two-layer net's squared error, from one Gram matrix of
+n-vectors a net.
 
-With s_j = sigma(a_j), u_jc = sigma'(a_j) x_c (x_c = 1 for the bias) and A = W^[2], every derivative of the output is a
-multiple of a row of T = [u; s; 1]: df_k/dW^[1]_jc = A_kj u_jc, df_k/dA_kj = s_j. So with G = T T^T, kappa = 2 / (n m_2),
+With s_j = sigma(a_j), u_jc = sigma'(a_j) x_c (x_c = 1 for the bias) and A = W^[2], every derivative
+of the output is a multiple of a row of T = [u; s; 1]: df_k/dW^[1]_jc = A_kj u_jc, df_k/dA_kj = s_j.
+So with G = T T^T, kappa = 2 / (n m_2),
 
     H1[jc, j'c'] = kappa (A^T A)_jj' G[u_jc, u_j'c'],
     H1[jc, kj'] = kappa A_kj G[u_jc, s_j'],           H1[kj, kj'] = kappa G[s_j, s_j'],
@@ -16,16 +18,17 @@ import torch
 from torch import Tensor
 
 from lib.curvature.jets import jet
-from lib.mlp import MLP
+from lib.nets.mlp import MLP
 
 
 def squared_error_parts(net: MLP, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """H1 (Gauss-Newton) and H2 of two-layer nets with one batch dimension; see the module's formula.
+    """H1 (Gauss-Newton) and H2 of two-layer nets with one batch dimension; see the module's
+    formula.
 
     Args:
         net: batch (B,), depth 2;  x: (n, m_0);  y: (n, m_2).
     Returns:
-        Two tensors (B, M, M), symmetric up to rounding, in the order of `lib.mlp.flatten`.
+        Two tensors (B, M, M), symmetric up to rounding, in the order of `lib.nets.mlp.flatten`.
 
     >>> net = MLP((torch.ones(1, 1, 1), torch.ones(1, 1, 1)), activation="identity")
     >>> sum(squared_error_parts(net, torch.ones(4, 1), torch.ones(4, 1))).tolist()
@@ -34,7 +37,9 @@ def squared_error_parts(net: MLP, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]
     (w, a), (b, b_out) = net.weights, net.biases
     count, (d, m, k), n = net.batch[0], net.widths, x.shape[0]
     kappa = 2 / (n * k)
-    s, s1, s2 = jet(net.activation, w @ x.T if b is None else w @ x.T + b.unsqueeze(-1))  # (B, m, n)
+    s, s1, s2 = jet(
+        net.activation, w @ x.T if b is None else w @ x.T + b.unsqueeze(-1)
+    )  # (B, m, n)
     f = a @ s if b_out is None else a @ s + b_out.unsqueeze(-1)
     delta = kappa * (f - y.T)
 

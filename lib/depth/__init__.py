@@ -1,12 +1,12 @@
-"""Lifting in depth (Bai et al. 2024): lift, merge, membership, linearisation measures, boundaries and volumes."""
+"""Lifting in depth (Bai et al. 2024): lift, merge, membership, linearisation measures, boundaries
+and volumes."""
 
 from lib.depth.approximate import ApproximateLift, approximate_lift
-from lib.depth.bending import bending
 from lib.depth.boundary import Exits, exits, kink_errors, layer_error, slide
 from lib.depth.escape import open_exit
-from lib.depth.factor import Factors, factor
-from lib.depth.lift import lift, lift_layers, lifted_dimension
-from lib.depth.merge import (
+from lib.depth.factorisation import Factors, factor
+from lib.depth.lifting import lift, lift_layers, lifted_dimension
+from lib.depth.merging import (
     Membership,
     is_regular,
     lifted_from,
@@ -17,9 +17,16 @@ from lib.depth.merge import (
     merging_jacobian,
 )
 from lib.depth.modules import insert_layer, merge_layer, stream_at
+from lib.depth.nonlinearity import bending
 from lib.depth.normalised import NormalisedRun, descend_normalised, normalised_layers
 from lib.depth.pieces import affine_error, layer_affine_error, linearised_share, pieces_of, place
-from lib.depth.residual import ResidualBlock, insert_block, linearised_block, null_block, zero_output_block
+from lib.depth.residual import (
+    ResidualBlock,
+    insert_block,
+    linearised_block,
+    null_block,
+    zero_output_block,
+)
 from lib.depth.volume import in_hull, one_piece_probability
 
 __all__ = [

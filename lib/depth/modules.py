@@ -7,10 +7,10 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from lib.activations import Activation, get
-from lib.depth.factor import Pieces, factor
+from lib.depth.factorisation import Pieces, factor
 from lib.depth.pieces import NO_PIECE, place
-from lib.sequential import activation_module, activation_of
+from lib.nets.activations import Activation, get
+from lib.nets.sequential import activation_module, activation_of
 
 
 def insert_layer(
@@ -25,18 +25,21 @@ def insert_layer(
     margin: float = 0.5,
     generator: torch.Generator | None = None,
 ) -> nn.Sequential:
-    """A copy whose `Linear` at `index` became Linear - [BatchNorm1d -] sigma - Linear with the same outputs on x.
+    """A copy whose `Linear` at `index` became Linear - [BatchNorm1d -] sigma - Linear with the same
+    outputs on x.
 
-    Whatever follows (batch normalisation included) sees unchanged pre-activations on x. With `normalise` the new
-    neurons pass through batch normalisation whose gain is the spread of the pre-activation and whose shift carries the
-    batch's mean plus b': every element of the lifted manifold can be written so, but only with shift > gain * max|z|.
+    Whatever follows (batch normalisation included) sees unchanged pre-activations on x. With
+    `normalise` the new neurons pass through batch normalisation whose gain is the spread of the
+    pre-activation and whose shift carries the batch's mean plus b': every element of the lifted
+    manifold can be written so, but only with shift > gain * max|z|.
 
     Args:
-        index: of an `nn.Linear` with bias;  x: the batch S (n, m_0); batch statistics are those of S in train mode.
+        index: of an `nn.Linear` with bias;  x: the batch S (n, m_0); batch statistics are those of
+            S in train mode.
         width: >= min(in, out) of that Linear;  activation: sigma of the new layer.
         pieces, margin, generator: as in `lift`.
-        normalise: put a batch normalisation before the new sigma (needs n >= 2; the gain absorbs its eps). Its
-            running statistics are those of S, so evaluation mode agrees on S too.
+        normalise: put a batch normalisation before the new sigma (needs n >= 2; the gain absorbs
+            its eps). Its running statistics are those of S, so evaluation mode agrees on S too.
     Returns:
         a new `nn.Sequential`, 2 or 3 modules longer, in the mode of `module`.
     Raises:
@@ -53,26 +56,44 @@ def insert_layer(
     """
     linear = _linear_at(module, index)
     if linear.bias is None:
-        raise ValueError(f"module {index} has no bias: the inserted layer's shift needs one to undo it")
+        raise ValueError(
+            f"module {index} has no bias: the inserted layer's shift needs one to undo it"
+        )
     sigma = get(activation)
     f = stream_at(module, index, x)
     if f.dim() != 2 or f.shape[0] == 0:
-        raise ValueError(f"module {index} receives {tuple(f.shape)}: expected (n, {linear.in_features}) with n >= 1")
+        raise ValueError(
+            f"module {index} receives {tuple(f.shape)}: expected (n, {linear.in_features}) with n"
+            " >= 1"
+        )
     with torch.no_grad():
-        parts = factor(linear.weight, linear.bias, f, width, sigma, pieces=pieces, margin=margin, generator=generator)
+        parts = factor(
+            linear.weight,
+            linear.bias,
+            f,
+            width,
+            sigma,
+            pieces=pieces,
+            margin=margin,
+            generator=generator,
+        )
         inner = _linear(parts.weight_in, None if normalise else parts.bias_in)
         outer = _linear(parts.weight_out, parts.bias_out)
         norm = [_norm_that_keeps(f @ parts.weight_in.mT, parts.bias_in)] if normalise else []
     modules = list(deepcopy(module))
-    deep = nn.Sequential(*modules[:index], inner, *norm, activation_module(sigma), outer, *modules[index + 1 :])
+    deep = nn.Sequential(
+        *modules[:index], inner, *norm, activation_module(sigma), outer, *modules[index + 1 :]
+    )
     return deep.train(module.training)
 
 
 def merge_layer(module: nn.Sequential, index: int, x: Tensor) -> nn.Sequential:
-    """The inverse of `insert_layer`: Linear - [BatchNorm1d -] sigma - Linear from `index` on becomes one Linear.
+    """The inverse of `insert_layer`: Linear - [BatchNorm1d -] sigma - Linear from `index` on
+    becomes one Linear.
 
     Args:
-        x: the batch S; every neuron's (normalised) pre-activation must lie in one affine piece on it.
+        x: the batch S; every neuron's (normalised) pre-activation must lie in one affine piece on
+            it.
     Raises:
         TypeError: other modules stand there.  ValueError: a neuron is not linearised on x.
 
@@ -87,7 +108,10 @@ def merge_layer(module: nn.Sequential, index: int, x: Tensor) -> nn.Sequential:
     norm = rest.pop(0) if rest and isinstance(rest[0], nn.BatchNorm1d) else None
     if len(rest) < 2 or not isinstance(rest[1], nn.Linear):
         names = [type(m).__name__ for m in list(module)[index : index + 4]]
-        raise TypeError(f"modules from {index} on are {names}: expected Linear, [BatchNorm1d,] activation, Linear")
+        raise TypeError(
+            f"modules from {index} on are {names}: expected Linear, [BatchNorm1d,] activation,"
+            " Linear"
+        )
     sigma, outer = activation_of(rest[0]), rest[1]
     with torch.no_grad():
         f = stream_at(module, index, x)
@@ -100,11 +124,15 @@ def merge_layer(module: nn.Sequential, index: int, x: Tensor) -> nn.Sequential:
         if (chosen == NO_PIECE).any():
             lost = (chosen == NO_PIECE).nonzero().flatten().tolist()
             raise ValueError(
-                f"module {index} is not linearised on the {x.shape[0]} samples: neurons {lost} are in no single "
-                "affine piece"
+                f"module {index} is not linearised on the {x.shape[0]} samples: neurons {lost} are"
+                " in no single affine piece"
             )
-        slope = torch.tensor([p.slope for p in sigma.pieces], dtype=z.dtype, device=z.device)[chosen]
-        shift = torch.tensor([p.shift for p in sigma.pieces], dtype=z.dtype, device=z.device)[chosen]
+        slope = torch.tensor([p.slope for p in sigma.pieces], dtype=z.dtype, device=z.device)[
+            chosen
+        ]
+        shift = torch.tensor([p.shift for p in sigma.pieces], dtype=z.dtype, device=z.device)[
+            chosen
+        ]
         total = outer.weight @ (slope * bias + shift)
         total = total if outer.bias is None else total + outer.bias
         merged = _linear(outer.weight @ (slope[:, None] * weight), total)
@@ -126,7 +154,9 @@ def stream_at(module: nn.Sequential, index: int, x: Tensor) -> Tensor:
     before = deepcopy(module[:index])
     for m in before.modules():
         if isinstance(m, nn.Dropout) and m.training and m.p > 0:
-            raise ValueError("dropout is active: the outputs to keep are random; call .eval() or remove it")
+            raise ValueError(
+                "dropout is active: the outputs to keep are random; call .eval() or remove it"
+            )
     with torch.no_grad():
         return before(x)
 
@@ -166,6 +196,8 @@ def _norm_that_keeps(z: Tensor, start: Tensor) -> nn.BatchNorm1d:
 
 def _as_affine(norm: nn.BatchNorm1d, z: Tensor) -> tuple[Tensor, Tensor]:
     batch = norm.training or norm.running_mean is None
-    mean, variance = (z.mean(0), z.var(0, unbiased=False)) if batch else (norm.running_mean, norm.running_var)
+    mean, variance = (
+        (z.mean(0), z.var(0, unbiased=False)) if batch else (norm.running_mean, norm.running_var)
+    )
     gain = (norm.weight if norm.affine else 1.0) / (variance + norm.eps).sqrt()
     return gain, (norm.bias if norm.affine else 0.0) - gain * mean

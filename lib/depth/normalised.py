@@ -1,4 +1,5 @@
-"""Batches of small nets with batch normalisation, trained by full-batch gradient descent (claim B9)."""
+"""Batches of small nets with batch normalisation, trained by full-batch gradient descent (claim
+B9)."""
 
 from __future__ import annotations
 
@@ -8,15 +9,16 @@ import torch
 from torch import Tensor
 
 from lib.depth.pieces import NO_PIECE, affine_error, place
-from lib.mlp import MLP, flatten, unflatten
-from lib.risk import Loss, mse
+from lib.nets.losses import Loss, mse
+from lib.nets.mlp import MLP, flatten, unflatten
 
 EPS = 1e-5  # nn.BatchNorm1d's default
 
 
 @dataclass(frozen=True)
 class NormalisedRun:
-    """Descent of nets with batch normalisation before every activation; R records, batch of nets *batch.
+    """Descent of nets with batch normalisation before every activation; R records, batch of nets
+    *batch.
 
     Args:
         steps: recorded steps (R,).  losses: (R, *batch).
@@ -30,15 +32,19 @@ class NormalisedRun:
     error: Tensor
 
 
-def normalised_layers(net: MLP, gains: list[Tensor], shifts: list[Tensor], x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """Normalised pre-activations gain * (z - mean z) / sqrt(var z + eps) + shift of the hidden layers, and all features.
+def normalised_layers(
+    net: MLP, gains: list[Tensor], shifts: list[Tensor], x: Tensor
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Normalised pre-activations gain * (z - mean z) / sqrt(var z + eps) + shift of the hidden
+    layers, and all features.
 
     Args:
-        gains, shifts: of the hidden layers, each (*batch, m_l);  x: the batch S (n, m_0) whose statistics are used.
+        gains, shifts: of the hidden layers, each (*batch, m_l);  x: the batch S (n, m_0) whose
+            statistics are used.
     Returns:
         L - 1 tensors (*batch, n, m_l), and the features f^[0..L].
 
-    >>> from lib.mlp import init
+    >>> from lib.nets.mlp import init
     >>> net = init((2, 3, 1))
     >>> z, _ = normalised_layers(net, [torch.ones(3).double()], [torch.zeros(3).double()], torch.eye(2).double())
     >>> bool(z[0].mean(-2).abs().max() < 1e-15)
@@ -59,27 +65,36 @@ def normalised_layers(net: MLP, gains: list[Tensor], shifts: list[Tensor], x: Te
 def descend_normalised(
     net: MLP, x: Tensor, y: Tensor, *, steps: int, lr: float, records: list[int], loss: Loss = mse
 ) -> NormalisedRun:
-    """Full-batch gradient descent on weights, biases, gains (from 1) and shifts (from 0) of every net of a batch.
+    """Full-batch gradient descent on weights, biases, gains (from 1) and shifts (from 0) of every
+    net of a batch.
 
     Args:
-        net: the nets at step 0, at least one hidden layer;  steps: number of updates;  lr: rate, > 0.
+        net: the nets at step 0, at least one hidden layer;  steps: number of updates;  lr:
+            rate, > 0.
         records: steps to record, increasing, within 0..steps.
     Returns:
         losses and linearisation at the records.
     Raises:
         ValueError: no hidden layer, n < 2, a rate or a record out of range.
 
-    >>> from lib.mlp import init
+    >>> from lib.nets.mlp import init
     >>> x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
     >>> run = descend_normalised(init((1, 3, 1), "relu", batch=(2,)), x, x**2, steps=50, lr=0.1, records=[0, 50])
     >>> bool((run.losses[1] < run.losses[0]).all()), run.share.shape
     (True, torch.Size([2, 2, 1]))
     """
     if net.depth < 2 or x.shape[0] < 2:
-        raise ValueError(f"{net!r} on {x.shape[0]} samples: expected a hidden layer and n >= 2 to normalise")
+        raise ValueError(
+            f"{net!r} on {x.shape[0]} samples: expected a hidden layer and n >= 2 to normalise"
+        )
     if not lr > 0:
         raise ValueError(f"lr is {lr}: expected > 0")
-    if list(records) != sorted(set(records)) or not records or records[0] < 0 or records[-1] > steps:
+    if (
+        list(records) != sorted(set(records))
+        or not records
+        or records[0] < 0
+        or records[-1] > steps
+    ):
         raise ValueError(f"records {records}: expected increasing steps within 0..{steps}")
     widths = net.widths[1:-1]
     theta = flatten(net).detach().clone()
@@ -102,4 +117,6 @@ def descend_normalised(
         (slope,) = torch.autograd.grad(losses.sum(), state)
         with torch.no_grad():
             state -= lr * slope
-    return NormalisedRun(torch.tensor(list(records)), *(torch.stack(part) for part in zip(*found, strict=True)))
+    return NormalisedRun(
+        torch.tensor(list(records)), *(torch.stack(part) for part in zip(*found, strict=True))
+    )

@@ -1,9 +1,11 @@
-"""Residual blocks that leave the function as it is, and which of them leave a critical point critical (claim B13).
+"""Residual blocks that leave the function as it is, and which of them leave a critical point
+critical (claim B13).
 
-On a stream x_{l+1} = x_l + V_l sigma(U_l x_l + b_l) + c_l with e_l = dR / dx_l, a critical point has the same two sums
-over the sample at every l: sum e_l (from dR/db_l = 0) and sum e_l x_l^T (from dR/dU_l = dR/dV_l = 0, dR/dc_l = 0). Both are 0
-if a Linear layer with bias reads the end of the stream. What a new block feels of the point is these two sums.
-"""
+On a stream x_{l+1} = x_l + V_l sigma(U_l x_l + b_l) + c_l with e_l = dR / dx_l, a critical point
+has the same two sums
+over the sample at every l: sum e_l (from dR/db_l = 0) and sum e_l x_l^T (from dR/dU_l = dR/dV_l =
+0, dR/dc_l = 0). Both are 0 if a Linear layer with bias reads the end of the stream. What a new
+block feels of the point is these two sums. """
 
 from __future__ import annotations
 
@@ -12,9 +14,9 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from lib.activations import Activation, get
-from lib.depth.factor import factor
-from lib.sequential import activation_module
+from lib.depth.factorisation import factor
+from lib.nets.activations import Activation, get
+from lib.nets.sequential import activation_module
 
 
 class ResidualBlock(nn.Module):
@@ -28,7 +30,12 @@ class ResidualBlock(nn.Module):
     """
 
     def __init__(
-        self, width: int, hidden: int, activation: str | Activation, dtype: torch.dtype | None = None, bias: bool = True
+        self,
+        width: int,
+        hidden: int,
+        activation: str | Activation,
+        dtype: torch.dtype | None = None,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.inner = nn.Linear(width, hidden, dtype=dtype)
@@ -40,7 +47,8 @@ class ResidualBlock(nn.Module):
 
 
 def insert_block(module: nn.Sequential, index: int, block: ResidualBlock) -> nn.Sequential:
-    """A copy with a residual block before module `index`; a block with zero output leaves the function as it is.
+    """A copy with a residual block before module `index`; a block with zero output leaves the
+    function as it is.
 
     Raises:
         ValueError: index outside 0..len(module).
@@ -64,9 +72,11 @@ def zero_output_block(
     generator: torch.Generator | None = None,
     dtype: torch.dtype | None = None,
 ) -> ResidualBlock:
-    """A residual block with V = 0, c = 0 and Gaussian U, b: keeps the function, but is not critical in general.
+    """A residual block with V = 0, c = 0 and Gaussian U, b: keeps the function, but is not critical
+    in general.
 
-    dR/dV = sum_i e_i sigma(U x_i + b)^T with e = dR/d(stream): the shallow net's criticality says nothing about it.
+    dR/dV = sum_i e_i sigma(U x_i + b)^T with e = dR/d(stream): the shallow net's criticality says
+    nothing about it.
 
     >>> int(zero_output_block(2, 3, "relu").outer.weight.count_nonzero())
     0
@@ -80,12 +90,19 @@ def zero_output_block(
 
 
 def null_block(
-    width: int, hidden: int, activation: str | Activation, *, bias: float = 1.0, dtype: torch.dtype | None = None
+    width: int,
+    hidden: int,
+    activation: str | Activation,
+    *,
+    bias: float = 1.0,
+    dtype: torch.dtype | None = None,
 ) -> ResidualBlock:
-    """A residual block with U = V = 0, c = 0 and a constant bias b: critical where e sums to 0 over the sample.
+    """A residual block with U = V = 0, c = 0 and a constant bias b: critical where e sums to 0 over
+    the sample.
 
-    dR/dV = (sum_i e_i) sigma(b)^T and dR/dc = sum_i e_i, all other derivatives are 0. At a critical point the sum is 0
-    when any bias is added to the stream, before the block or after it, or the stream's reader has one.
+    dR/dV = (sum_i e_i) sigma(b)^T and dR/dc = sum_i e_i, all other derivatives are 0. At a critical
+    point the sum is 0 when any bias is added to the stream, before the block or after it, or the
+    stream's reader has one.
 
     >>> int(null_block(2, 3, "relu").inner.weight.count_nonzero())
     0
@@ -106,11 +123,15 @@ def linearised_block(
     *,
     generator: torch.Generator | None = None,
 ) -> ResidualBlock:
-    """A residual block that is affine on the data and adds nothing: V diag(slope) U = 0, V (slope * b + shift) + c = 0.
+    """A residual block that is affine on the data and adds nothing: V diag(slope) U = 0, V (slope *
+    b + shift) + c = 0.
 
-    dR/dV = (sum e x^T) U^T diag(slope) + (sum e)(slope * b + shift)^T, dR/dU = diag(slope) V^T (sum e x^T), and both sums
-    vanish at a critical point whose stream a Linear with bias reads: critical at every place of the stream. An
-    affine map of the stream can be carried to the reader by a change of basis (U -> U G^-1, V -> G V), so the block merges
+    dR/dV = (sum e x^T) U^T diag(slope) + (sum e)(slope * b + shift)^T, dR/dU = diag(slope) V^T (sum
+    e x^T), and both sums
+    vanish at a critical point whose stream a Linear with bias reads: critical at every place of the
+        stream. An
+    affine map of the stream can be carried to the reader by a change of basis (U -> U G^-1, V -> G
+    V), so the block merges
     like any other lift: n+ and n- stay and the corank grows by the block's parameters.
 
     Args:

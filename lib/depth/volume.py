@@ -1,4 +1,5 @@
-"""How much of parameter space is linearised on the data: Monte Carlo volumes of lifted manifolds as data grow."""
+"""How much of parameter space is linearised on the data: Monte Carlo volumes of lifted manifolds as
+data grow."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import torch
 from scipy.optimize import linprog
 from torch import Tensor
 
-from lib.activations import Activation, get
+from lib.nets.activations import Activation, get
 
 
 def one_piece_probability(
@@ -18,13 +19,15 @@ def one_piece_probability(
     draws: int = 100_000,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """P(the first n points lie in one affine piece of a random neuron sigma(w f + b)) for each n: (len(sizes),).
+    """P(the first n points lie in one affine piece of a random neuron sigma(w f + b)) for each n:
+    (len(sizes),).
 
-    w and b are standard normal; the same neurons serve every n, so the estimates never increase. A layer of width m of
-    independent such neurons is linearised with the m-th power of it.
+    w and b are standard normal; the same neurons serve every n, so the estimates never increase. A
+    layer of width m of independent such neurons is linearised with the m-th power of it.
 
     Args:
-        f: the points (n, m_q), in the order in which the sample grows;  sizes: numbers of points, each in 1..n.
+        f: the points (n, m_q), in the order in which the sample grows;  sizes: numbers of points,
+            each in 1..n.
         draws: random neurons; the standard error is at most 1 / (2 sqrt(draws)).
     Raises:
         ValueError: a size outside 1..n, draws < 1, or an activation without affine piece.
@@ -54,9 +57,11 @@ def one_piece_probability(
 
 
 def in_hull(points: Tensor, cloud: Tensor) -> Tensor:
-    """Whether each point is a convex combination of the cloud's points: bool (k,), by linear programming.
+    """Whether each point is a convex combination of the cloud's points: bool (k,), by linear
+    programming.
 
-    Affine pieces are intervals, so a neuron that holds the cloud in one piece holds its hull in it: points for which
+    Affine pieces are intervals, so a neuron that holds the cloud in one piece holds its hull in it:
+        points for which
     this is true do not shrink a lifted manifold.
 
     Args:
@@ -67,11 +72,20 @@ def in_hull(points: Tensor, cloud: Tensor) -> Tensor:
     >>> in_hull(torch.tensor([[0.5, 0.5], [1.0, 1.0]]), torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0]]) * 0.7)
     tensor([ True, False])
     """
-    if points.dim() != 2 or cloud.dim() != 2 or points.shape[1] != cloud.shape[1] or cloud.shape[0] == 0:
+    if (
+        points.dim() != 2
+        or cloud.dim() != 2
+        or points.shape[1] != cloud.shape[1]
+        or cloud.shape[0] == 0
+    ):
         raise ValueError(
-            f"points {tuple(points.shape)} and cloud {tuple(cloud.shape)}: expected (k, m) and (n >= 1, m)"
+            f"points {tuple(points.shape)} and cloud {tuple(cloud.shape)}: expected (k, m) and (n"
+            " >= 1, m)"
         )
     hull = np.vstack([cloud.numpy().T, np.ones(len(cloud))])
     cost = np.zeros(len(cloud))
-    answers = [linprog(cost, A_eq=hull, b_eq=np.append(p.numpy(), 1.0), bounds=(0, None)).status for p in points]
+    answers = [
+        linprog(cost, A_eq=hull, b_eq=np.append(p.numpy(), 1.0), bounds=(0, None)).status
+        for p in points
+    ]
     return torch.tensor([status == 0 for status in answers], dtype=torch.bool)

@@ -1,4 +1,5 @@
-"""Where two nets are cut, and what fits between the halves: checks, pooling, and nets that share their parameters."""
+"""Where two nets are cut, and what fits between the halves: checks, pooling, and nets that share
+their parameters."""
 
 from __future__ import annotations
 
@@ -7,8 +8,8 @@ from collections.abc import Iterable
 
 from torch import Tensor, nn
 
-from lib.graft.geometry import Geometry, geometry
-from lib.vgg.chain import Chain
+from lib.joint.geometry import Geometry, geometry
+from lib.nets.chain import Chain
 
 Data = Tensor | Iterable[Tensor]
 
@@ -37,8 +38,9 @@ def pools_between(features: Tensor, expected: Tensor) -> int:
     """How many 2x2 poolings take the features of net 1 to the size that net 2's joint expects."""
     if features.dim() != expected.dim():
         raise ValueError(
-            f"features of net 1 have shape {tuple(features.shape)}, the joint of net 2 takes {tuple(expected.shape)}: "
-            "convolutional features join convolutional layers, flat ones fully connected layers"
+            f"features of net 1 have shape {tuple(features.shape)}, the joint of net 2 takes"
+            f" {tuple(expected.shape)}: convolutional features join convolutional layers, flat ones"
+            " fully connected layers"
         )
     if features.dim() == 2:
         return 0
@@ -46,8 +48,9 @@ def pools_between(features: Tensor, expected: Tensor) -> int:
         if (features.shape[2] >> pools, features.shape[3] >> pools) == tuple(expected.shape[2:]):
             return pools
     raise ValueError(
-        f"features of net 1 are {features.shape[2]} x {features.shape[3]} pixels and the joint of net 2 takes "
-        f"{expected.shape[2]} x {expected.shape[3]}: expected the same, or a power of two more"
+        f"features of net 1 are {features.shape[2]} x {features.shape[3]} pixels and the joint of"
+        f" net 2 takes {expected.shape[2]} x {expected.shape[3]}: expected the same, or a power of"
+        " two more"
     )
 
 

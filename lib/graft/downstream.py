@@ -1,4 +1,5 @@
-"""How far the features of a grafted net are from those of the net it was grafted onto, layer by layer to the output."""
+"""How far the features of a grafted net are from those of the net it was grafted onto, layer by
+layer to the output."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from lib.graft.cut import Data, batches, sharing_parameters
 from lib.graft.exact import Graft
-from lib.vgg.chain import Chain
+from lib.nets.chain import Chain
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +20,8 @@ class Downstream:
     Args:
         layers: m, m + 1, .. L2, numbers of net 2.
         distance: one number a layer: mean over channels of the normalised distance.
-        silent: channels a layer that never vary in net 2, which the mean leaves out: their distance has no scale.
+        silent: channels a layer that never vary in net 2, which the mean leaves out: their distance
+            has no scale.
         per_channel: one tensor a layer, NaN for silent channels.
     """
 
@@ -29,11 +31,14 @@ class Downstream:
     per_channel: tuple[Tensor, ...]
 
 
-def downstream_distances(grafted: Graft, net2: Chain, data: Data, *, batch: int = 256) -> Downstream:
-    """The normalised distance between feature functions, Eq. (6), at the joint's layer and every later one.
+def downstream_distances(
+    grafted: Graft, net2: Chain, data: Data, *, batch: int = 256
+) -> Downstream:
+    """The normalised distance between feature functions, Eq. (6), at the joint's layer and every
+    later one.
 
-    d^(l') = (1/m) sum_k (1/sqrt(s_k)) sqrt( (1/n) sum_i || f_k(theta~; x_i) - f_k(theta2; x_i) ||^2 ),
-    s_k = sum_ij var[f_k(theta2; X)_ij], the estimated variance of every pixel over the images.
+    d^(l') = (1/m) sum_k (1/sqrt(s_k)) sqrt( (1/n) sum_i || f_k(theta~; x_i) - f_k(theta2; x_i) ||^2
+    ), s_k = sum_ij var[f_k(theta2; X)_ij], the estimated variance of every pixel over the images.
 
     Args:
         grafted: from `graft` onto net2;  data: n >= 2 images, or batches of them.
@@ -43,7 +48,8 @@ def downstream_distances(grafted: Graft, net2: Chain, data: Data, *, batch: int 
     Source: (Gu et al. 2020, Eq. 6).
 
     >>> from lib.graft import graft
-    >>> from lib.vgg import VGG, initialise
+    >>> from lib.nets.vgg import VGG
+    >>> from lib.nets.initialisers import initialise
     >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), seed=s) for s in (0, 1)]
     >>> x = torch.randn(32, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> result = downstream_distances(graft(*nets, 12, x), nets[1], x)
@@ -57,7 +63,10 @@ def downstream_distances(grafted: Graft, net2: Chain, data: Data, *, batch: int 
     n = 0
     with torch.no_grad():
         for x in batches(data, batch):
-            ours, theirs = grafted.net.features(x)[grafted.layer + 1 :], second.features(x)[grafted.onto :]
+            ours, theirs = (
+                grafted.net.features(x)[grafted.layer + 1 :],
+                second.features(x)[grafted.onto :],
+            )
             if not squares:
                 squares = [f.new_zeros(f.shape[1], dtype=torch.float64) for f in theirs]
                 variances = [_Variance() for _ in theirs]
@@ -73,11 +82,14 @@ def downstream_distances(grafted: Graft, net2: Chain, data: Data, *, batch: int 
         scale = scale.reshape(len(scale), -1).sum(1)
         per_channel.append(torch.where(scale > 0, (total / n).sqrt() / scale.sqrt(), torch.nan))
     silent = tuple(int(d.isnan().sum()) for d in per_channel)
-    return Downstream(layers, tuple(d.nanmean().item() for d in per_channel), silent, tuple(per_channel))
+    return Downstream(
+        layers, tuple(d.nanmean().item() for d in per_channel), silent, tuple(per_channel)
+    )
 
 
 class _Variance:
-    """The sum of squares about the mean over images, merged batch by batch without cancellation (Chan et al. 1983)."""
+    """The sum of squares about the mean over images, merged batch by batch without cancellation
+    (Chan et al. 1983)."""
 
     def __init__(self) -> None:
         self.count, self.mean, self.squares = 0, 0.0, 0.0
@@ -87,6 +99,8 @@ class _Variance:
         n, mean = len(f), f.mean(0)
         apart = mean - self.mean
         total = self.count + n
-        self.squares = self.squares + (f - mean).square().sum(0) + apart.square() * (self.count * n / total)
+        self.squares = (
+            self.squares + (f - mean).square().sum(0) + apart.square() * (self.count * n / total)
+        )
         self.mean = self.mean + apart * (n / total)
         self.count = total

@@ -1,4 +1,5 @@
-"""Neural network grafting: the first layers of one net before the last layers of another, joined by least squares."""
+"""Neural network grafting: the first layers of one net before the last layers of another, joined by
+least squares."""
 
 from __future__ import annotations
 
@@ -8,21 +9,33 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from lib.graft.cut import Data, batches, checked_cut, joint_shape, pool, pools_between, sharing_parameters
-from lib.graft.geometry import build
-from lib.graft.normal import NormalEquations
-from lib.graft.solve import Solution, solve
-from lib.vgg.chain import Chain
+from lib.graft.cut import (
+    Data,
+    batches,
+    checked_cut,
+    joint_shape,
+    pool,
+    pools_between,
+    sharing_parameters,
+)
+from lib.joint.geometry import build
+from lib.joint.normal import NormalEquations
+from lib.joint.ridge import Solution, solve
+from lib.nets.chain import Chain
+
 
 @dataclass(frozen=True, eq=False)
 class Graft:
-    """A grafted net theta~ = (theta1^(1..l), joint, theta2^(m+1..)), m = l + 1 unless another layer was asked for.
+    """A grafted net theta~ = (theta1^(1..l), joint, theta2^(m+1..)), m = l + 1 unless another layer
+    was asked for.
 
     Args:
         net: in eval mode; it shares the parameters of both nets, only the joint is its own.
-        layer: l, the last layer taken from net 1;  onto: m, the layer of net 2 that the joint replaces.
+        layer: l, the last layer taken from net 1;  onto: m, the layer of net 2 that the joint
+            replaces.
         loss: matching loss, Eq. (2) as a mean over images, positions and channels of (g~ - g2)^2.
-        relative: loss over the variance of g2 (mean over channels): 0 is a perfect match, 1 no better than the mean.
+        relative: loss over the variance of g2 (mean over channels): 0 is a perfect match, 1 no
+            better than the mean.
         solution: condition and ridge of the least squares; None for a joint that was trained.
     """
 
@@ -47,7 +60,8 @@ def graft(
 ) -> Graft:
     """Graft net 1 onto net 2 at a layer, the joint solved exactly.
 
-    The pre-activation g~^(l+1) is linear in the joint's weights, so that the matching problem of the paper,
+    The pre-activation g~^(l+1) is linear in the joint's weights, so that the matching problem of
+    the paper,
 
     min over theta~^(l+1) of (1/N) sum_i sum_k || g~_k^(l+1)(x_i) - g2_k^(l+1)(x_i) ||^2,
 
@@ -55,10 +69,10 @@ def graft(
 
     Args:
         net1, net2: any two chains; the widths may differ.
-        layer: l in 1..L1 - 1;  onto: the layer of net 2 that is replaced, l + 1 by default. When it is a later one,
-            the features are max-pooled 2x2 to the size that it expects.
+        layer: l in 1..L1 - 1;  onto: the layer of net 2 that is replaced, l + 1 by default. When it
+            is a later one, the features are max-pooled 2x2 to the size that it expects.
         data: images (n, channels, rows, columns), or batches of them.
-        ridge, products: see `lib.graft.solve` and `lib.graft.normal`.
+        ridge, products: see `lib.joint.ridge` and `lib.joint.normal`.
         batch: images at a time, for a tensor.
     Raises:
         ValueError: a layer outside its range, features whose size does not fit, or no data.
@@ -66,14 +80,18 @@ def graft(
 
     Source: (Gu et al. 2020, Sec. 4, Eq. 2); the exact solution is ours.
 
-    >>> from lib.vgg import VGG, initialise
+    >>> from lib.nets.vgg import VGG
+
+    >>> from lib.nets.initialisers import initialise
     >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), seed=s) for s in (0, 1)]
     >>> x = torch.randn(64, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> result = graft(*nets, 2, x)
     >>> result.net(x).shape, 0 < result.relative < 1
     (torch.Size([64, 10]), True)
     """
-    return graft_layers(net1, net2, data, [(layer, onto)], ridge=ridge, products=products, batch=batch)[0]
+    return graft_layers(
+        net1, net2, data, [(layer, onto)], ridge=ridge, products=products, batch=batch
+    )[0]
 
 
 def graft_layers(
@@ -93,14 +111,18 @@ def graft_layers(
     Returns:
         One graft a layer, in the order asked for.
 
-    >>> from lib.vgg import VGG, initialise
+    >>> from lib.nets.vgg import VGG
+
+    >>> from lib.nets.initialisers import initialise
     >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), seed=s) for s in (0, 1)]
     >>> x = torch.randn(32, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> [g.layer for g in graft_layers(*nets, x, [1, 3])]
     [1, 3]
     """
     wanted = range(1, min(net1.depth, net2.depth)) if layers is None else layers
-    cuts = [checked_cut(net1, net2, *(cut if isinstance(cut, tuple) else (cut, None))) for cut in wanted]
+    cuts = [
+        checked_cut(net1, net2, *(cut if isinstance(cut, tuple) else (cut, None))) for cut in wanted
+    ]
     if not cuts:
         raise ValueError("got no layers to graft at")
     first, second = sharing_parameters(net1), sharing_parameters(net2)
@@ -123,18 +145,25 @@ def graft_layers(
     return tuple(_finish(net1, net2, cut, equations[cut], pools[cut], ridge) for cut in cuts)
 
 
-def _finish(net1, net2, cut: tuple[int, int], equations: NormalEquations, pools: int, ridge: float) -> Graft:
+def _finish(
+    net1, net2, cut: tuple[int, int], equations: NormalEquations, pools: int, ridge: float
+) -> Graft:
     like = net2.joint(cut[1])
     solution = solve(equations, bias=like.bias is not None, ridge=ridge)
     weight = solution.weight.to(like.weight.dtype)
-    joint = build(equations.shape, weight, None if solution.bias is None else solution.bias.to(weight.dtype))
+    joint = build(
+        equations.shape, weight, None if solution.bias is None else solution.bias.to(weight.dtype)
+    )
     net = assemble(net1, net2, cut[0], cut[1], joint, pools)
     relative = solution.loss / solution.variance if solution.variance > 0 else 0.0
     return Graft(net, *cut, solution.loss, relative, solution)
 
 
-def assemble(net1: Chain, net2: Chain, layer: int, onto: int, joint: nn.Module, pools: int = 0) -> Chain:
-    """(theta1^(1..layer), joint, theta2^(onto+1..)), in eval mode, sharing the parameters of both nets.
+def assemble(
+    net1: Chain, net2: Chain, layer: int, onto: int, joint: nn.Module, pools: int = 0
+) -> Chain:
+    """(theta1^(1..layer), joint, theta2^(onto+1..)), in eval mode, sharing the parameters of both
+    nets.
 
     Args:
         pools: 2x2 max poolings between the features of net 1 and the joint.
@@ -149,12 +178,15 @@ def assemble(net1: Chain, net2: Chain, layer: int, onto: int, joint: nn.Module, 
 
 
 def matching_loss(grafted: Graft, net2: Chain, data: Data, *, batch: int = 256) -> float:
-    """Mean over images, positions and channels of (g~^(m) - g2^(m))^2 at the joint, in one more pass over any data.
+    """Mean over images, positions and channels of (g~^(m) - g2^(m))^2 at the joint, in one more
+    pass over any data.
 
     Args:
         grafted: a graft onto net2;  data: images or batches of them.
 
-    >>> from lib.vgg import VGG, initialise
+    >>> from lib.nets.vgg import VGG
+
+    >>> from lib.nets.initialisers import initialise
     >>> net = initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8))
     >>> x = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> matching_loss(graft(net, net, 1, x), net, x) < 1e-6

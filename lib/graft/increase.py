@@ -1,4 +1,5 @@
-"""What grafting costs: how much more often the grafted nets err than the net they were grafted onto."""
+"""What grafting costs: how much more often the grafted nets err than the net they were grafted
+onto."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from lib.graft.algorithm1 import graft_fresh
 from lib.graft.cut import sharing_parameters
 from lib.graft.exact import Graft, graft_layers
-from lib.vgg.chain import Chain
+from lib.nets.chain import Chain
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class Increase:
 
     Args:
         layers, onto: where net 1 was cut, and which layer of net 2 the joint replaces.
-        base: share of test images that net 2 gets wrong;  first: that net 1 gets wrong, NaN if it does not classify.
+        base: share of test images that net 2 gets wrong;  first: that net 1 gets wrong, NaN if it
+            does not classify.
         error: error of the graft less `base`: 0.05 is 5 percentage points.
         relative: matching loss over the variance of the target, on the images of the fit.
         condition, ridge: of the least squares; NaN and 0 for a fresh joint.
@@ -55,14 +57,17 @@ def error_increase(
         net1, net2: chains that classify.
         fit: images on which the joints are matched;  images, labels: on which errors are counted.
         layers: as `graft_layers`: all by default.
-        joint: "exact" for least squares, "fresh" for a freshly drawn joint that nothing matched, the baseline.
+        joint: "exact" for least squares, "fresh" for a freshly drawn joint that nothing matched,
+            the baseline.
         seed: of fresh joints;  products, batch: as `graft`.
     Raises:
         ValueError: an unknown joint, or not one label an image.
 
     Source: (Gu et al. 2020, Fig. 2a and 3a).
 
-    >>> from lib.vgg import VGG, initialise
+    >>> from lib.nets.vgg import VGG
+
+    >>> from lib.nets.initialisers import initialise
     >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), seed=s) for s in (0, 1)]
     >>> x = torch.randn(32, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> error_increase(*nets, x, x, torch.arange(32) % 10, [1, 12]).layers
@@ -71,13 +76,17 @@ def error_increase(
     if joint not in ("exact", "fresh"):
         raise ValueError(f"joint is {joint!r}: expected 'exact' or 'fresh'")
     if labels.shape != (len(images),) or len(images) == 0:
-        raise ValueError(f"{len(images)} images and labels {tuple(labels.shape)}: expected n >= 1 and (n,)")
+        raise ValueError(
+            f"{len(images)} images and labels {tuple(labels.shape)}: expected n >= 1 and (n,)"
+        )
     if joint == "exact":
         grafts = graft_layers(net1, net2, fit, layers, products=products, batch=batch)
     else:
         cuts = range(1, min(net1.depth, net2.depth)) if layers is None else layers
         pairs = [cut if isinstance(cut, tuple) else (cut, None) for cut in cuts]
-        grafts = tuple(graft_fresh(net1, net2, layer, fit, onto=onto, seed=seed) for layer, onto in pairs)
+        grafts = tuple(
+            graft_fresh(net1, net2, layer, fit, onto=onto, seed=seed) for layer, onto in pairs
+        )
     errors = graft_errors(grafts, net1, images, labels, batch=batch)
     base, first = (_error(sharing_parameters(net), images, labels, batch) for net in (net2, net1))
     solutions = [g.solution for g in grafts]
@@ -103,7 +112,9 @@ def increases(
 ) -> tuple[Increase, ...]:
     """`error_increase` of several pairs (net 1, net 2), one after the other.
 
-    >>> from lib.vgg import VGG, initialise
+    >>> from lib.nets.vgg import VGG
+
+    >>> from lib.nets.initialisers import initialise
     >>> net = initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8))
     >>> x = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> [i.layers for i in increases([(net, net)] * 2, x, x, torch.arange(8), [1])]
@@ -115,12 +126,15 @@ def increases(
 def graft_errors(
     grafts: Sequence[Graft], net1: Chain, images: Tensor, labels: Tensor, *, batch: int = 256
 ) -> tuple[float, ...]:
-    """The share of images that each graft gets wrong; what they take from net 1 is computed once for all.
+    """The share of images that each graft gets wrong; what they take from net 1 is computed once
+    for all.
 
     Args:
         grafts: of net 1 onto any nets;  images, labels: n >= 1 of them.
 
-    >>> from lib.vgg import VGG, initialise
+    >>> from lib.nets.vgg import VGG
+
+    >>> from lib.nets.initialisers import initialise
     >>> net = initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8))
     >>> x = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> graft_errors(graft_layers(net, net, x, [3]), net, x, net.eval()(x).argmax(1))
@@ -138,9 +152,11 @@ def graft_errors(
 
 
 def random_features(like: Chain, layer: int, channels: int, *, seed: int = 0) -> Chain:
-    """A net whose first features are one random 3x3 convolution of the image: a baseline without depth or training.
+    """A net whose first features are one random 3x3 convolution of the image: a baseline without
+    depth or training.
 
-    Graft it at layer 1 onto layer l + 1 of a net to replace all of that net's first l layers by random filters.
+    Graft it at layer 1 onto layer l + 1 of a net to replace all of that net's first l layers by
+    random filters.
 
     Args:
         like: a net with a convolution at `layer`, whose number of channels is taken.
@@ -148,17 +164,22 @@ def random_features(like: Chain, layer: int, channels: int, *, seed: int = 0) ->
     Raises:
         TypeError: the layer of `like` is no convolution.
 
-    >>> from lib.vgg import VGG
+    >>> from lib.nets.vgg import VGG
     >>> random_features(VGG(width=1 / 16), 3, 3).joint(1)
     Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
     """
     joint = like.joint(layer)
     if not isinstance(joint, nn.Conv2d):
         raise TypeError(f"layer {layer} is {type(joint).__name__}: expected Conv2d")
-    filters = nn.Conv2d(channels, joint.out_channels, 3, padding=1).to(joint.weight.device, joint.weight.dtype)
+    filters = nn.Conv2d(channels, joint.out_channels, 3, padding=1).to(
+        joint.weight.device, joint.weight.dtype
+    )
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        weight = torch.randn(filters.weight.shape, generator=generator) * (2 / filters.weight[0].numel()) ** 0.5
+        weight = (
+            torch.randn(filters.weight.shape, generator=generator)
+            * (2 / filters.weight[0].numel()) ** 0.5
+        )
         filters.weight.copy_(weight)
         filters.bias.zero_()
     # the second joint is never used: a graft replaces it

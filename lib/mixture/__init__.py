@@ -1,14 +1,13 @@
-"""Interpolation between nets: in feature-distribution space (Algorithm 2 of Gu et al. 2020) and in weight space."""
+"""Interpolation between nets: in feature-distribution space (Algorithm 2 of Gu et al. 2020) and in
+weight space."""
 
 from lib.mixture.adam import Matching
 from lib.mixture.assembly import Mixture
-from lib.mixture.barrier import Bands, Barrier, barrier, bootstrap
+from lib.mixture.barriers import Bands, Barrier, barrier, bootstrap
 from lib.mixture.channels import candidates, chosen, counts
-from lib.mixture.compare import all_paths, paths_between
 from lib.mixture.curve import Path
 from lib.mixture.hybrid import mix, mixtures
 from lib.mixture.path import measure, weight_path
-from lib.mixture.rebasin import permute, rebasin
 from lib.mixture.top import refit_top
 
 __all__ = [
@@ -17,7 +16,6 @@ __all__ = [
     "Matching",
     "Mixture",
     "Path",
-    "all_paths",
     "barrier",
     "bootstrap",
     "candidates",
@@ -26,9 +24,6 @@ __all__ = [
     "measure",
     "mix",
     "mixtures",
-    "paths_between",
-    "permute",
-    "rebasin",
     "refit_top",
     "weight_path",
 ]

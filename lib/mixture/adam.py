@@ -1,4 +1,5 @@
-"""Fitting a layer of a mixture as the authors of Gu et al. (2020) did: Adam on the post-ReLU maps plus l_{1,2}."""
+"""Fitting a layer of a mixture as the authors of Gu et al. (2020) did: Adam on the post-ReLU maps
+plus l_{1,2}."""
 
 from __future__ import annotations
 
@@ -8,9 +9,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from lib.graft.geometry import build, geometry
-from lib.vgg.initialisers import draw_joint
-from lib.vgg.regulariser import l12
+from lib.joint.geometry import build, geometry
+from lib.nets.initialisers import draw_joint
+from lib.train.sgd.regulariser import l12
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,25 @@ class Matching:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch < 1 or not (self.rate > 0 and self.factor > 0 and self.weight >= 0):
+        if (
+            self.epochs < 1
+            or self.batch < 1
+            or not (self.rate > 0 and self.factor > 0 and self.weight >= 0)
+        ):
             raise ValueError(f"{self}: expected epochs, batch >= 1, rate, factor > 0, weight >= 0")
 
 
 def match_features(
-    joint: nn.Module, inputs: Sequence[Tensor], targets: Sequence[Tensor], how: Matching, *, layer: int, seed: int
+    joint: nn.Module,
+    inputs: Sequence[Tensor],
+    targets: Sequence[Tensor],
+    how: Matching,
+    *,
+    layer: int,
+    seed: int,
 ) -> Tensor:
-    """min over (w, b) of factor * mean (relu t - relu (w * f + b))^2 + weight * l_{1,2}(w), by Adam from a fresh start.
+    """min over (w, b) of factor * mean (relu t - relu (w * f + b))^2 + weight * l_{1,2}(w), by Adam
+    from a fresh start.
 
     Args:
         joint: its kernel, stride and padding are taken.

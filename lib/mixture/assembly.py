@@ -1,4 +1,5 @@
-"""A mixture under construction: its layers fitted one after the other, copies of channels made at the end."""
+"""A mixture under construction: its layers fitted one after the other, copies of channels made at
+the end."""
 
 from __future__ import annotations
 
@@ -9,12 +10,14 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from lib.graft import NormalEquations, Solution, geometry
-from lib.graft.geometry import build
+from lib.joint import geometry
+from lib.joint.dual import fit_features
+from lib.joint.fit import blocks, fit_joint, restrict, with_targets
+from lib.joint.geometry import build
+from lib.joint.normal import NormalEquations
+from lib.joint.ridge import Solution
 from lib.mixture.adam import Matching, match_features
-from lib.mixture.dual import fit_features
-from lib.mixture.fit import blocks, fit_joint, restrict, with_targets
-from lib.vgg.chain import Chain
+from lib.nets.chain import Chain
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +27,10 @@ class Mixture:
     Args:
         net: the mixture, an ordinary net.
         shares: of the given nets, with sum 1.
-        sources: for hidden layers 1..L-1 the channels taken over, (M_l,), numbered through all nets (see `chosen`).
-        errors: relative matching error of every layer (1..L), 0 exact to 1 useless; None where nothing was matched.
+        sources: for hidden layers 1..L-1 the channels taken over, (M_l,), numbered through all nets
+            (see `chosen`).
+        errors: relative matching error of every layer (1..L), 0 exact to 1 useless; None where
+            nothing was matched.
         ridges: of each layer's least squares: the one asked for, or what a singular Gram needed.
     """
 
@@ -61,11 +66,13 @@ class Growing:
         """Add a layer that has the channels `sources`.
 
         Args:
-            pre: pre-activations of every net, in parts;  shared: normal equations of all nets' features with all nets'
-                channels as targets, or None to read the mixture's own features.
+            pre: pre-activations of every net, in parts;  shared: normal equations of all nets'
+                features with all nets' channels as targets, or None to read the mixture's own
+                features.
         """
         joint = nets[0].joint(layer)
-        # Adam starts copies of a channel from different weights, so there they differ and all are kept.
+        # Adam starts copies of a channel from different weights, so there they differ and all are
+        # kept.
         kept = sources if matching is not None else sources.unique()
         fit = None
         if layer == 1 and matching is None:
@@ -74,7 +81,9 @@ class Growing:
             targets = [torch.cat(gs, 1)[:, kept] for gs in zip(*pre, strict=True)]
             weight = match_features(joint, self.features, targets, matching, layer=layer, seed=seed)
         elif shared is not None:
-            taps = shared.shape.unknowns // sum(net.joint(layer - 1).weight.shape[0] for net in nets)
+            taps = shared.shape.unknowns // sum(
+                net.joint(layer - 1).weight.shape[0] for net in nets
+            )
             fit = fit_joint(restrict(shared, blocks(self.kept[-1], taps), kept), self.ridge)
         else:
             targets = [torch.cat(gs, 1)[:, kept] for gs in zip(*pre, strict=True)]
@@ -89,26 +98,40 @@ class Growing:
         self.features = [net.feature(layer, self.joints[-1](f)) for f in self.features]
 
     def result(
-        self, nets: Sequence[Chain], teachers: Sequence[Sequence[Tensor]], shared: NormalEquations | None, top: str
+        self,
+        nets: Sequence[Chain],
+        teachers: Sequence[Sequence[Tensor]],
+        shared: NormalEquations | None,
+        top: str,
     ) -> Mixture:
-        """The finished mixture; its last layer matches the outputs, or is left at zero for `refit_top`."""
+        """The finished mixture; its last layer matches the outputs, or is left at zero for
+        `refit_top`."""
         last = nets[0].joint(nets[0].depth)
         outputs, units = last.weight.shape[0], self._units(nets[0])
         fit = None
         if top == "match" and shared is not None:
-            parts = [s * with_bias(net.joint(net.depth)).double() for s, net in zip(self.shares, nets, strict=True)]
+            parts = [
+                s * with_bias(net.joint(net.depth)).double()
+                for s, net in zip(self.shares, nets, strict=True)
+            ]
             target = torch.cat([*(p[:, :-1] for p in parts), sum(p[:, -1:] for p in parts)], 1)
             columns = blocks(self.kept[-1], units // len(self.kept[-1]))
             known = with_targets(shared, target[:, :-1], target[:, -1])
             fit = fit_joint(restrict(known, columns, torch.arange(outputs)), self.ridge)
         elif top == "match":
             wanted = [
-                sum(s * net.joint(net.depth)(f) for s, net, f in zip(self.shares, nets, fs, strict=True))
+                sum(
+                    s * net.joint(net.depth)(f)
+                    for s, net, f in zip(self.shares, nets, fs, strict=True)
+                )
                 for fs in zip(*teachers, strict=True)
             ]
             fit = fit_features(last, self.features, wanted, self.ridge)
         fits = [*self.fits, fit]
-        joints = [*self.joints, _joint_like(last, torch.zeros(outputs, units + 1) if fit is None else _parameters(fit))]
+        joints = [
+            *self.joints,
+            _joint_like(last, torch.zeros(outputs, units + 1) if fit is None else _parameters(fit)),
+        ]
         return Mixture(
             Chain(_with_copies(joints, self), copy.deepcopy(list(nets[0].activations))).eval(),
             self.shares,
@@ -118,20 +141,24 @@ class Growing:
         )
 
     def _units(self, net: Chain) -> int:
-        """What the last joint reads: channels kept times the positions that flattening makes of each."""
+        """What the last joint reads: channels kept times the positions that flattening makes of
+        each."""
         last, before = net.joint(net.depth), net.joint(net.depth - 1)
         return len(self.kept[-1]) * (last.weight[0].numel() // before.weight.shape[0])
 
 
 def _with_copies(joints: list[nn.Module], mixture: Growing) -> list[nn.Module]:
-    """The joints of the full mixture: a channel drawn k times stands k times, its outgoing weights shared equally."""
+    """The joints of the full mixture: a channel drawn k times stands k times, its outgoing weights
+    shared equally."""
     out = []
     for layer, joint in enumerate(joints):
         weight, bias = joint.weight, joint.bias
         if layer > 0:
             where, times = _places(mixture.kept[layer - 1], mixture.sources[layer - 1])
             blocked = weight.reshape(weight.shape[0], len(times), -1)
-            weight = (blocked / times[:, None])[:, where].reshape(weight.shape[0], -1, *weight.shape[2:])
+            weight = (blocked / times[:, None])[:, where].reshape(
+                weight.shape[0], -1, *weight.shape[2:]
+            )
         if layer < len(mixture.kept):
             where, _ = _places(mixture.kept[layer], mixture.sources[layer])
             weight, bias = weight[where], bias[where]
@@ -161,8 +188,11 @@ def with_bias(joint: nn.Module) -> Tensor:
 
 
 def joined(parts: list[Tensor]) -> Tensor:
-    """Weights of several nets as one map of all their features: block diagonal, the biases in the last column."""
-    return torch.cat([torch.block_diag(*(p[:, :-1] for p in parts)), torch.cat([p[:, -1:] for p in parts])], 1)
+    """Weights of several nets as one map of all their features: block diagonal, the biases in the
+    last column."""
+    return torch.cat(
+        [torch.block_diag(*(p[:, :-1] for p in parts)), torch.cat([p[:, -1:] for p in parts])], 1
+    )
 
 
 def _joint_like(joint: nn.Module, weight: Tensor) -> nn.Module:

@@ -1,4 +1,5 @@
-"""Which channels of the given nets a mixture takes over: the draws of Algorithm 2, seeded and nested in gamma."""
+"""Which channels of the given nets a mixture takes over: the draws of Algorithm 2, seeded and
+nested in gamma."""
 
 from __future__ import annotations
 
@@ -24,22 +25,31 @@ def counts(shares: Sequence[float], width: int) -> tuple[int, ...]:
     >>> counts((0.3, 0.7), 16)
     (4, 12)
     """
-    if len(shares) < 2 or not all(s >= 0 for s in shares) or not math.isclose(sum(shares), 1, abs_tol=1e-9):
-        raise ValueError(f"shares are {tuple(shares)}: expected two or more numbers >= 0 with sum 1")
+    if (
+        len(shares) < 2
+        or not all(s >= 0 for s in shares)
+        or not math.isclose(sum(shares), 1, abs_tol=1e-9)
+    ):
+        raise ValueError(
+            f"shares are {tuple(shares)}: expected two or more numbers >= 0 with sum 1"
+        )
     # the nudge keeps 0.3 * 10 = 3 from being floored to 2 by rounding
     first = [math.floor(s * width + 1e-9) for s in shares[:-1]]
     return (*first, width - sum(first))
 
 
-def candidates(channels: Sequence[int], width: int, scheme: str, generator: torch.Generator) -> tuple[Tensor, ...]:
+def candidates(
+    channels: Sequence[int], width: int, scheme: str, generator: torch.Generator
+) -> tuple[Tensor, ...]:
     """For every net a list of `width` of its channels; a mixture takes a prefix of each list.
 
-    Every gamma takes prefixes of the same lists, so that neighbouring mixtures share channels and their difference is
-    that of gamma, not of the draw.
+    Every gamma takes prefixes of the same lists, so that neighbouring mixtures share channels and
+    their difference is that of gamma, not of the draw.
 
     Args:
         channels: m_i, the channels of each net.
-        scheme: "replacement" (the paper: independent draws) or "balanced" (no channel twice before every one once).
+        scheme: "replacement" (the paper: independent draws) or "balanced" (no channel twice before
+            every one once).
         generator: of the draws.
     Returns:
         One int64 tensor (width,) a net.
@@ -62,7 +72,8 @@ def candidates(channels: Sequence[int], width: int, scheme: str, generator: torc
 
 
 def chosen(lists: Sequence[Tensor], channels: Sequence[int], shares: Sequence[float]) -> Tensor:
-    """The channels of one mixture, numbered through all nets: net i's channel c is m_1 + .. + m_{i-1} + c.
+    """The channels of one mixture, numbered through all nets: net i's channel c is m_1 + .. +
+    m_{i-1} + c.
 
     >>> lists = (torch.tensor([1, 0, 1, 1]), torch.tensor([0, 0, 1, 1]))
     >>> chosen(lists, (2, 2), (0.25, 0.75))

@@ -1,4 +1,5 @@
-"""Losses along a path of nets: every image of every net, so that means, errors and bootstrap bands follow later."""
+"""Losses along a path of nets: every image of every net, so that means, errors and bootstrap bands
+follow later."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ class Path:
 
     Args:
         gammas: (P,), the share of the first net.
-        losses: cross entropy of every image (P, n);  correct: (P, n), bool;  regulariser: unweighted (P,).
+        losses: cross entropy of every image (P, n);  correct: (P, n), bool;  regulariser:
+            unweighted (P,).
         weight: of the regulariser in `overall`.
     """
 
@@ -50,10 +52,12 @@ class Path:
         [0.0, 0.5, 1.0]
         """
         if step < 1 or (len(self.gammas) - 1) % step:
-            raise ValueError(f"step is {step}: expected a divisor of {len(self.gammas) - 1}, the number of intervals")
+            raise ValueError(
+                f"step is {step}: expected a divisor of {len(self.gammas) - 1}, the number of"
+                " intervals"
+            )
         columns = (self.gammas, self.losses, self.correct, self.regulariser)
         return Path(*(column[::step] for column in columns), self.weight)
-
 
     def columns(self) -> dict[str, object]:
         """The numbers as lists, for a file; `of` takes them back.
@@ -62,7 +66,10 @@ class Path:
         >>> Path.of(path.columns()).columns() == path.columns()
         True
         """
-        return {f.name: v.tolist() if isinstance(v := getattr(self, f.name), Tensor) else v for f in fields(self)}
+        return {
+            f.name: v.tolist() if isinstance(v := getattr(self, f.name), Tensor) else v
+            for f in fields(self)
+        }
 
     @staticmethod
     def of(columns: dict) -> Path:
@@ -70,7 +77,11 @@ class Path:
         kinds = {"correct": torch.bool}
         return Path(
             **{
-                name: torch.tensor(v, dtype=kinds.get(name, torch.float64)) if isinstance(v, list) else v
+                name: (
+                    torch.tensor(v, dtype=kinds.get(name, torch.float64))
+                    if isinstance(v, list)
+                    else v
+                )
                 for name, v in columns.items()
             }
         )

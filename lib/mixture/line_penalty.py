@@ -1,4 +1,5 @@
-"""The regulariser of every net of a line in weight space, from one pass over the weights of its ends."""
+"""The regulariser of every net of a line in weight space, from one pass over the weights of its
+ends."""
 
 from __future__ import annotations
 
@@ -7,22 +8,26 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from lib.vgg.chain import Chain
-from lib.vgg.regulariser import PENALTIES
+from lib.nets.chain import Chain
+from lib.train.sgd.regulariser import PENALTIES
 
 
 def penalties(net1: Chain, net2: Chain, at: Tensor, kind: str = "l12") -> Tensor:
-    """`lib.vgg.penalty` of the nets gamma * theta_1 + (1 - gamma) * theta_2, float64 (P,).
+    """`lib.train.sgd.penalty` of the nets gamma * theta_1 + (1 - gamma) * theta_2, float64 (P,).
 
-    A sum of squares is a quadratic in gamma. A sum of absolute values is piecewise linear with a kink for every weight;
-    there each pair of weights is read once and serves all gammas.
+    A sum of squares is a quadratic in gamma. A sum of absolute values is piecewise linear with a
+    kink for every weight; there each pair of weights is read once and serves all gammas.
 
     Args:
-        at: the gammas, (P,);  kind: as for `lib.vgg.layer_penalties`.
+        at: the gammas, (P,);  kind: as for `lib.train.sgd.layer_penalties`.
     Raises:
         ValueError: unknown kind.
 
-    >>> from lib.vgg import VGG, initialise, penalty
+    >>> from lib.nets.vgg import VGG
+
+    >>> from lib.nets.initialisers import initialise
+
+    >>> from lib.train.sgd import penalty
     >>> a, b = (initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), seed=s) for s in (0, 1))
     >>> found = penalties(a, b, torch.tensor([0.0, 1.0]))
     >>> torch.allclose(found, torch.stack([penalty(b), penalty(a)]).double())
@@ -35,14 +40,20 @@ def penalties(net1: Chain, net2: Chain, at: Tensor, kind: str = "l12") -> Tensor
         outputs, inputs = joints[0].weight.shape[:2]
         taps = joints[0].weight[0, 0].numel()
         if kind == "l2":
-            total += 0.5 * sum(_squares(a, b, at) for a, b in zip(*(j.parameters() for j in joints), strict=True))
+            total += 0.5 * sum(
+                _squares(a, b, at) for a, b in zip(*(j.parameters() for j in joints), strict=True)
+            )
         elif kind == "l12_paper" and layer == net1.depth:
             total += inputs * _squares(joints[0].weight, joints[1].weight, at)
         elif kind != "none":
-            first, second = (j.weight.detach().cpu().reshape(outputs, inputs, taps).numpy() for j in joints)
+            first, second = (
+                j.weight.detach().cpu().reshape(outputs, inputs, taps).numpy() for j in joints
+            )
             sums = np.zeros((inputs, len(at)))
             _absolute(first, second, at.numpy(), sums)
-            mean = torch.from_numpy(sums).div(outputs * taps).square().mean(0)  # of the code's normalisation
+            mean = (
+                torch.from_numpy(sums).div(outputs * taps).square().mean(0)
+            )  # of the code's normalisation
             total += mean * inputs * (inputs * taps**2 if kind == "l12_paper" else 1)
     return total
 

@@ -1,4 +1,5 @@
-"""Refitting the last layer of a net: regularised logistic regression on its features, a convex problem."""
+"""Refitting the last layer of a net: regularised logistic regression on its features, a convex
+problem."""
 
 from __future__ import annotations
 
@@ -10,19 +11,28 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 from torch import Tensor
 
-from lib.vgg.chain import Chain
+from lib.nets.chain import Chain
 
 
 def refit_top(
-    net: Chain, images: Tensor, labels: Tensor, *, weight: float = 1.0, batch: int = 256, steps: int = 500
+    net: Chain,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    weight: float = 1.0,
+    batch: int = 256,
+    steps: int = 500,
 ) -> Chain:
-    """A copy of the net whose last layer minimises cross entropy + weight * l_{1,2} on its own features.
+    """A copy of the net whose last layer minimises cross entropy + weight * l_{1,2} on its own
+    features.
 
-    The authors run seven epochs of Adam; the problem is convex, and here it is solved. With w = a - b and a, b >= 0
-    the penalty sum_k (mean_j (a + b)_jk)^2 is smooth, so that L-BFGS-B finds the minimum, zeros included.
+    The authors run seven epochs of Adam; the problem is convex, and here it is solved. With w = a -
+    b and a, b >= 0 the penalty sum_k (mean_j (a + b)_jk)^2 is smooth, so that L-BFGS-B finds the
+    minimum, zeros included.
 
     Args:
-        images, labels: the training set;  weight: of the penalty, >= 0;  batch: images at a time;  steps: at most.
+        images, labels: the training set;  weight: of the penalty, >= 0;  batch: images at a time;
+            steps: at most.
     Returns:
         The refitted copy, in eval mode.
     Raises:
@@ -37,12 +47,16 @@ def refit_top(
     """
     if len(images) != len(labels) or not weight >= 0:
         raise ValueError(
-            f"{len(images)} images, {len(labels)} labels, weight {weight}: expected as many of both, and >= 0"
+            f"{len(images)} images, {len(labels)} labels, weight {weight}: expected as many of"
+            " both, and >= 0"
         )
     net = copy.deepcopy(net).eval()
     last = net.joint(net.depth)
     with torch.no_grad():
-        parts = [net.features(x, net.depth - 1)[-1] if net.depth > 1 else x for x in images.float().split(batch)]
+        parts = [
+            net.features(x, net.depth - 1)[-1] if net.depth > 1 else x
+            for x in images.float().split(batch)
+        ]
         features = torch.cat(parts).double().numpy()
     w, b = _logistic(features, labels.numpy(), last.weight.shape[0], weight, steps)
     with torch.no_grad():
@@ -67,6 +81,8 @@ def _logistic(f: np.ndarray, labels: np.ndarray, classes: int, weight: float, st
 
     bounds = [(0, None)] * (2 * classes * inputs) + [(None, None)] * classes
     options = {"maxiter": steps, "maxcor": 20, "ftol": 1e-12, "gtol": 1e-8}
-    found = minimize(cost, np.zeros(len(bounds)), jac=True, bounds=bounds, method="L-BFGS-B", options=options).x
+    found = minimize(
+        cost, np.zeros(len(bounds)), jac=True, bounds=bounds, method="L-BFGS-B", options=options
+    ).x
     up, down, bias = np.split(found, [classes * inputs, 2 * classes * inputs])
     return (up - down).reshape(classes, inputs), bias

@@ -1,14 +1,15 @@
 """Runs of 3 x 3 convolutions on 2 x 2 maps, by nine products instead of sixteen.
 
-Padded by one, a row of two pixels gives y_0 = w_1 x_0 + w_2 x_1 and y_1 = w_0 x_0 + w_1 x_1, a Toeplitz product, which
+Padded by one, a row of two pixels gives y_0 = w_1 x_0 + w_2 x_1 and y_1 = w_0 x_0 + w_1 x_1, a
+Toeplitz product, which
 
     y_0 = w_1 (x_0 + x_1) + (w_2 - w_1) x_1,    y_1 = w_1 (x_0 + x_1) + (w_0 - w_1) x_0
 
-does by three multiplications; nested in both directions nine are left (Winograd 1980, Arithmetic Complexity of
-Computations). For many channels the multiplications are nine matrix products. All maps here are linear, so on a line in
-weight space the nine transformed kernels lie on a line as well. One compiled call takes some images through all layers
-of a run, so what lies between its products stays in the cache and Python's lock is free.
-"""
+does by three multiplications; nested in both directions nine are left (Winograd 1980, Arithmetic
+Complexity of Computations). For many channels the multiplications are nine matrix products. All
+maps here are linear, so on a line in weight space the nine transformed kernels lie on a line as
+well. One compiled call takes some images through all layers of a run, so what lies between its
+products stays in the cache and Python's lock is free. """
 
 from __future__ import annotations
 
@@ -22,7 +23,9 @@ from torch import Tensor, nn
 
 CHANNELS = 16  # with fewer the sums cost what the products save
 IMAGES = 64  # at a time: nine times 64 channels of these in float32 are 144 KiB
-_KERNEL = torch.tensor([[0.0, 1.0, 0.0], [0.0, -1.0, 1.0], [1.0, -1.0, 0.0]])  # w -> w_1, w_2 - w_1, w_0 - w_1
+_KERNEL = torch.tensor(
+    [[0.0, 1.0, 0.0], [0.0, -1.0, 1.0], [1.0, -1.0, 0.0]]
+)  # w -> w_1, w_2 - w_1, w_0 - w_1
 
 
 def pays(joint: nn.Module, rows: int, columns: int) -> bool:
@@ -31,7 +34,11 @@ def pays(joint: nn.Module, rows: int, columns: int) -> bool:
     >>> pays(nn.Conv2d(64, 32, 3, padding=1), 2, 2), pays(nn.Conv2d(64, 32, 3), 2, 2)
     (True, False)
     """
-    if type(joint) is not nn.Conv2d or joint.padding_mode != "zeros" or joint.padding not in ((1, 1), "same"):
+    if (
+        type(joint) is not nn.Conv2d
+        or joint.padding_mode != "zeros"
+        or joint.padding not in ((1, 1), "same")
+    ):
         return False
     if min(joint.in_channels, joint.out_channels) < CHANNELS or joint.weight.dtype != torch.float32:
         return False
@@ -41,11 +48,13 @@ def pays(joint: nn.Module, rows: int, columns: int) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """Convolutions one after the other, a ReLU between any two, at both ends of a line in weight space.
+    """Convolutions one after the other, a ReLU between any two, at both ends of a line in weight
+    space.
 
     Args:
         channels: of the input and of every output, int64 (layers + 1,).
-        ends: the nine matrices (9, inputs, outputs) of every layer, then all biases, flattened to one row an end (2, P).
+        ends: the nine matrices (9, inputs, outputs) of every layer, then all biases, flattened to
+            one row an end (2, P).
     """
 
     channels: np.ndarray
@@ -55,7 +64,12 @@ class Run:
     def of(cls, first: Sequence[nn.Conv2d], second: Sequence[nn.Conv2d]) -> Run:
         """The run of two chains of convolutions for which `pays` holds."""
         channels = [first[0].in_channels, *(joint.out_channels for joint in first)]
-        ends = torch.stack([torch.cat([*map(_matrices, joints), *map(_bias, joints)]) for joints in (first, second)])
+        ends = torch.stack(
+            [
+                torch.cat([*map(_matrices, joints), *map(_bias, joints)])
+                for joints in (first, second)
+            ]
+        )
         return cls(np.array(channels), ends.numpy())
 
     def __call__(self, f: Tensor, gamma: float) -> Tensor:
@@ -91,7 +105,10 @@ def _run(f, channels, ends, gamma, y):
     weights = np.empty(ends.shape[1], np.float32)
     for i in range(len(weights)):
         weights[i] = ends[1, i] + gamma * (ends[0, i] - ends[1, i])
-    sums, products = np.empty(9 * IMAGES * widest, np.float32), np.empty(9 * IMAGES * widest, np.float32)
+    sums, products = (
+        np.empty(9 * IMAGES * widest, np.float32),
+        np.empty(9 * IMAGES * widest, np.float32),
+    )
     between = np.empty(IMAGES * 4 * widest, np.float32)
     for start in range(0, len(f), IMAGES):
         n = min(IMAGES, len(f) - start)
@@ -125,7 +142,10 @@ def _spread(x, t):
 def _gather(m, bias, floor, y):
     """m -> max(floor, m_0 + m_1), max(floor, m_0 + m_2) in both directions."""
     for i in range(y.shape[0]):
-        # A loop for every pixel: with four results in one, LLVM no longer shows that they overlap no argument.
+        # A loop for every pixel: with four results in one, LLVM no longer shows that they overlap
+        # no argument.
         for p, (a, b, c) in enumerate(((1, 3, 4), (2, 3, 5), (1, 6, 7), (2, 6, 8))):
             for j in range(y.shape[2]):
-                y[i, p, j] = max(floor, (m[0, i, j] + m[a, i, j]) + (m[b, i, j] + m[c, i, j]) + bias[j])
+                y[i, p, j] = max(
+                    floor, (m[0, i, j] + m[a, i, j]) + (m[b, i, j] + m[c, i, j]) + bias[j]
+                )

@@ -1,4 +1,5 @@
-"""Named embeddings as `Embedding`s: compositions of steps, and the two global ones of the long paper."""
+"""Named embeddings as `Embedding`s: compositions of steps, and the two global ones of the long
+paper."""
 
 from __future__ import annotations
 
@@ -7,10 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lib.mlp import MLP
-from lib.width.checks import check_layer, check_neuron, real
-from lib.width.compatible import compatible
-from lib.width.embedding import NULL, Embedding
+from lib.nets.checks import check_layer, check_neuron, real
+from lib.nets.mlp import MLP
+from lib.width.compatibility import compatible
+from lib.width.embeddings import NULL, Embedding
 from lib.width.steps import Step
 
 
@@ -21,7 +22,7 @@ def embedding(net: MLP, steps: Sequence[Step]) -> Embedding:
 
     Args, Raises: as `embed`.
 
-    >>> from lib.mlp import init
+    >>> from lib.nets.mlp import init
     >>> embedding(init((1, 2, 1)), [(1, 0, 0.25), (1, None, 0.5)]).beta[1]
     tensor([0.7500, 1.0000, 0.2500, 0.0000], dtype=torch.float64)
     """
@@ -42,9 +43,16 @@ def embedding(net: MLP, steps: Sequence[Step]) -> Embedding:
             new, row, bias = NULL, torch.zeros_like(into[..., :1, :]), number.unsqueeze(-1)
             column = torch.zeros_like(out[..., :1])
         else:
-            new, row, bias = int(index[layer][neuron]), into[..., neuron : neuron + 1, :], b[..., neuron : neuron + 1]
+            new, row, bias = (
+                int(index[layer][neuron]),
+                into[..., neuron : neuron + 1, :],
+                b[..., neuron : neuron + 1],
+            )
             share = number[..., None, None]
-            column, rest = share * out[..., neuron : neuron + 1], (1 - share) * out[..., neuron : neuron + 1]
+            column, rest = (
+                share * out[..., neuron : neuron + 1],
+                (1 - share) * out[..., neuron : neuron + 1],
+            )
             here = torch.arange(out.shape[-1], device=net.device) == neuron
             out = torch.where(here, rest, out)
         index[layer] = torch.cat([index[layer], torch.tensor([new], device=net.device)])
@@ -55,11 +63,12 @@ def embedding(net: MLP, steps: Sequence[Step]) -> Embedding:
 
 
 def three_fold(net: MLP) -> Embedding:
-    """Three-fold global splitting: three copies of the hidden layers side by side, W'^[L] = [W^[L], W^[L], -W^[L]].
+    """Three-fold global splitting: three copies of the hidden layers side by side, W'^[L] = [W^[L],
+    W^[L], -W^[L]].
 
     Source: (Zhang et al. 2022, Ex. 5.1).
 
-    >>> from lib.mlp import init
+    >>> from lib.nets.mlp import init
     >>> three_fold(init((1, 2, 2, 1)))
     Embedding(1-2-2-1 into 1-6-6-1, tanh)
     """
@@ -69,23 +78,28 @@ def three_fold(net: MLP) -> Embedding:
 
 
 def two_fold_null(net: MLP, biases: Sequence[Tensor]) -> Embedding:
-    """Two-fold global null embedding: beside the net a second copy of its hidden layers whose weights are all zero.
+    """Two-fold global null embedding: beside the net a second copy of its hidden layers whose
+    weights are all zero.
 
     W'^[L] = [W^[L], 0]; the second copy's biases are arbitrary.
 
     Args:
         biases: L - 1 tensors (*batch, m_l).
     Raises:
-        ValueError: wrong number or shapes; or non-zero features of null neurons under a layer without biases.
+        ValueError: wrong number or shapes; or non-zero features of null neurons under a layer
+            without biases.
     Source: (Zhang et al. 2022, Ex. 5.2).
 
-    >>> from lib.mlp import init
+    >>> from lib.nets.mlp import init
     >>> two_fold_null(init((1, 2, 1)), [torch.tensor([0.3, -2.0], dtype=torch.float64)])
     Embedding(1-2-1 into 1-4-1, tanh)
     """
     check_layer(net, 1)
     if len(biases) != net.depth - 1:
-        raise ValueError(f"got biases of {len(biases)} layers: expected {net.depth - 1}, one a hidden layer of {net}")
+        raise ValueError(
+            f"got biases of {len(biases)} layers: expected {net.depth - 1}, one a hidden layer of"
+            f" {net}"
+        )
     index, shift = [], []
     for layer, given in enumerate(biases, start=1):
         b, width = real(f"biases of layer {layer}", given, net, trailing=1), net.widths[layer]
@@ -99,7 +113,8 @@ def two_fold_null(net: MLP, biases: Sequence[Tensor]) -> Embedding:
 
 
 def _blocks(net: MLP, hidden: Sequence[float], last: Sequence[float]) -> list[Tensor]:
-    """Coefficients of copies side by side: copy c reads copy c with hidden[c], the output reads it with last[c]."""
+    """Coefficients of copies side by side: copy c reads copy c with hidden[c], the output reads it
+    with last[c]."""
     between, out = net.weights[0].new_tensor(hidden), net.weights[0].new_tensor(last)
     blocks = [between.unsqueeze(-1), *[torch.diag(between)] * (net.depth - 2), out.unsqueeze(0)]
     return [

@@ -5,15 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lib.mlp import MLP
-from lib.width.checks import check_layer, check_neuron, expand, real, reindex, replace
+from lib.nets.checks import check_layer, check_neuron, expand, real, reindex, replace
+from lib.nets.mlp import MLP
 
 
 def null_embed(net: MLP, layer: int, bias: float | Tensor = 0.0) -> MLP:
-    """One-step null embedding T^b_{l,0}: a new last neuron with zero input weights, bias b and zero output weights.
+    """One-step null embedding T^b_{l,0}: a new last neuron with zero input weights, bias b and zero
+    output weights.
 
-    Both zeros are needed for criticality (Zhang et al. 2022, Thm 4.1), and so is a bias in layer l + 1 when
-    sigma(b) != 0: the gradient of the new output weights is sigma(b) times that bias's gradient.
+    Both zeros are needed for criticality (Zhang et al. 2022, Thm 4.1), and so is a bias in layer
+    l + 1 when sigma(b) != 0: the gradient of the new output weights is sigma(b) times that bias's
+    gradient.
 
     Args:
         net: one net or a batch of nets.
@@ -22,11 +24,12 @@ def null_embed(net: MLP, layer: int, bias: float | Tensor = 0.0) -> MLP:
     Returns:
         The net with widths (m_0, ..., m_l + 1, ..., m_L).
     Raises:
-        ValueError: no such hidden layer; b is not finite, or not 0 while layer l has no biases; or layer l + 1 has
-            no biases and sigma(b) != 0, so that critical points would not stay critical (`append` builds such nets).
+        ValueError: no such hidden layer; b is not finite, or not 0 while layer l has no biases; or
+            layer l + 1 has no biases and sigma(b) != 0, so that critical points would not stay
+            critical (`append` builds such nets).
     Source: (Zhang et al. 2022, Def. 4.3).
 
-    >>> from lib.mlp import init
+    >>> from lib.nets.mlp import init
     >>> null_embed(init((1, 1, 1)), layer=1, bias=0.3).biases[0]
     tensor([-0.2934,  0.3000], dtype=torch.float64)
     """
@@ -35,8 +38,9 @@ def null_embed(net: MLP, layer: int, bias: float | Tensor = 0.0) -> MLP:
     feature = net.activation.value(bias)
     if net.biases[layer] is None and (feature != 0).any():
         raise ValueError(
-            f"layer {layer + 1} of {net} has no biases and sigma(bias) = {float(feature.abs().max()):g}: a null neuron"
-            " keeps criticality only with sigma(bias) = 0 or with biases in that layer; use append to build it anyway"
+            f"layer {layer + 1} of {net} has no biases and sigma(bias) ="
+            f" {float(feature.abs().max()):g}: a null neuron keeps criticality only with"
+            " sigma(bias) = 0 or with biases in that layer; use append to build it anyway"
         )
     m_in, m_out = net.widths[layer - 1], net.widths[layer + 1]
     zeros = bias.new_zeros
@@ -53,7 +57,7 @@ def append(net: MLP, layer: int, incoming: Tensor, bias: float | Tensor, outgoin
     Raises:
         ValueError: wrong shapes, numbers that are not finite, or a bias for a layer that has none.
 
-    >>> from lib.mlp import init
+    >>> from lib.nets.mlp import init
     >>> append(init((1, 1, 1)), 1, torch.ones(1).double(), 0.0, torch.zeros(1).double())
     MLP(1-2-1, tanh, 7 parameters)
     """
@@ -68,7 +72,10 @@ def append(net: MLP, layer: int, incoming: Tensor, bias: float | Tensor, outgoin
         if given.shape[-1] != width:
             raise ValueError(f"{name} has {given.shape[-1]} weights: expected {width}")
     if net.biases[layer - 1] is None and (bias != 0).any():
-        raise ValueError(f"bias is {float(bias.abs().max()):g}, and layer {layer} of {net} has no biases: expected 0")
+        raise ValueError(
+            f"bias is {float(bias.abs().max()):g}, and layer {layer} of {net} has no biases:"
+            " expected 0"
+        )
     batch = torch.broadcast_shapes(incoming.shape[:-1], outgoing.shape[:-1], bias.shape, net.batch)
     net = expand(net, batch)
     old = net.biases[layer - 1]
@@ -80,17 +87,22 @@ def append(net: MLP, layer: int, incoming: Tensor, bias: float | Tensor, outgoin
             layer: torch.cat([net.weights[layer - 1], row], dim=-2),
             layer + 1: torch.cat([net.weights[layer], column], dim=-1),
         },
-        {layer: None if old is None else torch.cat([old, bias.expand(batch).unsqueeze(-1)], dim=-1)},
+        {
+            layer: (
+                None if old is None else torch.cat([old, bias.expand(batch).unsqueeze(-1)], dim=-1)
+            )
+        },
     )
 
 
 def remove_null(net: MLP, layer: int, neuron: int | None = None) -> MLP:
-    """The left inverse of `null_embed`: removes a neuron (by default the last) whose input and output weights are 0.
+    """The left inverse of `null_embed`: removes a neuron (by default the last) whose input and
+    output weights are 0.
 
     Raises:
         ValueError: an input or output weight of the neuron is not 0; no such layer or neuron.
 
-    >>> from lib.mlp import init
+    >>> from lib.nets.mlp import init
     >>> remove_null(null_embed(init((2, 3, 1)), 1, 0.7), 1)
     MLP(2-3-1, tanh, 13 parameters)
     """
@@ -98,12 +110,18 @@ def remove_null(net: MLP, layer: int, neuron: int | None = None) -> MLP:
     neuron = net.widths[layer] - 1 if neuron is None else neuron
     check_neuron(net, layer, neuron)
     if net.widths[layer] == 1:
-        raise ValueError(f"neuron 0 is the only one of layer {layer} of {net}: expected a layer of at least 2")
-    for name, w in (("input", net.weights[layer - 1][..., neuron, :]), ("output", net.weights[layer][..., neuron])):
+        raise ValueError(
+            f"neuron 0 is the only one of layer {layer} of {net}: expected a layer of at least 2"
+        )
+    for name, w in (
+        ("input", net.weights[layer - 1][..., neuron, :]),
+        ("output", net.weights[layer][..., neuron]),
+    ):
         if (w != 0).any():
             raise ValueError(
-                f"neuron {neuron} of layer {layer} has {name} weights up to {float(w.abs().max()):g}: expected a null"
-                " neuron, with zero input and output weights"
+                f"neuron {neuron} of layer {layer} has {name} weights up to"
+                f" {float(w.abs().max()):g}: expected a null neuron, with zero input and output"
+                " weights"
             )
     keep = [i for i in range(net.widths[layer]) if i != neuron]
     return reindex(net, layer, keep, net.weights[0].new_ones(len(keep)))

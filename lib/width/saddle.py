@@ -1,4 +1,5 @@
-"""How embedding makes strict saddles: the witness directions of three-fold global splitting (Theorem 6.3)."""
+"""How embedding makes strict saddles: the witness directions of three-fold global splitting
+(Theorem 6.3)."""
 
 from __future__ import annotations
 
@@ -8,10 +9,10 @@ import torch
 from torch import Tensor
 
 from lib.curvature import decompose
-from lib.mlp import MLP, unflatten
-from lib.risk import Loss, mse
+from lib.nets.losses import Loss, mse
+from lib.nets.mlp import MLP, unflatten
 from lib.width.constructions import three_fold
-from lib.width.embedding import Embedding
+from lib.width.embeddings import Embedding
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,8 +24,8 @@ class Witness:
         direction: u, in the shapes of the wide net.
         curvature: the predicted u^T H' u < 0, (*batch): -lambda / 2 or 2 lambda.
         eigenvalue: lambda of H^(2)'s block, (*batch).
-        block: "hidden" where lambda belongs to the parameters of the hidden layers, "joint" where those of the output
-            layer take part, (*batch) nested as a list; a str for one net.
+        block: "hidden" where lambda belongs to the parameters of the hidden layers, "joint" where
+            those of the output layer take part, (*batch) nested as a list; a str for one net.
     """
 
     embedding: Embedding
@@ -34,29 +35,35 @@ class Witness:
     block: str | list
 
 
-def saddle_witness(net: MLP, x: Tensor, y: Tensor, loss: Loss = mse, *, tolerance: float = 1e-11) -> Witness:
-    """The direction that shows a critical point, embedded by three-fold global splitting, to be a strict saddle.
+def saddle_witness(
+    net: MLP, x: Tensor, y: Tensor, loss: Loss = mse, *, tolerance: float = 1e-11
+) -> Witness:
+    """The direction that shows a critical point, embedded by three-fold global splitting, to be a
+    strict saddle.
 
-    With (lambda, v) an eigenpair of H^(2) = E sum_i (d loss / d f_i) grad^2 f_i, of its block at the hidden layers,
+    With (lambda, v) an eigenpair of H^(2) = E sum_i (d loss / d f_i) grad^2 f_i, of its block at
+    the hidden layers,
 
         lambda > 0:  u = (v/2, v/2, v) on the three copies,  u^T H' u = -lambda / 2;
         lambda < 0:  u = (v, -v, 0),                         u^T H' u = 2 lambda;
 
-    whichever falls more. If that block is zero, v is the eigenvector of H^(2) over all weights (output biases aside)
-    for its most negative lambda, and u = (v, -v, 0) again. To first order u does not change the output, so that the
-    Gauss-Newton part H^(1) adds nothing.
+    whichever falls more. If that block is zero, v is the eigenvector of H^(2) over all weights
+    (output biases aside) for its most negative lambda, and u = (v, -v, 0) again. To first order u
+    does not change the output, so that the Gauss-Newton part H^(1) adds nothing.
 
     Args:
-        net: one net or a batch, critical for the claim about saddles (the curvature is right everywhere).
+        net: one net or a batch, critical for the claim about saddles (the curvature is right
+            everywhere).
         x, y: the sample;  loss: `mse` or `cross_entropy`.
         tolerance: an eigenvalue counts as zero below tolerance * max(max |H^(1)|, max |H^(2)|).
     Returns:
         A `Witness`; u^T u is 3/2 or 2.
     Raises:
-        ValueError: H^(2) is zero over the weights, so that no such witness exists; no hidden layer; or another loss.
+        ValueError: H^(2) is zero over the weights, so that no such witness exists; no hidden layer;
+            or another loss.
     Source: (Zhang et al. 2022, Thm 6.3).
 
-    >>> from lib.mlp import init
+    >>> from lib.nets.mlp import init
     >>> g = torch.Generator().manual_seed(0)
     >>> x = torch.randn(20, 1, generator=g, dtype=torch.float64)
     >>> found = saddle_witness(init((1, 2, 1)), x, torch.sin(x))
@@ -84,8 +91,9 @@ def saddle_witness(net: MLP, x: Tensor, y: Tensor, loss: Loss = mse, *, toleranc
     v = torch.where(in_hidden.unsqueeze(-1), v, vectors[..., 0])
     if not (eigenvalue.abs() > tolerance * size).all():
         raise ValueError(
-            f"H^(2) of {net} is zero over the weights (up to {float((h2.abs().amax((-2, -1)) / size).min()):.1g} of the"
-            " Hessian): no witness exists, as for a net that fits its data or is linear in its parameters"
+            f"H^(2) of {net} is zero over the weights (up to"
+            f" {float((h2.abs().amax((-2, -1)) / size).min()):.1g} of the Hessian): no witness"
+            " exists, as for a net that fits its data or is linear in its parameters"
         )
     scaled = (in_hidden & rises).unsqueeze(-1)
     v = torch.cat([v, v.new_zeros(*v.shape[:-1], net.n_parameters - joint)], dim=-1)
@@ -100,7 +108,8 @@ def saddle_witness(net: MLP, x: Tensor, y: Tensor, loss: Loss = mse, *, toleranc
 
 
 def _on_copies(embedding: Embedding, v: MLP, shares: Tensor) -> MLP:
-    """shares[c] * v on copy c of every hidden layer and of the output weights: block-diagonal, as the embedding is."""
+    """shares[c] * v on copy c of every hidden layer and of the output weights: block-diagonal, as
+    the embedding is."""
     wide = embedding.wide
     weights, biases = [], []
     for layer in range(1, v.depth + 1):

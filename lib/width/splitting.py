@@ -1,4 +1,5 @@
-"""Splitting a neuron, the one-step embedding T^alpha_{l,s} of the embedding principle, and its left inverse."""
+"""Splitting a neuron, the one-step embedding T^alpha_{l,s} of the embedding principle, and its left
+inverse."""
 
 from __future__ import annotations
 
@@ -7,23 +8,26 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lib.mlp import MLP
-from lib.width.checks import check_neuron, is_close, real, reindex, replace
+from lib.nets.checks import check_neuron, is_close, real, reindex, replace
+from lib.nets.mlp import MLP
 
 
 def split(net: MLP, layer: int, neuron: int, alpha: float | Tensor) -> MLP:
-    """One-step splitting T^alpha_{l,s}: a copy of neuron s, placed last, takes the part alpha of its output weights.
+    """One-step splitting T^alpha_{l,s}: a copy of neuron s, placed last, takes the part alpha of
+    its output weights.
 
     W'^[l] = [W^[l]; W^[l]_s],  b'^[l] = [b^[l]; b^[l]_s],
     W'^[l+1]_{:,s} = (1 - alpha) W^[l+1]_{:,s},  W'^[l+1]_{:,new} = alpha W^[l+1]_{:,s}.
 
-    The output is unchanged for every input, and a critical point becomes a critical point, for every alpha.
+    The output is unchanged for every input, and a critical point becomes a critical point, for
+    every alpha.
 
     Args:
         net: one net or a batch of nets.
         layer: l in 1..L-1, as in the papers (layer 0 is the input).
         neuron: s, a row of W^[l], counted from 0.
-        alpha: any real number, or a tensor (*batch) of them; with one net, a tensor gives a batch of nets.
+        alpha: any real number, or a tensor (*batch) of them; with one net, a tensor gives a batch
+            of nets.
     Returns:
         The net with widths (m_0, ..., m_l + 1, ..., m_L).
     Raises:
@@ -43,7 +47,8 @@ def split(net: MLP, layer: int, neuron: int, alpha: float | Tensor) -> MLP:
 
 
 def split_into(net: MLP, layer: int, neuron: int, shares: Sequence[float] | Tensor) -> MLP:
-    """One neuron into k: copy i takes the part shares[i] of its output weights, and the parts add up to 1.
+    """One neuron into k: copy i takes the part shares[i] of its output weights, and the parts add
+    up to 1.
 
     The first share stays in place, the k - 1 copies come last: a composition of k - 1 splittings.
 
@@ -80,7 +85,8 @@ def split_into(net: MLP, layer: int, neuron: int, shares: Sequence[float] | Tens
 
 
 def merge_copy(net: MLP, layer: int, neuron: int, copy: int | None = None) -> MLP:
-    """The left inverse of `split`: removes an exact copy of neuron s and gives its output weights back to s.
+    """The left inverse of `split`: removes an exact copy of neuron s and gives its output weights
+    back to s.
 
     W'^[l+1]_{:,s} = W^[l+1]_{:,s} + W^[l+1]_{:,copy}.
 
@@ -88,11 +94,12 @@ def merge_copy(net: MLP, layer: int, neuron: int, copy: int | None = None) -> ML
         net, layer, neuron: as in `split`.
         copy: the neuron to remove, the last one by default.
     Returns:
-        The net with one neuron less in layer l; up to rounding, merge_copy(split(net, l, s, alpha), l, s) is net.
+        The net with one neuron less in layer l; up to rounding, merge_copy(split(net, l, s, alpha),
+        l, s) is net.
     Raises:
         ValueError: the two neurons are one, or their input weights or biases differ in any bit.
 
-    >>> from lib.mlp import init
+    >>> from lib.nets.mlp import init
     >>> merge_copy(split(init((2, 3, 1)), 1, 0, 0.25), 1, 0)
     MLP(2-3-1, tanh, 13 parameters)
     """
@@ -100,15 +107,17 @@ def merge_copy(net: MLP, layer: int, neuron: int, copy: int | None = None) -> ML
     copy = net.widths[layer] - 1 if copy is None else copy
     check_neuron(net, layer, copy)
     if copy == neuron:
-        raise ValueError(f"neuron {neuron} of layer {layer} cannot be merged into itself: expected two neurons")
+        raise ValueError(
+            f"neuron {neuron} of layer {layer} cannot be merged into itself: expected two neurons"
+        )
     w, b, out = net.weights[layer - 1], net.biases[layer - 1], net.weights[layer]
     if not torch.equal(w[..., neuron, :], w[..., copy, :]) or (
         b is not None and not torch.equal(b[..., neuron], b[..., copy])
     ):
         gap = float((w[..., neuron, :] - w[..., copy, :]).abs().max())
         raise ValueError(
-            f"neurons {neuron} and {copy} of layer {layer} are no copies (input weights differ by up to {gap:g}, or"
-            " biases do): expected equal ones"
+            f"neurons {neuron} and {copy} of layer {layer} are no copies (input weights differ by"
+            f" up to {gap:g}, or biases do): expected equal ones"
         )
     joined = out.clone()
     joined[..., neuron] += out[..., copy]

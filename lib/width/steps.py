@@ -1,4 +1,5 @@
-"""Multi-step embeddings and the affine family of critical points that K splittings span (Theorem 2)."""
+"""Multi-step embeddings and the affine family of critical points that K splittings span (Theorem
+2)."""
 
 from __future__ import annotations
 
@@ -10,8 +11,8 @@ from torch import Tensor
 from torch.utils import _pytree
 
 from lib.linear import Rank, rank
-from lib.mlp import MLP, flatten, stack
-from lib.width.checks import check_layer, expand, finite_tolerance, real
+from lib.nets.checks import check_layer, expand, finite_tolerance, real
+from lib.nets.mlp import MLP, flatten, stack
 from lib.width.null import null_embed
 from lib.width.splitting import split
 
@@ -19,19 +20,20 @@ Step = tuple[int, int | None, float | Tensor]
 
 
 def embed(net: MLP, steps: Sequence[Step]) -> MLP:
-    """K-step composition T^{alpha_K}_{l_K,s_K} ... T^{alpha_1}_{l_1,s_1} of one-step embeddings, applied in order.
+    """K-step composition T^{alpha_K}_{l_K,s_K} ... T^{alpha_1}_{l_1,s_1} of one-step embeddings,
+    applied in order.
 
     Args:
         net: one net or a batch of nets.
-        steps: (l, s, alpha) splits neuron s of layer l of the net as it then is; (l, None, b) adds a null
-            neuron of bias b.
+        steps: (l, s, alpha) splits neuron s of layer l of the net as it then is; (l, None, b) adds
+            a null neuron of bias b.
     Returns:
         The net that is K neurons wider.
     Raises:
         ValueError, TypeError: an impossible step; the message says which one.
     Source: (Zhang et al. 2022, Def. 4.6 and Thm 4.2).
 
-    >>> from lib.mlp import init
+    >>> from lib.nets.mlp import init
     >>> embed(init((1, 2, 2, 1)), [(1, 0, 0.3), (2, 1, -2.0), (1, None, 0.5)])
     MLP(1-4-3-1, tanh, 27 parameters)
     """
@@ -40,7 +42,11 @@ def embed(net: MLP, steps: Sequence[Step]) -> MLP:
             raise TypeError(f"step {count} is {step!r}: expected (layer, neuron or None, number)")
         layer, neuron, number = step
         try:
-            net = null_embed(net, layer, number) if neuron is None else split(net, layer, neuron, number)
+            net = (
+                null_embed(net, layer, number)
+                if neuron is None
+                else split(net, layer, neuron, number)
+            )
         except (TypeError, ValueError) as error:
             raise type(error)(f"step {count}: {error}") from error
     return net
@@ -48,12 +54,15 @@ def embed(net: MLP, steps: Sequence[Step]) -> MLP:
 
 @dataclass(frozen=True, eq=False)
 class AffineFamily:
-    """{base + sum_i alpha_i v_i}: critical points of one loss, if they stem from one critical point (Theorem 2).
+    """{base + sum_i alpha_i v_i}: critical points of one loss, if they stem from one critical point
+    (Theorem 2).
 
     Args:
         base: theta_B = T_{l_K,s_K} ... T_{l_1,s_1} theta_A, every copy with zero output weights.
-        directions: v_i = T_{l_K,s_K} ... V_{l_i,s_i} ... T_{l_1,s_1} theta_A, stacked: K x *batch nets.
-        silent: (K, *batch), True where v_i = 0, because the split neuron has only zero output weights.
+        directions: v_i = T_{l_K,s_K} ... V_{l_i,s_i} ... T_{l_1,s_1} theta_A, stacked: K x *batch
+            nets.
+        silent: (K, *batch), True where v_i = 0, because the split neuron has only zero output
+            weights.
     """
 
     base: MLP
@@ -69,7 +78,9 @@ class AffineFamily:
             ValueError: not K numbers, or one is not finite.
         """
         if not isinstance(alphas, Tensor):
-            alphas = torch.tensor([float(a) for a in alphas], dtype=self.base.dtype, device=self.base.device)
+            alphas = torch.tensor(
+                [float(a) for a in alphas], dtype=self.base.dtype, device=self.base.device
+            )
         alphas = real("alphas", alphas, self.base, trailing=1)
         count = self.silent.shape[0]
         if alphas.shape[-1] != count:
@@ -78,9 +89,12 @@ class AffineFamily:
         own = len(self.base.batch)
 
         def move(b: Tensor, v: Tensor) -> Tensor:
-            # alphas (*more, K) against directions (K, *batch, *shape): one contraction over K, batch broadcast.
+            # alphas (*more, K) against directions (K, *batch, *shape): one contraction over K,
+            # batch broadcast.
             a = alphas.movedim(-1, 0)
-            a = a.reshape(count, *(1,) * (own - (a.dim() - 1)), *a.shape[1:], *(1,) * (v.dim() - 1 - own))
+            a = a.reshape(
+                count, *(1,) * (own - (a.dim() - 1)), *a.shape[1:], *(1,) * (v.dim() - 1 - own)
+            )
             more = a.dim() - v.dim()
             return b + (a * v.reshape(count, *(1,) * more, *v.shape[1:])).sum(0)
 
@@ -96,13 +110,13 @@ def affine_family(net: MLP, steps: Sequence[tuple[int, int]]) -> AffineFamily:
 
     Args:
         net: theta_A, one net or a batch; if it is critical, so is every member, with the same loss.
-        steps: (layer, neuron) in order; a neuron may be split again, but a copy of the base has no output weights,
-            so splitting the copy itself adds no dimension.
+        steps: (layer, neuron) in order; a neuron may be split again, but a copy of the base has no
+            output weights, so splitting the copy itself adds no dimension.
     Raises:
         ValueError: no steps, or an impossible one.
     Source: (Zhang et al. 2021, Thm 2).
 
-    >>> from lib.mlp import init
+    >>> from lib.nets.mlp import init
     >>> family = affine_family(init((1, 2, 2, 1)), [(1, 0), (2, 1)])
     >>> int(family.dimension().value), family.member([0.3, -1.0])
     (2, MLP(1-3-3-1, tanh, 22 parameters))
@@ -113,15 +127,19 @@ def affine_family(net: MLP, steps: Sequence[tuple[int, int]]) -> AffineFamily:
     directions = []
     for i, (layer, neuron) in enumerate(steps):
         before = embed(net, [(*s, 0.0) for s in steps[:i]])
-        # V_{l,s} is linear and T^alpha = T + alpha V, so V theta = T^1 theta - T^0 theta: exact, as copies cancel.
-        v = _pytree.tree_map(torch.sub, split(before, layer, neuron, 1.0), split(before, layer, neuron, 0.0))
+        # V_{l,s} is linear and T^alpha = T + alpha V, so V theta = T^1 theta - T^0 theta: exact, as
+        # copies cancel.
+        v = _pytree.tree_map(
+            torch.sub, split(before, layer, neuron, 1.0), split(before, layer, neuron, 0.0)
+        )
         directions.append(embed(v, [(*s, 0.0) for s in steps[i + 1 :]]))
     stacked = stack(directions)
     return AffineFamily(base, stacked, (flatten(stacked) == 0).all(-1))
 
 
 def silent(net: MLP, layer: int, tolerance: float = 0.0) -> Tensor:
-    """Which neurons of layer l write nothing: max |W^[l+1]_{:,s}| <= tolerance. Splitting one adds no dimension.
+    """Which neurons of layer l write nothing: max |W^[l+1]_{:,s}| <= tolerance. Splitting one adds
+    no dimension.
 
     Returns:
         Booleans (*batch, m_l).
@@ -129,7 +147,7 @@ def silent(net: MLP, layer: int, tolerance: float = 0.0) -> Tensor:
         ValueError: no such hidden layer, or a tolerance < 0.
     Source: (Zhang et al. 2021, Thm 2: W^[l] != 0).
 
-    >>> from lib.mlp import init
+    >>> from lib.nets.mlp import init
     >>> silent(null_embed(init((1, 2, 1)), 1), 1)
     tensor([False, False,  True])
     """

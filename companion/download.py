@@ -1,0 +1,57 @@
+"""Fill the data folder: MNIST and CIFAR-10 through torchvision, kept as npz files that
+`companion.data` reads."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from companion import data, paths
+
+
+def fetch(name: str, split: str, scratch: Path) -> tuple[np.ndarray, np.ndarray]:
+    """One split as torchvision has it: images uint8, labels int64."""
+    import torchvision
+
+    kind = {"mnist": torchvision.datasets.MNIST, "cifar10": torchvision.datasets.CIFAR10}[name]
+    found = kind(str(scratch), train=split == "train", download=True)
+    return np.asarray(found.data, dtype=np.uint8), np.asarray(found.targets, dtype=np.int64)
+
+
+def fill(folder: Path, fetch=fetch) -> list[Path]:
+    """Download what is missing or damaged.
+
+    Args:
+        folder: the data folder;  fetch: where arrays come from, as `fetch`.
+    Returns:
+        The files written.
+    Raises:
+        ValueError: what came is not the published set.
+    """
+    written = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in data.DOWNLOADED:
+            for split in ("train", "test"):
+                try:
+                    data.load(name, split, folder)
+                    print(f"{name} {split}: already in {folder}")
+                    continue
+                except (data.MissingData, ValueError):
+                    pass
+                images, labels = fetch(name, split, Path(scratch))
+                if not data.genuine(name, split, images, labels):
+                    raise ValueError(
+                        f"the download of {name} {split} is not the published set: try again"
+                    )
+                for former in folder.glob(f"{name}/{split}*.npz"):
+                    former.unlink()
+                packed = io.BytesIO()
+                np.savez_compressed(packed, images=images, labels=labels)
+                path = folder / name / f"{split}.npz"
+                paths.write_atomic(path, packed.getvalue())
+                written.append(path)
+                print(f"{name} {split}: {path}")
+    return written

@@ -1,0 +1,144 @@
+"""Recorded runs: what a profile that takes long, or a GPU, measured once; committed under
+book/records/.
+
+book/records/<profile>/<chapter>.json (<profile> is "more" for a run with parameters of its own)
+holds the measured claims, the parameters and the provenance; <chapter>.npz beside it holds the
+numbers behind the figures. """
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from companion import paths
+from companion.claims import Measurement
+
+
+@dataclass(frozen=True)
+class Record:
+    """A recorded run of one chapter.
+
+    Args:
+        measurements: claim id -> what was measured.
+        curves: figure name -> array name -> array, the numbers behind the figures.
+    """
+
+    chapter: str
+    profile: str
+    parameters: Mapping[str, object]
+    provenance: Mapping[str, object]
+    measurements: Mapping[str, Measurement]
+    curves: Mapping[str, Mapping[str, np.ndarray]]
+
+
+def files(chapter: str, profile: str, root: Path | None = None) -> tuple[Path, Path]:
+    """Where the JSON and the npz of a record lie."""
+    folder = (root or paths.root()) / "book" / "records" / profile
+    return folder / f"{chapter}.json", folder / f"{chapter}.npz"
+
+
+def load(chapter: str, profile: str, root: Path | None = None) -> Record | None:
+    """The record, or None when there is none yet.
+
+    Raises:
+        ValueError: the profile's name is unknown.
+
+    >>> load("99_nothing", "cpu") is None
+    True
+    """
+    if profile not in (*paths.PROFILES, paths.MORE):
+        raise ValueError(
+            f"profile {profile!r}: expected one of {', '.join((*paths.PROFILES, paths.MORE))}"
+        )
+    text, packed = files(chapter, profile, root)
+    if not text.is_file():
+        return None
+    record = json.loads(text.read_text())
+    curves: dict[str, dict[str, np.ndarray]] = {}
+    if packed.is_file():
+        with np.load(packed) as arrays:
+            for key in arrays.files:
+                figure, column = key.split("/", 1)
+                curves.setdefault(figure, {})[column] = arrays[key]
+    measured = {k: Measurement(**m) for k, m in record["claims"].items()}
+    return Record(chapter, profile, record["parameters"], record["provenance"], measured, curves)
+
+
+def save(
+    record: Mapping[str, object], drawn: Mapping[str, Mapping[str, str]], root: Path | None = None
+) -> tuple[Path, Path]:
+    """Write what `Run.provenance` put into a notebook, and the numbers behind its figures.
+
+    Args:
+        record: chapter, profile, parameters, provenance, claims;  drawn: figure name -> file name
+            -> base64.
+    Returns:
+        The two files written.
+    """
+    text, packed = files(record["chapter"], record["profile"], root)
+    arrays = {}
+    for figure, data in drawn.items():
+        for file, content in data.items():
+            arrays |= {
+                f"{figure}/{k}": v for k, v in _arrays(file, base64.b64decode(content)).items()
+            }
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    paths.write_atomic(packed, buffer.getvalue())
+    paths.write_atomic(text, json.dumps(record, indent=1, sort_keys=True) + "\n")
+    return text, packed
+
+
+def _arrays(file: str, content: bytes) -> dict[str, np.ndarray]:
+    if file.endswith(".npz"):
+        with np.load(io.BytesIO(content)) as arrays:
+            return {k: arrays[k] for k in arrays.files}
+    head, *rows = csv.reader(io.StringIO(content.decode()))
+    return {name: _column([r[i] for r in rows]) for i, name in enumerate(head)}
+
+
+def _column(texts: list[str]) -> np.ndarray:
+    for kind in (int, float):
+        try:
+            return np.array([kind(t) for t in texts])
+        except ValueError:
+            continue
+    return np.array(texts)
+
+
+def printed(name: str, root: Path | None = None) -> dict[str, np.ndarray]:
+    """Numbers that a paper prints, column -> array, from book/printed/<name>.csv.
+
+    Raises:
+        ValueError: no such file; the message lists those there are.
+
+    >>> len(printed("gu2020-fig3b-right")["gamma"])
+    11
+    """
+    folder = (root or paths.root()) / "book" / "printed"
+    path = folder / f"{name}.csv"
+    if not path.is_file():
+        raise ValueError(
+            f"no printed numbers {name!r}: there are"
+            f" {', '.join(sorted(p.stem for p in folder.glob('*.csv')))}"
+        )
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    columns = np.array([[float(v) for v in line.split(",")] for line in lines[1:]]).T
+    return dict(zip(lines[0].split(","), columns, strict=True))
+
+
+def benchmarks(root: Path | None = None) -> dict[str, dict]:
+    """The committed measurements of the kernels, name -> content of benchmarks/results/<name>.json.
+
+    >>> {"rows", "facts", "environment"} <= set(benchmarks()["descent"])
+    True
+    """
+    folder = (root or paths.root()) / "benchmarks" / "results"
+    return {p.stem: json.loads(p.read_text()) for p in sorted(folder.glob("*.json"))}

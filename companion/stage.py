@@ -1,0 +1,92 @@
+"""From an executed notebook to the one that the pages are made of.
+
+What a run said through `run` becomes Markdown of the page: figures with number, caption and a link
+to their numbers, verdicts and tables as the ledger has them at present. Everything else stays as it
+was executed. """
+
+from __future__ import annotations
+
+import base64
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+
+import nbformat
+
+from companion import gate, paths
+from companion.claims import Claim
+from companion.ledger import Ledger
+
+
+def figure_id(chapter: str, name: str) -> str:
+    """The label of a figure, for {numref} in prose.
+
+    >>> figure_id("01_width", "loss")
+    'fig-width-loss'
+    """
+    return f"fig-{chapter.split('_', 1)[-1].replace('_', '-')}-{name}"
+
+
+def stage(
+    nb: nbformat.NotebookNode, chapter: str, claims: Mapping[str, Claim], folder: Path
+) -> None:
+    """Write <folder>/<chapter>.ipynb, its figures and the numbers behind them.
+
+    Args:
+        nb: an executed notebook that passed the gate;  claims: the ledger's claims of this chapter.
+    """
+    ledger = Ledger(claims, gate.measurements(nb))
+    page = copy.deepcopy(nb)
+    cells = []
+    for cell in page.cells:
+        cells.append(cell)
+        if cell.cell_type != "code":
+            continue
+        if set(cell.source.split()) <= {"run.claims_table()", "run.provenance()"}:
+            cell.metadata.tags = [*cell.metadata.get("tags", ()), "remove-input"]
+        texts, kept = [], []
+        for output in cell.outputs:
+            said = output.get("metadata", {}).get("book", {})
+            if "figure" in said:
+                texts.append(_figure(output, said["figure"], chapter, folder))
+            elif "claim" in said:
+                texts.append(_verdict(ledger, said["claim"]["id"]))
+            elif "claims_table" in said:
+                texts.append(ledger.table())
+            elif "record" in said:
+                texts.append(output.data["text/markdown"])
+            else:
+                kept.append(output)
+        cell.outputs = kept
+        cells += [
+            nbformat.v4.new_markdown_cell(text, id=f"{cell.id}-{i}") for i, text in enumerate(texts)
+        ]
+    page.cells = cells
+    paths.write_atomic(folder / f"{chapter}.ipynb", nbformat.writes(page))
+
+
+def _figure(output: nbformat.NotebookNode, figure: Mapping, chapter: str, folder: Path) -> str:
+    place = Path("figures") / chapter
+    image = output.data[figure["mime"]]
+    suffix, content = (
+        (".svg", image.encode())
+        if figure["mime"] == "image/svg+xml"
+        else (".png", base64.b64decode(image))
+    )
+    paths.write_atomic(folder / place / f"{figure['name']}{suffix}", content)
+    links = []
+    for file, numbers in figure["data"].items():
+        paths.write_atomic(folder / place / file, base64.b64decode(numbers))
+        links.append(f"[The numbers ({Path(file).suffix[1:]})]({place / file}).")
+    words = " ".join([" ".join(figure["caption"].split()), *links])
+    alt = " ".join(figure["alt"].split())
+    return (
+        f"``````{{figure}} {place / figure['name']}{suffix}\n:name:"
+        f" {figure_id(chapter, figure['name'])}\n:alt: {alt}\n:width:"
+        f" {figure['size'][0]}px\n\n{words}\n``````"
+    )
+
+
+def _verdict(ledger: Ledger, name: str) -> str:
+    verdict = ledger.measurements[name].verdict(ledger.claims[name]).replace(" ", "-")
+    return f":::{{div}} verdict verdict-{verdict}\n{ledger.line(name)}\n:::"

@@ -1,0 +1,1 @@
+"""What one chapter measures and nobody else would."""

@@ -1,0 +1,1 @@
+"""A vector type for Numba kernels, pointwise functions on it, and how kernels are compiled."""

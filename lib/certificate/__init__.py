@@ -1,0 +1,1 @@
+"""Certificates that an embedding keeps outputs, criticality and inertia."""

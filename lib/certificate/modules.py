@@ -1,0 +1,109 @@
+"""Certificates for `nn.Module`s, convolutional ones too: the same measures on the vector of all
+their parameters."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lib.certificate.dense import Certificate
+from lib.curvature import signs as inertia
+from lib.linear import jacobian
+from lib.nets.flat_module import output_at, parameter_vector
+from lib.nets.losses import Loss, mse
+
+
+def module_gradient(module: nn.Module, x: Tensor, y: Tensor, loss: Loss = mse) -> Tensor:
+    """Gradient of loss(module(x), y) as one vector (M,), in the order of `module.parameters()`.
+
+    The module is used in its present mode and left untouched: no gradients, no running statistics
+        change.
+
+    >>> with torch.no_grad():
+    ...     linear = nn.Linear(1, 1, bias=False); _ = linear.weight.fill_(1.0)
+    >>> module_gradient(linear, torch.ones(4, 1), torch.zeros(4, 1))
+    tensor([2.])
+    """
+    theta = parameter_vector(module).requires_grad_()
+    return torch.autograd.grad(loss(output_at(module, theta, x), y), theta)[0]
+
+
+def module_hessian(module: nn.Module, x: Tensor, y: Tensor, loss: Loss = mse) -> Tensor:
+    """The exact Hessian (M, M) of loss(module(x), y) by automatic differentiation, for some hundred
+    parameters.
+
+    Raises:
+        TypeError: parameters are not float64.
+
+    >>> module_hessian(nn.Linear(1, 1, bias=False).double(), torch.ones(4, 1).double(), torch.zeros(4, 1).double())
+    tensor([[2.]], dtype=torch.float64)
+    """
+    theta = parameter_vector(module).requires_grad_()
+    if theta.dtype != torch.float64:
+        raise TypeError(f"parameters are {theta.dtype}: curvature is float64; pass module.double()")
+    slope = torch.autograd.grad(loss(output_at(module, theta, x), y), theta, create_graph=True)[0]
+    h = jacobian(slope, [theta])
+    return (h + h.mT) / 2
+
+
+def certify_modules(
+    before: nn.Module,
+    after: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    loss: Loss = mse,
+    *,
+    off_sample: Tensor | None = None,
+    predicted_zeros: int | None = None,
+    curvature: bool = True,
+) -> Certificate:
+    """What an operator on modules preserved: outputs, risk, gradient norms and the inertia of the
+    exact Hessians.
+
+    Args:
+        before, after: modules of the same in- and outputs, each in the mode in which it is to be
+            compared.
+        x, y: the sample, one batch;  loss: as in `lib.nets.losses`.
+        off_sample: other inputs;  predicted_zeros: zero modes expected at a critical point.
+        curvature: compute Hessians (float64, some hundred parameters); False for large modules.
+    Returns:
+        A `Certificate`.
+    Raises:
+        ValueError: outputs of different shapes;  TypeError: Hessians of modules that are not
+            float64.
+    Source: (Zhang et al. 2021, Thm 1 and App. A.1).
+
+    >>> from lib.width import split_channel
+    >>> net = nn.Sequential(nn.Conv2d(1, 1, 2), nn.Tanh(), nn.Flatten(), nn.Linear(4, 1)).double()
+    >>> x, y = torch.ones(3, 1, 3, 3, dtype=torch.float64), torch.zeros(3, 1, dtype=torch.float64)
+    >>> found = certify_modules(net, split_channel(net, 0, 0, 0.3), x, y)
+    >>> found.parameters, bool(found.output_gap < 1e-15)
+    ((10, 19), True)
+    """
+    gradients = [module_gradient(m, x, y, loss) for m in (before, after)]
+    risks = [loss(output_at(m, parameter_vector(m), x), y) for m in (before, after)]
+    found: dict[str, object] = {}
+    if curvature:
+        counts = [inertia(module_hessian(m, x, y, loss)) for m in (before, after)]
+        found |= {"inertia_before": counts[0], "inertia_after": counts[1]}
+    if predicted_zeros is not None:
+        found["predicted_zeros"] = torch.tensor(predicted_zeros)
+    return Certificate(
+        parameters=(len(gradients[0]), len(gradients[1])),
+        output_gap=_gap(before, after, x),
+        off_sample_gap=None if off_sample is None else _gap(before, after, off_sample),
+        risk_before=risks[0],
+        risk_after=risks[1],
+        gradient_before=gradients[0].abs().sum(),
+        gradient_after=gradients[1].abs().sum(),
+        **found,
+    )
+
+
+def _gap(before: nn.Module, after: nn.Module, x: Tensor) -> Tensor:
+    a, b = (output_at(m, parameter_vector(m), x) for m in (before, after))
+    if a.shape != b.shape:
+        raise ValueError(
+            f"outputs have shapes {tuple(a.shape)} and {tuple(b.shape)}: expected the same"
+        )
+    return (a - b).abs().max()

@@ -1,0 +1,221 @@
+"""Polish nets to nearby critical points of any index: Levenberg-Marquardt on the gradient,
+batched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lib.curvature import hessian
+from lib.nets.losses import Loss, gradient, mse, risk
+from lib.nets.mlp import MLP, flatten, unflatten
+
+TOLERANCE = 1e-13
+# Directions whose eigenvalue is rounding (see lib.curvature.signs) carry no information: the
+# pseudo-inverse drops them.
+CUT = 100 * torch.finfo(torch.float64).eps
+
+
+@dataclass(frozen=True)
+class CriticalPoint:
+    """Where `polish` arrived, one entry a net.
+
+    Args:
+        net: the nets, *batch.
+        loss: R_S, (*batch).
+        gradient: L1 norm of the gradient, (*batch);  gradient_before: at the start.
+        moved: Euclidean distance from the start in parameter space, (*batch).
+        steps: accepted steps, (*batch), int64.
+        converged: gradient <= tolerance within reach of the start, (*batch), bool. Where False,
+            `net` is the best point seen, not a critical point.
+        tolerance: the L1 norm asked for.
+
+    >>> from lib.nets.mlp import init
+    >>> x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
+    >>> polish(init((1, 1, 1), std=0.5, output_bias=False), x, torch.tanh(x))  # doctest: +ELLIPSIS
+    CriticalPoint(loss=..., gradient=..., converged)
+    """
+
+    net: MLP
+    loss: Tensor
+    gradient: Tensor
+    gradient_before: Tensor
+    moved: Tensor
+    steps: Tensor
+    converged: Tensor
+    tolerance: float
+
+    def __getitem__(self, index) -> CriticalPoint:
+        """The points at that index of the batch."""
+        parts = {
+            n: getattr(self, n)[index]
+            for n in ("loss", "gradient", "gradient_before", "moved", "steps", "converged")
+        }
+        return CriticalPoint(net=self.net[index], tolerance=self.tolerance, **parts)
+
+    @property
+    def found(self) -> CriticalPoint:
+        """The converged points alone, as one flat batch."""
+        return self[self.converged]
+
+    def __repr__(self) -> str:
+        if self.converged.dim():
+            share = f"{int(self.converged.sum())} of {self.converged.numel()}"
+            return f"CriticalPoint({share} converged to {self.tolerance:g})"
+        state = "converged" if self.converged else "NOT converged"
+        return (
+            f"CriticalPoint(loss={float(self.loss):.6g}, gradient={float(self.gradient):.1e},"
+            f" {state})"
+        )
+
+
+def polish(
+    net: MLP,
+    x: Tensor,
+    y: Tensor,
+    loss: Loss = mse,
+    *,
+    tol: float = TOLERANCE,
+    max_steps: int = 200,
+    radius: float = 0.1,
+    reach: float = 3.0,
+) -> CriticalPoint:
+    """Move every net to a critical point nearby, whatever its index, until its gradient's L1 norm
+    is at most `tol`.
+
+    Each step s minimises ||g + H s|| within ||s|| <= Delta: with H = Q diag(lambda) Q^T,
+        s = -Q diag(lambda / (lambda^2 + mu)) Q^T g,   mu >= ||g||^2 the least that keeps ||s|| <=
+        Delta,
+    where eigenvalues within rounding of zero are dropped (pseudo-inverse), so that degenerate
+    points converge as fast as others; it is accepted when ||g|| falls. Nothing in it prefers
+    minima: a saddle is as good an end as a minimum. Below `tol` it goes on while steps still halve
+        the gradient: embeddings multiply what is left of it.
+
+    Args:
+        net: float64, any depth and batch; x: (n, m_0); y: targets.
+        tol: the L1 norm of the gradient to reach.
+        max_steps: of which each costs one Hessian and one eigendecomposition for the nets still
+            under way.
+        radius: Delta at the start, relative to the norm of a net's parameters; grows and shrinks as
+            steps succeed or fail.
+        reach: give a net up once it is farther from its start than this many times the norm of its
+            parameters there: it is not near a critical point, and gradients also vanish at
+                infinity, where neurons saturate. `math.inf` to
+            allow.
+    Returns:
+        A `CriticalPoint`; read `converged` (or take `.found`) before using it.
+    Raises:
+        TypeError: net or data are not float64.
+        ValueError: shapes do not match; a setting out of range; a non-finite parameter or gradient.
+
+    Source: (Zhang et al. 2021, Sec. 3.2) calls the point of least gradient in a slow window an
+        empirical critical
+    point; this turns it into one to rounding.
+
+    >>> from lib.nets.mlp import init
+    >>> x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
+    >>> points = polish(init((1, 2, 1), std=0.5, batch=(5,), output_bias=False), x, torch.tanh(2 * x))
+    >>> bool((points.found.gradient <= 1e-13).all())
+    True
+    """
+    _check(tol, max_steps, radius, reach)
+    batch, like = net.batch, net.map(lambda p: p.detach().reshape(-1, *p.shape[len(net.batch) :]))
+    start = flatten(like)
+    theta = start.clone()
+    g = _slope(theta, like, x, y, loss)
+    if not bool(torch.isfinite(g).all()):
+        bad = (~torch.isfinite(g).all(-1)).nonzero().flatten()[:5].tolist()
+        raise ValueError(
+            f"the gradient is not finite at nets {bad} of the flattened batch: polish needs finite"
+            " nets and data"
+        )
+    before = g.abs().sum(-1)
+    size = start.norm(dim=-1).clamp_min(
+        1e-3
+    )  # so that the zero net, a critical point, has room to move as well
+    delta = radius * size
+    steps = torch.zeros_like(before, dtype=torch.int64)
+    done = torch.zeros_like(before, dtype=torch.bool)
+
+    for _ in range(max_steps):
+        live = (~done).nonzero().flatten()
+        if not len(live):
+            break
+        here, slope = theta[live], g[live]
+        values, vectors = torch.linalg.eigh(hessian(unflatten(here, like), x, y, loss))
+        s, predicted = _step(values, vectors, slope, delta[live])
+        trial = here + s
+        g_trial = _slope(trial, like, x, y, loss)
+        old, new, length = slope.norm(dim=-1), g_trial.norm(dim=-1), s.norm(dim=-1)
+        gain = (old - new) / (old - predicted).clamp_min(torch.finfo(old.dtype).tiny)
+        ok = torch.isfinite(new) & (new < old)
+        wider = torch.where((gain > 0.75) & (length > 0.9 * delta[live]), 2.0, 1.0)
+        delta[live] = torch.where(ok & (gain > 0.1), delta[live] * wider, 0.25 * length)
+        theta[live] = torch.where(ok.unsqueeze(-1), trial, here)
+        g[live] = torch.where(ok.unsqueeze(-1), g_trial, slope)
+        steps[live] += ok
+        reached = g[live].abs().sum(-1) <= tol
+        # An allowed length below rounding, or a step that moves nothing, cannot help.
+        stuck = delta[live] <= torch.finfo(old.dtype).eps * size[live]
+        lost = (theta[live] - start[live]).norm(dim=-1) > reach * size[live]
+        done[live] = (reached & ~(ok & (new < old / 2))) | stuck | lost
+
+    moved = (theta - start).norm(dim=-1)
+    final = unflatten(theta, like)
+    after = g.abs().sum(-1)
+
+    def shaped(t: Tensor) -> Tensor:
+        return t.reshape(batch)
+
+    return CriticalPoint(
+        net=unflatten(theta.reshape(*batch, theta.shape[-1]), like),
+        loss=shaped(risk(final, x, y, loss)),
+        gradient=shaped(after),
+        gradient_before=shaped(before),
+        moved=shaped(moved),
+        steps=shaped(steps),
+        converged=shaped((after <= tol) & (moved <= reach * size)),
+        tolerance=tol,
+    )
+
+
+def _slope(theta: Tensor, like: MLP, x: Tensor, y: Tensor, loss: Loss) -> Tensor:
+    return flatten(gradient(unflatten(theta, like), x, y, loss))
+
+
+def _step(values: Tensor, vectors: Tensor, g: Tensor, delta: Tensor) -> tuple[Tensor, Tensor]:
+    """The step of the formula above and ||g + H s||, for eigenpairs (B, M), (B, M, M) and Delta
+    (B,)."""
+    scale = values.abs().amax(-1, keepdim=True)
+    values = torch.where(values.abs() <= CUT * values.shape[-1] * scale, 0.0, values)
+    c = (vectors.mT @ g.unsqueeze(-1)).squeeze(-1)
+    low = c.square().sum(-1, keepdim=True)
+
+    def along(mu: Tensor) -> Tensor:
+        return torch.where(values == 0, 0.0, -values * c / (values.square() + mu))
+
+    # ||s|| falls in mu: bisection on log mu between ||g||^2 and the mu at which even the steepest bound obeys Delta
+    high = torch.maximum(low, scale * c.norm(dim=-1, keepdim=True) / delta.unsqueeze(-1)) * 2
+    low = low.clamp_min(1e-300)
+    inside = along(low).norm(dim=-1, keepdim=True) <= delta.unsqueeze(-1)
+    a, b = low.log(), high.clamp_min(1e-300).log()
+    for _ in range(30):
+        middle = (a + b) / 2
+        fits = along(middle.exp()).norm(dim=-1, keepdim=True) <= delta.unsqueeze(-1)
+        a, b = torch.where(fits, a, middle), torch.where(fits, middle, b)
+    s = along(torch.where(inside, low, b.exp()))
+    predicted = (c + values * s).norm(dim=-1)
+    return (vectors @ s.unsqueeze(-1)).squeeze(-1), predicted
+
+
+def _check(tol: float, max_steps: int, radius: float, reach: float) -> None:
+    if not tol > 0:
+        raise ValueError(f"tol is {tol}: expected > 0")
+    if not isinstance(max_steps, int) or max_steps < 0:
+        raise ValueError(f"max_steps is {max_steps!r}: expected an integer >= 0")
+    if not radius > 0:
+        raise ValueError(f"radius is {radius}: expected > 0")
+    if not reach > 0:
+        raise ValueError(f"reach is {reach}: expected > 0")

@@ -1,0 +1,1 @@
+"""Linear least squares of one layer, the joint, from Gram matrices of its unfolded inputs."""

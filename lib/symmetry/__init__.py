@@ -1,0 +1,1 @@
+"""Symmetries of nets: permutations, rescalings, alignment and weight matching."""

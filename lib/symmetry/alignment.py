@@ -1,0 +1,103 @@
+"""How far two nets are apart in weight space, when the channels of one may be reordered to match
+the other's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from lib.nets.chain import Chain
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """Layer by layer, how net 2's channels were reordered and what distance is left.
+
+    Args:
+        layers: the layers compared, from 1.
+        distance: mean squared difference over the mean of the two mean squares, one a layer: 0 for
+            equal weights, 2 for uncorrelated ones.
+        order: for every layer, order[j] is the channel of net 2 that stands in for channel j of
+            net 1.
+    """
+
+    layers: tuple[int, ...]
+    distance: tuple[float, ...]
+    order: tuple[np.ndarray, ...]
+
+
+def aligned_distance(net1: Chain, net2: Chain, layers: int | None = None) -> Alignment:
+    """The weight distance of Section D: filters are matched layer after layer by the assignment of
+    least distance.
+
+    With the inputs of net 2 in the order pi_(l-1) of the layer before, pi_l minimises
+    sum_j || w1_j - w2_pi(j) ||^2 over permutations of the outputs, and the distance is
+    mean (w1 - w2_pi)^2 / ((mean w1^2 + mean w2^2) / 2). Biases are not used, as in the authors'
+    code.
+
+    Args:
+        net1, net2: nets of the same shapes.
+        layers: compare layers 1..layers; by default the convolutions but the last, as the authors
+            do (12 of VGG-16).
+    Raises:
+        ValueError: a number of layers out of range, or shapes that differ.
+
+    Source: (Gu et al. 2020, Sec. D) and the authors' code.
+
+    >>> from lib.nets.vgg import VGG
+
+    >>> from lib.nets.initialisers import initialise
+    >>> net = initialise(VGG(width=1 / 16, hidden=8))
+    >>> aligned_distance(net, net).distance[:3]
+    (0.0, 0.0, 0.0)
+    """
+    last = sum(joint.weight.dim() == 4 for joint in net1.joints) - 1 if layers is None else layers
+    if not 1 <= last <= min(net1.depth, net2.depth):
+        raise ValueError(f"layers is {last}: expected 1..{min(net1.depth, net2.depth)}")
+    order = np.arange(net1.joint(1).weight.shape[1])
+    distances, orders = [], []
+    for layer in range(1, last + 1):
+        w1, w2 = (net.joint(layer).weight.detach().double().cpu().numpy() for net in (net1, net2))
+        if w1.shape != w2.shape:
+            raise ValueError(
+                f"weights of layer {layer} have shapes {w1.shape} and {w2.shape}: expected the same"
+            )
+        if w1.shape[1] != len(order):
+            # flattening turned every channel into a run of inputs
+            if w1.shape[1] % len(order):
+                raise ValueError(
+                    f"layer {layer} has {w1.shape[1]} inputs, the layer before {len(order)} outputs"
+                )
+            run = w1.shape[1] // len(order)
+            order = (order[:, None] * run + np.arange(run)).ravel()
+        w2 = w2[:, order]
+        order = match_rows(torch.from_numpy(w1).flatten(1), torch.from_numpy(w2).flatten(1))
+        distances.append(
+            float(np.mean((w1 - w2[order]) ** 2) / ((np.mean(w1**2) + np.mean(w2**2)) / 2))
+        )
+        orders.append(order)
+    return Alignment(tuple(range(1, last + 1)), tuple(distances), tuple(orders))
+
+
+def match_rows(a: Tensor, b: Tensor) -> np.ndarray:
+    """The order of b's rows that minimises sum_j || a_j - b_order(j) ||^2.
+
+    Args:
+        a, b: (rows, columns).
+    Raises:
+        ValueError: shapes that differ.
+
+    >>> match_rows(torch.eye(3), torch.eye(3)[[2, 0, 1]]).tolist()
+    [1, 2, 0]
+    """
+    if a.shape != b.shape or a.dim() != 2:
+        raise ValueError(
+            f"rows of shapes {tuple(a.shape)} and {tuple(b.shape)}: expected two equal (rows,"
+            " columns)"
+        )
+    # || a - b ||^2 = a^2 + b^2 - 2 a.b, and the squares add up to the same for every permutation
+    return linear_sum_assignment(-(a.double() @ b.double().T).cpu().numpy())[1]

@@ -1,0 +1,1 @@
+"""Training: many small nets at once, and the convolutional family."""

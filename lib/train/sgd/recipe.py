@@ -1,0 +1,107 @@
+"""How a net is trained: every setting, with the authors' values as defaults, and the learning rate
+of a step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lib.train.sgd.regulariser import PENALTIES
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The settings of training (Gu et al. 2020; authors' code).
+
+    Args:
+        epochs: >= 1;  steps: minibatches an epoch, None for as many as the images fill (the authors
+            take 780).
+        batch: images in a minibatch, >= 1.
+        rate: learning rate after warm-up, > 0;  momentum: of Nesterov, in [0, 1).
+        milestones: epochs after which the rate is multiplied by `decay`;  warmup: epochs of linear
+            rise.
+        penalty: one of `PENALTIES`, added with `weight` to the cross entropy.
+        pad: crops of images padded by so many zeros, and flips; None for images as they are.
+        flip: mirror half of the images (only with `pad`); off for digits, which do not survive it.
+
+    >>> Recipe(epochs=30, milestones=(20,)).rate_at(epoch=20, step=0, steps=100)
+    0.002
+    """
+
+    epochs: int = 200
+    steps: int | None = None
+    batch: int = 64
+    rate: float = 0.01
+    momentum: float = 0.9
+    milestones: tuple[int, ...] = (60, 120, 180)
+    decay: float = 0.2
+    warmup: int = 1
+    penalty: str = "l12"
+    weight: float = 1.0
+    pad: int | None = 4
+    flip: bool = True
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch < 1 or (self.steps is not None and self.steps < 1):
+            raise ValueError(
+                f"epochs {self.epochs}, batch {self.batch}, steps {self.steps}: expected each >= 1"
+            )
+        if not (self.rate > 0 and 0 <= self.momentum < 1 and self.decay > 0):
+            raise ValueError(
+                f"rate {self.rate}, momentum {self.momentum}, decay {self.decay}: expected > 0, in"
+                " [0, 1), > 0"
+            )
+        if (
+            self.warmup < 0
+            or any(m < 1 for m in self.milestones)
+            or list(self.milestones) != sorted(self.milestones)
+        ):
+            raise ValueError(
+                f"warmup {self.warmup}, milestones {self.milestones}: expected >= 0, rising epochs"
+                " >= 1"
+            )
+        if self.penalty not in PENALTIES or not self.weight >= 0:
+            raise ValueError(
+                f"penalty {self.penalty!r} of weight {self.weight}: expected {PENALTIES}, >= 0"
+            )
+        if self.pad is not None and self.pad < 0:
+            raise ValueError(
+                f"pad is {self.pad} pixels: expected >= 0, or None for images as they are"
+            )
+
+    def rate_at(self, epoch: int, step: int, steps: int) -> float:
+        """The learning rate of a step: rate * decay^(milestones passed), rising linearly over the
+        warm-up epochs.
+
+        Args:
+            epoch, step: from 0;  steps: minibatches an epoch.
+
+        >>> [round(Recipe().rate_at(0, s, 4), 4) for s in range(4)]
+        [0.0025, 0.005, 0.0075, 0.01]
+        """
+        rate = self.rate * self.decay ** sum(epoch >= m for m in self.milestones)
+        if epoch < self.warmup:
+            rate *= (epoch * steps + step + 1) / (self.warmup * steps)
+        return rate
+
+    def steps_for(self, images: int) -> int:
+        """Minibatches an epoch for that many images.
+
+        Raises:
+            ValueError: fewer images than fill the minibatches.
+        """
+        steps = images // self.batch if self.steps is None else self.steps
+        if steps < 1 or steps * self.batch > images:
+            raise ValueError(
+                f"{images} images do not fill {max(1, steps)} minibatches of {self.batch}: take"
+                " more or smaller ones"
+            )
+        return steps
+
+
+def checkpoint_epochs(epochs: int) -> tuple[int, ...]:
+    """The epochs after which the authors kept the parameters: 1, 2, 5, 8 and every tenth.
+
+    >>> checkpoint_epochs(30)
+    (1, 2, 5, 8, 10, 20, 30)
+    """
+    return tuple(e for e in range(1, epochs + 1) if e in (1, 2, 5, 8) or e % 10 == 0)

@@ -1,0 +1,99 @@
+"""What splitting a neuron into equal copies adds to the spectrum of the Hessian, from two small
+matrices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lib.curvature.signs import Inertia, inertia
+from lib.nets.checks import check_neuron
+from lib.nets.losses import Loss, mse
+from lib.nets.mlp import MLP, preactivations
+
+
+@dataclass(frozen=True, eq=False)
+class SplitSpectrum:
+    """The two matrices of one neuron that decide what its copies add.
+
+    Args:
+        bend: B = E[(a . e) sigma''(z) u u^T], (*batch, p, p), with u the neuron's inputs (and 1
+            where it has a bias), z its pre-activation, a its output weights and e the errors of the
+            layer above.
+        slope: C = E[sigma'(z) u e^T], (*batch, p, m_{l+1}). At a critical point C a = 0.
+    """
+
+    bend: Tensor
+    slope: Tensor
+
+    def block(self, copies: int = 2) -> Tensor:
+        """[[B / k, C], [C^T, 0]]: the Hessian along any direction in which k equal copies part,
+        (*batch, q, q)."""
+        if not isinstance(copies, int) or copies < 2:
+            raise ValueError(f"copies is {copies!r}: expected an int >= 2")
+        corner = self.bend.new_zeros(
+            *self.slope.shape[:-2], self.slope.shape[-1], self.slope.shape[-1]
+        )
+        upper = torch.cat([self.bend / copies, self.slope], dim=-1)
+        return torch.cat([upper, torch.cat([self.slope.mT, corner], dim=-1)], dim=-2)
+
+    def inertia(self, **options) -> Inertia:
+        """Counts of the eigenvalues that each further copy adds; they do not depend on how many
+        there are.
+
+        Args:
+            options: as in `lib.curvature.signs`.
+        """
+        return inertia(self.block(), **options)
+
+
+def split_spectrum(
+    net: MLP, layer: int, neuron: int, x: Tensor, y: Tensor, loss: Loss = mse
+) -> SplitSpectrum:
+    """B and C of a neuron, from which the Hessian of its equal splits into k copies follows at any
+    point.
+
+    The Hessian H' after the split is orthogonally similar to D H D (+) I_{k-1} (x) [[B/k, C], [C^T,
+    0]], where D divides the coordinates of the input weights by sqrt(k), multiplies those of the
+    output weights by it, and leaves all others. So
+
+        inertia(H') = inertia(H) + (k - 1) inertia([[B, C], [C^T, 0]]),
+        each copy adds   rank C + n_-(B on ker C^T)   negative eigenvalues and
+        m_{l+1} - rank C + n_0(B on ker C^T)          zeros.
+
+    At a critical point C a = 0, hence rank C <= m_{l+1} - 1 where the neuron writes, and at least
+    one zero appears.
+
+    Args:
+        net: one net or a batch;  layer, neuron: as in `lib.width.split`.
+        x, y: the sample;  loss: as in `lib.nets.losses`.
+    Raises:
+        ValueError: no such hidden layer or neuron, or the sample does not fit the net.
+    Source: derived in the chapter on width; for one output B is the matrix of (Fukumizu and Amari
+        2000, Thm 3).
+
+    >>> from lib.nets.mlp import init
+    >>> x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
+    >>> found = split_spectrum(init((1, 2, 3)), 1, 0, x, torch.cat([x, x**2, x**3], dim=1))
+    >>> found.bend.shape, found.slope.shape, found.inertia().counts
+    (torch.Size([2, 2]), torch.Size([2, 3]), (2, 1, 2))
+    """
+    check_neuron(net, layer, neuron)
+    z = preactivations(net, x)
+    above = z[layer].detach().requires_grad_()
+    out = above
+    for w, b in zip(net.weights[layer + 1 :], net.biases[layer + 1 :], strict=True):
+        out = net.activation.value(out) @ w.mT
+        out = out if b is None else out + b.unsqueeze(-2)
+    (errors,) = torch.autograd.grad(loss(out, y).sum(), above)  # nets of a batch do not interact
+    u = x.expand(*net.batch, *x.shape) if layer == 1 else net.activation.value(z[layer - 2])
+    if net.biases[layer - 1] is not None:
+        u = torch.cat([u, torch.ones_like(u[..., :1])], dim=-1)
+    mine, a = z[layer - 1][..., neuron], net.weights[layer][..., neuron]
+    weight = (errors @ a.unsqueeze(-1)).squeeze(-1) * net.activation.second(mine)
+    return SplitSpectrum(
+        u.mT @ (weight.unsqueeze(-1) * u),
+        u.mT @ (net.activation.derivative(mine).unsqueeze(-1) * errors),
+    )

@@ -1,0 +1,63 @@
+"""Records: what is written comes back, and only for profiles that exist."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from companion import figures, records
+from companion.claims import Measurement
+
+
+def test_a_record_comes_back(tmp_path) -> None:
+    said = {
+        "chapter": "01_toy",
+        "profile": "cpu",
+        "parameters": {"trials": 3},
+        "provenance": {"commit": "abc"},
+        "figures": ["loss", "eig"],
+        "claims": {
+            "T1": {"measured": [1.5, 2], "holds": True, "why": "", "note": "n", "skipped": ""}
+        },
+    }
+    eig = np.array([[1.0, -2.0]])
+    drawn = {
+        "loss": figures.numbers("loss", {"epoch": [1, 2], "loss": [0.5, 0.25]}),
+        "eig": figures.numbers("eig", {"h": eig}),
+    }
+    text, packed = records.save(said, drawn, tmp_path)
+    assert [p.relative_to(tmp_path).as_posix() for p in (text, packed)] == [
+        "book/records/cpu/01_toy.json",
+        "book/records/cpu/01_toy.npz",
+    ]
+    back = records.load("01_toy", "cpu", tmp_path)
+    assert back.measurements == {"T1": Measurement([1.5, 2], True, "", "n", "")}
+    assert (back.parameters, back.provenance) == (said["parameters"], said["provenance"])
+    assert back.curves["loss"]["epoch"].tolist() == [1, 2] and np.array_equal(
+        back.curves["eig"]["h"], eig
+    )
+    before = text.read_bytes(), packed.read_bytes()
+    records.save(said, drawn, tmp_path)
+    assert before == (
+        text.read_bytes(),
+        packed.read_bytes(),
+    )  # no change in git where nothing changed
+
+
+def test_no_record_yet_is_none(tmp_path) -> None:
+    assert records.load("01_toy", "paper", tmp_path) is None
+
+
+def test_an_unknown_profile_is_refused() -> None:
+    with pytest.raises(ValueError, match="profile 'gpu': expected one of quick, cpu, paper, more"):
+        records.load("01_toy", "gpu")
+
+
+def test_printed_numbers_are_columns_and_a_wrong_name_lists_the_right_ones(tmp_path) -> None:
+    folder = tmp_path / "book" / "printed"
+    folder.mkdir(parents=True)
+    (folder / "a2021-fig1.csv").write_text("# where from\nx,y\n1,2\n3,4.5\n")
+    found = records.printed("a2021-fig1", tmp_path)
+    assert {k: v.tolist() for k, v in found.items()} == {"x": [1.0, 3.0], "y": [2.0, 4.5]}
+    with pytest.raises(ValueError, match="no printed numbers 'b': there are a2021-fig1"):
+        records.printed("b", tmp_path)

@@ -1,0 +1,215 @@
+"""Canonical forms, orbit distances and clusters: what symmetry makes equal is equal, and nothing
+else."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lib.critical import (
+    CriticalPoint,
+    canonical,
+    orbit_distance,
+)
+from lib.critical import (
+    clustering as cluster,
+)
+from lib.critical import (
+    polishing as polish,
+)
+from lib.nets.mlp import MLP, flatten, forward, init, stack
+
+F64 = torch.float64
+X = torch.linspace(-15, 15, 50, dtype=F64)[:, None]
+Y = torch.tanh(X - 7) + torch.tanh(X) + torch.tanh(X + 7)
+
+
+def scrambled(net: MLP, g: torch.Generator, *, signs: bool = True) -> MLP:
+    """Permute the neurons of every hidden layer, and flip some: the same function, by
+    construction."""
+    weights, biases = list(net.weights), list(net.biases)
+    for layer in range(net.depth - 1):
+        order = torch.randperm(weights[layer].shape[-2], generator=g)
+        sign = torch.ones(len(order), dtype=F64)
+        if signs:
+            sign = 2.0 * torch.randint(2, (len(order),), generator=g).double() - 1
+        weights[layer] = (sign[:, None] * weights[layer])[order]
+        biases[layer] = None if biases[layer] is None else (sign * biases[layer])[order]
+        weights[layer + 1] = (weights[layer + 1] * sign)[..., order]
+    return MLP(weights, biases, net.activation)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    widths=st.lists(st.integers(1, 5), min_size=2, max_size=5),
+    sigma=st.sampled_from(["tanh", "sigmoid", "relu", "identity"]),
+    bias=st.booleans(),
+    seed=st.integers(0, 10**6),
+)
+def test_canonical_form_is_one_for_the_whole_orbit(widths, sigma, bias, seed):
+    g = torch.Generator().manual_seed(seed)
+    net = init(widths, sigma, bias=bias, output_bias=bias, generator=g)
+    moved = scrambled(net, g, signs=sigma in ("tanh", "identity"))
+    x = torch.randn(4, widths[0], generator=g, dtype=F64)
+    # sums over neurons in another order
+    torch.testing.assert_close(forward(moved, x), forward(net, x), rtol=0, atol=1e-12)
+    form = canonical(net)
+    assert torch.equal(flatten(canonical(moved)), flatten(form))
+    assert torch.equal(flatten(canonical(form)), flatten(form))
+    torch.testing.assert_close(forward(form, x), forward(net, x), rtol=0, atol=1e-12)
+
+
+def test_canonical_form_breaks_ties_of_copied_neurons_by_their_output_weights():
+    w = torch.tensor([[1.0], [1.0], [-1.0]], dtype=F64)
+    nets = [
+        MLP((w[list(p)], torch.tensor([[3.0, 1.0, -2.0]], dtype=F64)[:, list(p)]))
+        for p in itertools.permutations(range(3))
+    ]
+    forms = {tuple(flatten(canonical(n)).tolist()) for n in nets}
+    assert forms == {(1.0, 1.0, 1.0, 1.0, 2.0, 3.0)}
+
+
+def test_canonical_form_of_silent_neurons_has_no_negative_zero():
+    net = MLP((torch.tensor([[0.0], [-0.0]], dtype=F64), torch.tensor([[-2.0, 0.0]], dtype=F64)))
+    form = canonical(net)
+    assert form.weights[1].tolist() == [[0.0, 2.0]] and not bool(torch.signbit(flatten(form)).any())
+
+
+def test_canonical_form_of_a_batch_is_that_of_each_net():
+    nets = init((2, 4, 3, 1), batch=(3, 2))
+    assert torch.equal(flatten(canonical(nets)[2, 1]), flatten(canonical(nets[2, 1])))
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(
+    width=st.integers(1, 4),
+    sigma=st.sampled_from(["tanh", "sigmoid"]),
+    bias=st.booleans(),
+    seed=st.integers(0, 10**6),
+)
+def test_orbit_distance_is_the_least_over_all_symmetries(width, sigma, bias, seed):
+    g = torch.Generator().manual_seed(seed)
+    a, b = (init((2, width, 2), sigma, bias=bias, output_bias=bias, generator=g) for _ in range(2))
+    flips = [1.0, -1.0] if sigma == "tanh" else [1.0]
+    brute = min(
+        float((flatten(a) - flatten(_moved(b, list(order), torch.tensor(signs, dtype=F64)))).norm())
+        for order in itertools.permutations(range(width))
+        for signs in itertools.product(flips, repeat=width)
+    )
+    assert orbit_distance(a, b) == pytest.approx(brute, rel=1e-12)
+    assert (
+        orbit_distance(a, scrambled(a, g, signs=sigma == "tanh")) < 1e-12
+    )  # zero, up to summation order
+    assert orbit_distance(a, b, output_weights=False) <= orbit_distance(a, b)
+
+
+def _moved(net, order, sign):
+    b = net.biases[0]
+    return MLP(
+        ((sign[:, None] * net.weights[0])[order], (net.weights[1] * sign)[:, order]),
+        (None if b is None else (sign * b)[order], net.biases[1]),
+        net.activation,
+    )
+
+
+def test_orbit_distance_errors():
+    two = init((1, 2, 1))
+    for bad in (init((1, 2, 2, 1)), init((1, 2, 1), batch=(3,))):
+        with pytest.raises(ValueError, match="one two-layer net"):
+            orbit_distance(two, bad)
+    for other in (init((1, 3, 1)), init((1, 2, 1), "sigmoid"), init((1, 2, 1), output_bias=False)):
+        with pytest.raises(ValueError, match="one shape and activation"):
+            orbit_distance(two, other)
+
+
+def minimum(mirror: bool = False) -> MLP:
+    w = torch.tensor([[1.302], [-0.155]], dtype=F64)
+    b = torch.tensor([-9.3356, -0.4176], dtype=F64)
+    return MLP((w, torch.tensor([[0.78859, -2.34185]], dtype=F64)), (-b if mirror else b, None))
+
+
+def test_the_two_mirror_minima_of_width_2_stay_apart():
+    """(Zhang et al. 2021, Fig. 4): at width 2 two functions of one loss, mirror images of one
+    another."""
+    g = torch.Generator().manual_seed(0)
+    starts = stack([scrambled(minimum(mirror=i % 3 == 0), g) for i in range(9)])
+    points = polish(starts, X, Y)
+    found = cluster(points, X, input_tol=1e-6)
+    assert [c.count for c in found] in ([3, 6], [6, 3])
+    torch.testing.assert_close(found[0].output, -found[1].output.flip(0), rtol=0, atol=1e-9)
+    members = {tuple(c.members.tolist()) for c in found}
+    assert members == {(0, 3, 6), (1, 2, 4, 5, 7, 8)}
+    for c in found:
+        assert c.loss == pytest.approx(0.069792, abs=1e-6) and c.spread < 1e-9
+        assert torch.equal(flatten(canonical(c.representative)), flatten(c.representative))
+
+
+def test_splittings_of_one_net_are_one_function_and_one_set_of_input_weights():
+    w, b, a = 0.0895, 0.0, 3.747
+    alphas = torch.tensor([0.1, 0.5, 1.7], dtype=F64)
+    nets = MLP(
+        (
+            torch.full((3, 2, 1), w, dtype=F64),
+            torch.stack([a * (1 - alphas), a * alphas], -1).unsqueeze(1),
+        ),
+        (torch.full((3, 2), b, dtype=F64), None),
+    )
+    zeros = torch.zeros(3, dtype=F64)
+    assert [c.count for c in cluster(nets, X, losses=zeros)] == [3]
+    assert [c.count for c in cluster(nets, X, losses=zeros, input_tol=1e-9)] == [3]
+    silent = nets.map(torch.clone)
+    silent.weights[1][0] = torch.tensor([a, 0.0])
+    silent.weights[0][0, 1] = 5.0
+    assert [c.count for c in cluster(silent, X, losses=zeros)] == [3]
+    assert sorted(c.count for c in cluster(silent, X, losses=zeros, input_tol=1e-9)) == [1, 2]
+
+
+def test_clusters_come_by_falling_loss_and_count_everything():
+    nets = init((1, 1, 1), batch=(2, 3), output_bias=False)
+    found = cluster(nets, X, losses=torch.tensor([[0.1, 0.5, 0.3], [0.2, 0.6, 0.4]], dtype=F64))
+    assert [c.loss for c in found] == [0.6, 0.5, 0.4, 0.3, 0.2, 0.1]
+    assert sorted(int(i) for c in found for i in c.members) == list(range(6))
+
+
+def test_cluster_leads_with_the_smallest_gradient():
+    nets = stack([minimum(), minimum()])
+    values = torch.tensor([1e-14, 1e-15], dtype=F64)
+    zeros, yes = torch.zeros(2, dtype=F64), torch.ones(2, dtype=torch.bool)
+    points = CriticalPoint(
+        nets.map(lambda p: p * torch.tensor([1.0, 1.0 + 1e-9]).view(2, *[1] * (p.dim() - 1))),
+        zeros,
+        values,
+        values,
+        zeros,
+        zeros.long(),
+        yes,
+        1e-13,
+    )
+    (one,) = cluster(points, X)
+    assert torch.equal(flatten(one.representative), flatten(canonical(points.net[1])))
+
+
+def test_cluster_errors():
+    points = polish(
+        stack([minimum(), init((1, 2, 1), std=1.0, output_bias=False)]), X, Y, max_steps=3
+    )
+    with pytest.raises(ValueError, match="did not converge: pass points.found"):
+        cluster(points, X)
+    with pytest.raises(ValueError, match="carry their own"):
+        cluster(points, X, losses=torch.zeros(2))
+    nets = init((1, 1, 1), batch=(3,), output_bias=False)
+    with pytest.raises(ValueError, match="losses are None"):
+        cluster(nets, X)
+    with pytest.raises(ValueError, match="output_tol is -1"):
+        cluster(nets, X, losses=torch.zeros(3), output_tol=-1.0)
+    # a chain: the middle one is close to both ends, which are not close to one another
+    chain = MLP(
+        (torch.zeros(3, 1, 1, dtype=F64), torch.ones(3, 1, 1, dtype=F64)),
+        (torch.zeros(3, 1, dtype=F64), torch.tensor([[0.0], [1.8e-4], [0.9e-4]], dtype=F64)),
+    )
+    with pytest.raises(ValueError, match="do not separate"):
+        cluster(chain, X, losses=torch.zeros(3, dtype=F64))

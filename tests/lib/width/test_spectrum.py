@@ -1,0 +1,101 @@
+"""The spectrum after an equal split, predicted from two small matrices, against the Hessian of the
+wide net."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mlp_oracle import nets, neurons, samples
+
+from lib.critical.planted import plant
+from lib.curvature import hessian
+from lib.curvature import signs as inertia
+from lib.nets.losses import cross_entropy
+from lib.nets.mlp import flatten, init, unflatten
+from lib.width import spectrum as split_spectrum
+from lib.width import split_into
+
+few = settings(max_examples=30, deadline=None, derandomize=True)
+any_net = nets(depths=(2, 3), widest=4)
+
+
+def stretched(net, layer, neuron, copies):
+    """Diagonal of D: 1 / sqrt(k) at the neuron's input weights and bias, sqrt(k) at its output
+    weights."""
+    d = net.map(torch.ones_like)
+    d.weights[layer - 1][..., neuron, :] = copies**-0.5
+    if d.biases[layer - 1] is not None:
+        d.biases[layer - 1][..., neuron] = copies**-0.5
+    d.weights[layer][..., neuron] = copies**0.5
+    return flatten(d)
+
+
+@few
+@given(st.data(), any_net, st.integers(2, 4))
+def test_spectrum_of_an_equal_split_at_any_parameters(data, net, copies):
+    layer, s = data.draw(neurons(net))
+    x, y = samples(net, 7)
+    d = stretched(net, layer, s, copies)
+    kept = torch.linalg.eigvalsh(d.unsqueeze(-1) * hessian(net, x, y) * d)
+    added = torch.linalg.eigvalsh(split_spectrum(net, layer, s, x, y).block(copies))
+    expected = torch.cat([kept, *[added] * (copies - 1)]).sort().values
+    found = torch.linalg.eigvalsh(hessian(split_into(net, layer, s, [1 / copies] * copies), x, y))
+    # eigenvalues of symmetric matrices move by no more than the rounding of the matrix
+    torch.testing.assert_close(
+        found, expected, rtol=0, atol=1e-11 * (1 + float(expected.abs().max()))
+    )
+
+
+@pytest.mark.parametrize("outputs", [1, 2, 3, 5])
+def test_each_copy_adds_rank_c_negative_eigenvalues_and_those_of_the_bend_on_its_kernel(outputs):
+    draws = torch.Generator().manual_seed(outputs)
+    x = torch.randn(60, 4, generator=draws, dtype=torch.float64)
+    net = init((4, 3, outputs), "sigmoid", generator=draws)
+    y = plant(net, x, draws, residual=0.5)
+    found = split_spectrum(net, 1, 1, x, y)
+    assert (
+        float((found.slope @ net.weights[1][:, 1]).abs().max()) < 1e-14
+    )  # C a = 0 at a critical point
+    left, values, _ = torch.linalg.svd(found.slope)
+    rank = int((values > 1e-12).sum())
+    assert rank == min(5, outputs - 1)
+    kernel = left[:, rank:]
+    bend = torch.linalg.eigvalsh(kernel.T @ found.bend @ kernel)
+    counts = found.inertia().counts
+    assert counts == (rank + int((bend < 0).sum()), outputs - rank, rank + int((bend > 0).sum()))
+    narrow = inertia(hessian(net, x, y)).counts
+    for copies in (2, 3):
+        wide = inertia(hessian(split_into(net, 1, 1, [1 / copies] * copies), x, y)).counts
+        assert wide == tuple(n + (copies - 1) * c for n, c in zip(narrow, counts, strict=True))
+
+
+def test_batches_and_other_losses():
+    draws = torch.Generator().manual_seed(3)
+    x = torch.randn(12, 2, generator=draws, dtype=torch.float64)
+    y = torch.arange(12) % 3
+    many = init((2, 3, 4, 3), batch=(2, 2), generator=draws, bias=False)
+    found = split_spectrum(many, 2, 1, x, y, cross_entropy)
+    assert found.bend.shape == (2, 2, 3, 3) and found.slope.shape == (2, 2, 3, 3)
+    for i, j in ((0, 0), (1, 0)):
+        one = split_spectrum(many[i, j], 2, 1, x, y, cross_entropy)
+        torch.testing.assert_close(found.block(3)[i, j], one.block(3), rtol=1e-12, atol=1e-15)
+    wide = split_into(many[0, 1], 2, 1, [0.5, 0.5])
+    # along a direction in which the copies part, the Hessian of the wide net has the predicted
+    # curvature
+    v = torch.randn(6, generator=draws, dtype=torch.float64)
+    parting = unflatten(torch.zeros(wide.n_parameters, dtype=torch.float64), wide)
+    for copy, sign in ((1, 1.0), (4, -1.0)):
+        parting.weights[1][copy] = sign * v[:3] / 2**0.5
+        parting.weights[2][:, copy] = sign * v[3:] / 2**0.5
+    u, h = flatten(parting), hessian(wide, x, y, cross_entropy)
+    assert float(u @ h @ u) == pytest.approx(float(v @ found.block(2)[0, 1] @ v), rel=1e-10)
+
+
+def test_what_cannot_be_is_refused():
+    net, x = init((1, 2, 1)), torch.ones(3, 1, dtype=torch.float64)
+    with pytest.raises(ValueError, match="layer 2"):
+        split_spectrum(net, 2, 0, x, x)
+    with pytest.raises(ValueError, match="copies is 1: expected an int >= 2"):
+        split_spectrum(net, 1, 0, x, x).block(1)
+    with pytest.raises(ValueError, match="targets"):
+        split_spectrum(net, 1, 0, x, x[:2])
