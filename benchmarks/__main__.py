@@ -3,7 +3,7 @@
 
 A benchmark is a file here. Either it has `run(threads, rounds)`, which returns rows and facts
 (`benchmarks.timing`), or it is a script of its own, which is then started with the same number of
-threads. """
+threads."""
 
 from __future__ import annotations
 

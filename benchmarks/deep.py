@@ -4,7 +4,7 @@ in torch.
 Iris-sized work, as in the book's chapter on depth: 150 samples of 4 inputs, 3 targets, hidden
 layers of width 6, ReLU, float64, full-batch Adam. Times are seconds a step of all nets; ours also
 keeps the smallest-gradient iterates and records what `descend` does by default, the rivals only
-step. """
+step."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ PyTorch, and its limit.
 
 The limit is the time that the tanh evaluations of a step take alone, at the rate at which our tanh
 runs over arrays in the first-level caches. Our runs record and keep what `descend` does by default;
-the rivals only step. """
+the rivals only step."""
 
 from __future__ import annotations
 

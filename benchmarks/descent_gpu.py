@@ -7,7 +7,7 @@ the same machine.
 with batched products and replays them as one CUDA graph, the fastest form of PyTorch for work this
 small. The CPU kernel runs on as many threads as `--threads` says; the target of 20 is against two.
 The limit is the time that a step's multiply-adds take at the device's peak, and that of its tanh
-evaluations alone, measured. """
+evaluations alone, measured."""
 
 from __future__ import annotations
 

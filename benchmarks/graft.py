@@ -5,7 +5,7 @@ Two VGG-16 of width 1/16 are trained for an epoch on smooth random images; one i
 other. Algorithm 1 takes the authors' six epochs of 780 minibatches of 64, on the same images as the
 exact solution. Its step is timed alone and scaled to all 4,680; its losses come from complete runs
 at the authors' two rates, the better of which counts. Where the exact solution takes every image
-that Algorithm 1 sees in an epoch, the ratio is that in the facts. """
+that Algorithm 1 sees in an epoch, the ratio is that in the facts."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ Rivals: agglomerative clustering with complete linkage and cosine distance (scik
 holds all n^2 distances, and the literal double loop in Python over a similarity matrix. Both are
 timed at sizes that they can do; the latter finds the same groups, the former others, since it
 merges groups and does not visit neurons by amplitude. "condensed" neurons scatter around 300
-directions, "random" ones share none, so that every neuron leads a group of its own. """
+directions, "random" ones share none, so that every neuron leads a group of its own."""
 
 from __future__ import annotations
 

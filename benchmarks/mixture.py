@@ -2,7 +2,7 @@
 
 Wanted: eleven cost at most three times one, that is a ratio of at least 11 / 3. With
 inputs="teacher" all shares have the teachers' Gram in common; with inputs="own" each mixture has a
-Gram of its own, and there is little to share. """
+Gram of its own, and there is little to share."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ factorisations need at least.
     (36.0, 72.0)
 
 A product in float64 counts twice, as it takes two of float32 at the same width of registers.
-Elementwise work is not counted. """
+Elementwise work is not counted."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 meet the same noise.
 
 A ratio is the median over the rounds of (rival's time / our time) within the round; its spread is
-the middle half. """
+the middle half."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Row:
     we are.
 
     `operations` are the multiply-adds in float32 that our way needs for a unit; 0 where nobody
-    counted them. """
+    counted them."""
 
     name: str
     rival_name: str

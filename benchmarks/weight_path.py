@@ -3,7 +3,7 @@ two cores.
 
 The nets are those of the interpolation chapter's quick profile. The rival interpolates the state
 dict, loads it into one net and evaluates, all threads on that net; it gives the same numbers, which
-is checked before anything is timed. """
+is checked before anything is timed."""
 
 from __future__ import annotations
 

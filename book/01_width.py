@@ -44,12 +44,11 @@ import torch
 from companion import chapter
 from companion.sketch import draw_net
 from lib.certificate.dense import certify
-from lib.critical import polishing as polish
+from lib.critical import polish
 from lib.critical.clustering import cluster
 from lib.critical.planted import plant
 from lib.critical.windows import smallest_gradient_iterates
-from lib.curvature import hessian
-from lib.curvature import signs as inertia
+from lib.curvature import hessian, inertia
 from lib.nets.losses import gradient, risk
 from lib.nets.mlp import MLP, concatenate, flatten, forward, init, unflatten
 from lib.symmetry.neurons import rescale, rescaling_direction
@@ -57,17 +56,13 @@ from lib.train.descent import descend
 from lib.width import (
     affine_family,
     append,
+    embedding,
     general_dimension,
     null_embed,
     random_embedding,
     split_into,
+    split_spectrum,
     tangent_dimension,
-)
-from lib.width import (
-    embeddings as embedding,
-)
-from lib.width import (
-    spectrum as split_spectrum,
 )
 from lib.width.channels import split_channel
 from lib.width.saddle import saddle_witness

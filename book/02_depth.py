@@ -52,13 +52,12 @@ from companion import chapter
 from companion.sketch import draw_net
 from lib.certificate.dense import certify
 from lib.certificate.modules import module_gradient
-from lib.critical import polishing as polish
-from lib.critical import slow_windows, smallest_gradient_iterates
+from lib.critical import polish, slow_windows, smallest_gradient_iterates
 from lib.critical.planted import plant
-from lib.curvature import hessian
-from lib.curvature import signs as inertia
+from lib.curvature import hessian, inertia
 from lib.depth import (
     approximate_lift,
+    bending,
     descend_normalised,
     exits,
     in_hull,
@@ -67,11 +66,13 @@ from lib.depth import (
     is_regular,
     kink_errors,
     layer_affine_error,
+    lift,
     lift_layers,
     lifted_dimension,
     lifted_from,
     linearised_block,
     linearised_share,
+    merge,
     merging_jacobian,
     null_block,
     one_piece_probability,
@@ -80,15 +81,6 @@ from lib.depth import (
     slide,
     stream_at,
     zero_output_block,
-)
-from lib.depth import (
-    lifting as lift,
-)
-from lib.depth import (
-    merging as merge,
-)
-from lib.depth import (
-    nonlinearity as bending,
 )
 from lib.nets.activations import get, leaky_relu
 from lib.nets.losses import gradient, risk

@@ -66,8 +66,7 @@ from experiments.pruning.stuck_images import stuck
 from experiments.pruning.training import softmax_mse, train
 from lib.critical.windows import slow_windows, smallest_gradient_iterates
 from lib.depth.lifting import lift
-from lib.merge import group_directions, merge_layers, merge_neurons
-from lib.merge import reduction as reduce
+from lib.merge import group_directions, merge_layers, merge_neurons, reduce
 from lib.nets.losses import mse, risk
 from lib.nets.mlp import flatten, forward, init
 from lib.symmetry.neurons import rescale

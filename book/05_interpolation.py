@@ -75,24 +75,17 @@ from experiments.mixtures import all_paths
 from lib.convex import (
     TwoLayer,
     from_net,
+    objective,
+    optimum,
     random_point,
     segment,
     solve,
     swapped_neurons,
+    train,
     union,
     value,
 )
-from lib.convex import (
-    terms as objective,
-)
-from lib.convex import (
-    training as train,
-)
-from lib.convex import (
-    two_layer as optimum,
-)
-from lib.mixture import Matching, bootstrap, measure, mixtures
-from lib.mixture import barriers as barrier
+from lib.mixture import Matching, barrier, bootstrap, measure, mixtures
 from lib.mixture.barriers import excess
 from lib.nets.losses import cross_entropy
 from lib.nets.mlp import init

@@ -3,7 +3,7 @@ run.glue and so on.
 
 Everything a run says goes into the outputs of its notebook, with the machine-readable part in their
 metadata under "book". Nothing is written to disk, so an interrupted run leaves nothing behind, and
-plain papermill does the same. """
+plain papermill does the same."""
 
 from __future__ import annotations
 

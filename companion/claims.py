@@ -21,7 +21,7 @@ decides, a profile may expect `reproduced or differs`.
 The verdict is computed, never typed: `reproduced` when the measurement agrees with the printed
 value within the tolerance (and the chapter's condition `holds`, if it gave one); otherwise
 `differs` when the chapter says why, and `not reproduced` when it does not. `not run` means not run
-at this profile. """
+at this profile."""
 
 from __future__ import annotations
 

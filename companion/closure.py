@@ -20,7 +20,7 @@ def imports(path: Path, root: Path) -> set[Path]:
 
     >>> from companion import paths
     >>> root = paths.root(); sorted(p.name for p in imports(root / "companion" / "ledger.py", root))
-    ['__init__.py', '__init__.py', 'claims.py', 'numbers.py']
+    ['__init__.py', 'claims.py', 'numbers.py']
     """
     try:
         tree = ast.parse(path.read_text())
@@ -62,7 +62,7 @@ def closure(path: Path, root: Path) -> list[Path]:
 
     >>> from companion import paths
     >>> root = paths.root(); [p.name for p in closure(root / "companion" / "claims.py", root)]
-    ['__init__.py', '__init__.py', 'claims.py', 'numbers.py', 'paths.py']
+    ['__init__.py', 'claims.py', 'numbers.py', 'paths.py', '__init__.py']
     """
     path, root = path.resolve(), root.resolve()
     seen, waiting = {path}, [path]

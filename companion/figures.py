@@ -3,7 +3,7 @@
 A figure is drawn on an explicit near-white paper, so it reads on light and dark pages alike; its
 colours are the colour-blind-safe set of Okabe and Ito. It is displayed as an image whose output
 metadata carries the name, caption, alternative text and the numbers behind it, so that the notebook
-alone holds everything the page needs. """
+alone holds everything the page needs."""
 
 from __future__ import annotations
 

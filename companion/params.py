@@ -11,7 +11,7 @@ Each line of that cell declares one parameter:
 Grammar: `name: type = default  # meaning[, range]`, where type is int, float, bool, str or list[one
 of these] and range is one or two of `>= a`, `> a`, `<= a`, `< a` (or `≥ a`, `≤ a`), joined by
 ` and `, or an interval `in [a, b]`, `in (a, b]`, ..., or `one of a, b, c` (to the end of the line).
-The range of a list holds for each of its items. """
+The range of a list holds for each of its items."""
 
 from __future__ import annotations
 
@@ -135,8 +135,8 @@ def declared(source: str) -> dict[str, Parameter]:
         ValueError: no such cell, more than one, or a line that the grammar does not cover.
 
     >>> declared('# %% tags=["parameters"]\\ntrials: int = 200  # nets per width, >= 1\\n\\n# %%\\n')["trials"]
-    Parameter(name='trials', kind='int', default=200, meaning='nets per width',
-    bounds=(('>=', 1.0),), choices=()) """
+    Parameter(name='trials', kind='int', default=200, meaning='nets per width', \
+bounds=(('>=', 1.0),), choices=())"""
     cells = re.split(r"^# %%(.*)$", source, flags=re.MULTILINE)
     tagged = [
         body

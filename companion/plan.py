@@ -4,7 +4,7 @@ on.
 An executed notebook is kept under the digest of its chapter's source, of the `lib/` files that it
 imports, of its parameters, its data and the pins. It is run again exactly when one of them changes
 in content: touching a file runs nothing, and going back to an earlier state finds the earlier
-result. """
+result."""
 
 from __future__ import annotations
 

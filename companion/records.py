@@ -3,7 +3,7 @@ book/records/.
 
 book/records/<profile>/<chapter>.json (<profile> is "more" for a run with parameters of its own)
 holds the measured claims, the parameters and the provenance; <chapter>.npz beside it holds the
-numbers behind the figures. """
+numbers behind the figures."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 What a run said through `run` becomes Markdown of the page: figures with number, caption and a link
 to their numbers, verdicts and tables as the ledger has them at present. Everything else stays as it
-was executed. """
+was executed."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 SVCCA, regression.
 
 All take features of the same n samples as matrices (n, p) and (n, q), centre them, and lie in [0,
-1]. """
+1]."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 the papers' formulas.
 
 f^[l] = sigma(W^[l] f^[l-1] + b^[l]),  z^[L] = dloss/df,  z^[l] = W^[l+1]^T (z^[l+1] * g^[l+1]),
-g^[l] = sigma'(.). """
+g^[l] = sigma'(.)."""
 
 from __future__ import annotations
 

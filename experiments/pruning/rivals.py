@@ -158,7 +158,7 @@ def _gradients(module: nn.Sequential, squared: bool, x: Tensor, y: Tensor, loss:
 
     Torch-Pruning 1.6.1 meant to do the latter by itself, but its `accumulate_grad` overwrites all
     samples but the last. A sample's gradient of W is the outer product of error and feature, so the
-    squares need no loop over samples. """
+    squares need no loop over samples."""
     features, errors = [], []
     z = x
     for m in module:

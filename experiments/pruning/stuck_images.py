@@ -8,7 +8,7 @@ For one sample with label t and p = softmax(z), the loss l = sum_k (p_k - y_k)^2
 It vanishes at the corner p = e_t, where l = 0, but also, in the limit p_t -> 0, wherever p is
 uniform on s wrong classes: the bracket is then the same for all classes that have any share, and
 l = 1 + 1/s. These are saddles at infinity. The true class would gain from every increase of p_t,
-yet the slope towards it has the factor p_t, so the sample stays for a time of order 1 / p_t. """
+yet the slope towards it has the factor p_t, so the sample stays for a time of order 1 / p_t."""
 
 from __future__ import annotations
 

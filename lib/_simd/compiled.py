@@ -17,7 +17,7 @@ def compiled_for(kind: int) -> Callable:
     Numba tells such functions apart by a counter that starts anew in every process. Kernels that
     were cached by different processes could then bring two functions of one symbol name, of which
     the linker silently keeps the first, with the activation of another kernel. The kind in the name
-    keeps them apart. """
+    keeps them apart."""
 
     def compiled(function: Callable) -> Callable:
         function.__qualname__ += f"_{kind}"

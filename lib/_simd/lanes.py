@@ -4,7 +4,7 @@ A loop over scalars is fast only when LLVM chooses to vectorise it, and is silen
 `fastmath` when an exact rounding trick is "simplified" away. `Lanes` states the vector width and
 the order of the operations instead: every operator below is one LLVM instruction on `<8 x double>`,
 strictly IEEE, which LLVM maps to one AVX-512 instruction, two AVX2 ones or four NEON ones.
-Multiply-adds are fused where the machine has them. """
+Multiply-adds are fused where the machine has them."""
 
 from __future__ import annotations
 

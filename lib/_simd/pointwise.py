@@ -16,7 +16,7 @@ in r:
 P and Q (degrees 5 and 4) agree with tanh to 5e-18 on |r| <= 1/2; they interpolate it at Chebyshev
 nodes in r^2. For k = 0 the terms in T - 1 vanish exactly, so small arguments keep their full
 relative accuracy. The functions take u = `unit(kind)` * z instead of z: the caller folds the factor
-into its weights, once for all samples. """
+into its weights, once for all samples."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def value_with(kind, parameter, u, safe, c):
     """sigma(z) from the constants c of this kind; `safe` when |u| <= SAFE is known.
 
     `parameter` is the slope of leaky ReLU or the alpha of ELU. Sigmoid ends at 2^-1020 instead
-    of 0. """
+    of 0."""
     quotient = u
     if kind == TANH or kind == SIGMOID or kind == ELU:
         above, below = _fraction(kind, u, safe, c)
@@ -155,7 +155,7 @@ def two_values(kind, parameter, u, v, safe, c):
 
     On many processors the division of eight numbers takes as long as all other operations of the
     function together. A NaN in one argument makes a NaN of both results, so both should belong to
-    one net. """
+    one net."""
     at_u, at_v = u, v
     if kind == TANH or kind == SIGMOID or kind == ELU:
         p, q = _fraction(kind, u, safe, c)

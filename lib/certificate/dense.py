@@ -2,7 +2,7 @@
 
 Every claim of the embedding principle is an equality between a net before and after: equal outputs,
 a transported gradient, transported curvature. A certificate measures how far each equality is
-missed, for any before and after. """
+missed, for any before and after."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from lib.curvature import Inertia, hessian
-from lib.curvature import signs as inertia
+from lib.curvature import Inertia, hessian, inertia
 from lib.linear import affine_map, rank
 from lib.nets.losses import Loss, gradient, mse, risk
 from lib.nets.mlp import MLP, flatten, forward
@@ -150,7 +149,7 @@ def certify(
 
     >>> from lib.nets.mlp import init
     >>> from lib.critical.planted import plant
-    >>> from lib.width import embeddings as embedding
+    >>> from lib.width import embedding
     >>> g = torch.Generator().manual_seed(1)
     >>> net, x = init((1, 2, 1)), torch.randn(20, 1, generator=g, dtype=torch.float64)
     >>> y = plant(net, x, g, residual=0.01)
@@ -212,7 +211,7 @@ def promised_zeros(net: MLP, embedding: Embedding, h: Tensor, zeros: int) -> int
         ValueError: a batch, or no clear rank.
 
     >>> from lib.nets.mlp import init
-    >>> from lib.width import embeddings as embedding
+    >>> from lib.width import embedding
     >>> net = init((1, 2, 1))
     >>> promised_zeros(net, embedding(net, [(1, 0, 0.3), (1, 1, 2.0)]), torch.eye(7).double(), 0)
     2

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.certificate.dense import Certificate
-from lib.curvature import signs as inertia
+from lib.curvature import inertia
 from lib.linear import jacobian
 from lib.nets.flat_module import output_at, parameter_vector
 from lib.nets.losses import Loss, mse

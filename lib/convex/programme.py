@@ -67,7 +67,7 @@ def solve(
             solver that fails.
     Source: (Gu et al. 2020, Thm 1).
 
-    >>> from lib.convex import from_net, terms as objective, swapped_neurons
+    >>> from lib.convex import from_net, objective, swapped_neurons
     >>> net, _, x, y = swapped_neurons()
     >>> space, point = from_net(net, x)
     >>> found = solve(space, y, strength=(1e-3, 1e-3))

@@ -3,7 +3,7 @@
 A hidden layer l is described by atoms: pre-activation vectors v^(l) over all training inputs, each
 with a mass p. What connects two atoms is the product w~(v, v') = w(v, v') p(v) p(v'), and an atom
 with the output u~(v) = u(v) p(v). In these variables every constraint of the net is linear and
-every regulariser a perspective function. """
+every regulariser a perspective function."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Point:
         c: output bias (K,).
 
     The paper has no biases; b~ enters the constraints linearly and c the output, so convexity is
-    untouched (derived). """
+    untouched (derived)."""
 
     p: tuple[Tensor, ...]
     w: tuple[Tensor, ...]

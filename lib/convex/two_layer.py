@@ -3,7 +3,7 @@ optimality.
 
 Over measures p on the weights w of a hidden neuron, output weights minimised out, the objective is
 convex in p; a finite set of atoms that grows where its derivative is most negative finds the
-minimum (column generation). """
+minimum (column generation)."""
 
 from __future__ import annotations
 

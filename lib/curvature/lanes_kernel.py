@@ -47,7 +47,7 @@ def forward(kind, scale, parameter, const, net, theta, p, x, i, w):
     net describes the shape: the widths, where in the scratch, in units of vectors, the neurons and
         features of each layer
     begin, where in theta its weights do, whether it has biases, and where in the scratch w each
-    kind of number lies. """
+    kind of number lies."""
     widths, neuron, feature, weight, _, places = net
     f, s1, s2 = places[:3]
     depth, one = len(widths) - 1, splat(1.0)

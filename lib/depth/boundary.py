@@ -3,7 +3,7 @@ to claim B6).
 
 Inside the manifold the risk is R(pi(theta')): a lifted local minimum is a local minimum. Past its
 boundary the neuron follows another branch of sigma, and the risk can fall at first order (ReLU) or
-at second order (ELU with alpha = 1). """
+at second order (ELU with alpha = 1)."""
 
 from __future__ import annotations
 

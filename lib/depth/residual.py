@@ -5,7 +5,7 @@ On a stream x_{l+1} = x_l + V_l sigma(U_l x_l + b_l) + c_l with e_l = dR / dx_l,
 has the same two sums
 over the sample at every l: sum e_l (from dR/db_l = 0) and sum e_l x_l^T (from dR/dU_l = dR/dV_l =
 0, dR/dc_l = 0). Both are 0 if a Linear layer with bias reads the end of the stream. What a new
-block feels of the point is these two sums. """
+block feels of the point is these two sums."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lib.joint import geometry
+from lib.joint.geometry import geometry
 from lib.nets.chain import Chain
 
 PIXELS = 4  # 2 x 2 maps under a 3 x 3 kernel: 16 of the 36 products of a padded convolution are not with zeros

@@ -4,7 +4,7 @@ W = T~ (K / N + pull)^-1 U^T / N with K = U~^T U~ (N x N) is the same minimiser 
 equations (unknowns x unknowns), cheaper where the net is wide and its maps are small: a convolution
 of 2 x 2 maps has 4 samples an image and 9 unknowns a channel. And K needs no patches: it sums
 products of pixels, K[p, q] = sum of x_a . x_b over pixels a, b that lie under the same tap of the
-kernel at the output pixels p, q. """
+kernel at the output pixels p, q."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from lib.joint import geometry
 from lib.joint.dense_maps import taps_of
 from lib.joint.fit import equations, fit_joint
-from lib.joint.geometry import as_maps
+from lib.joint.geometry import as_maps, geometry
 from lib.joint.ridge import Solution
 
 

@@ -9,11 +9,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from lib.joint import geometry
-from lib.joint import ridge as solve
-from lib.joint.geometry import Geometry
+from lib.joint.geometry import Geometry, geometry
 from lib.joint.normal import NormalEquations
-from lib.joint.ridge import Solution
+from lib.joint.ridge import Solution, solve
 
 
 def equations(

@@ -5,7 +5,7 @@ Entry ((c, a), (c', a')) of the Gram is the sum over output positions y of F_c(y
 F extended by zeros. With t = y + a it sums F_c(t) F_c'(t + a' - a) over a window of t: the
 correlation of the maps at shift a' - a, less the rows and columns of t that the window leaves out.
 A 3x3 kernel has 81 pairs of taps and 13 shifts up to sign; and the borders that are left out are
-strips of one or two pixels. """
+strips of one or two pixels."""
 
 from __future__ import annotations
 

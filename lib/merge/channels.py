@@ -2,7 +2,7 @@
 
 A channel is a kernel with its bias: a neuron whose copies sit at every pixel. Elementwise
 activations and pooling keep copies of a channel copies, and positive multiples positive multiples,
-so the plan of a dense layer serves unchanged. """
+so the plan of a dense layer serves unchanged."""
 
 from __future__ import annotations
 

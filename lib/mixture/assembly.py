@@ -10,10 +10,9 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from lib.joint import geometry
 from lib.joint.dual import fit_features
 from lib.joint.fit import blocks, fit_joint, restrict, with_targets
-from lib.joint.geometry import build
+from lib.joint.geometry import build, geometry
 from lib.joint.normal import NormalEquations
 from lib.joint.ridge import Solution
 from lib.mixture.adam import Matching, match_features

@@ -10,8 +10,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from lib.joint import geometry
 from lib.joint.fit import equations, with_targets
+from lib.joint.geometry import geometry
 from lib.mixture.adam import Matching
 from lib.mixture.assembly import Growing, Mixture, joined, with_bias
 from lib.mixture.channels import candidates, chosen

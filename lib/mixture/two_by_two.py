@@ -9,7 +9,7 @@ does by three multiplications; nested in both directions nine are left (Winograd
 Complexity of Computations). For many channels the multiplications are nine matrix products. All
 maps here are linear, so on a line in weight space the nine transformed kernels lie on a line as
 well. One compiled call takes some images through all layers of a run, so what lies between its
-products stays in the cache and Python's lock is free. """
+products stays in the cache and Python's lock is free."""
 
 from __future__ import annotations
 

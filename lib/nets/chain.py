@@ -3,7 +3,7 @@
 
 A joint is the trainable linear map of a layer (convolution or fully connected); h^(l) is what
 follows it: activation, pooling, flattening, dropout. Grafting, mixing and comparing nets only ever
-need this view. Layers count from 1. """
+need this view. Layers count from 1."""
 
 from __future__ import annotations
 

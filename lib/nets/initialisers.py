@@ -3,7 +3,7 @@ paper names them.
 
 The paper names `he_normal` and `he_uniform`. The code's "uniform" has variance 1 / fan_in, half of
 He et al. (2015), and uses the normal one in the convolutional layers 4, 8 and 12. Both are here, so
-that the difference can be measured. """
+that the difference can be measured."""
 
 from __future__ import annotations
 

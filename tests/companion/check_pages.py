@@ -4,7 +4,7 @@ phone, in the dark.
     python tests/companion/check_pages.py _build/quick/html
 
 The desktop views are served from localhost, the phone views opened as files, so both ways of
-reading are covered. """
+reading are covered."""
 
 from __future__ import annotations
 

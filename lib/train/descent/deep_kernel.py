@@ -9,7 +9,7 @@ gradient is
 
 A feature of all samples is a row of `vectors` Lanes, the last one padded with samples of weight 0.
 Features and errors stay in the cache; parameters are plain numbers in the order of
-`lib.nets.mlp.flatten`. """
+`lib.nets.mlp.flatten`."""
 
 from __future__ import annotations
 

@@ -231,7 +231,7 @@ def run(
         smallest (R - 1, P,
     count), the other three (R - 1, count);  records (R + 1,), the last -1;  schedule: Adam's two
     factors of every step of this launch;  rule: lr, beta1, 1 - beta1, beta2, 1 - beta2, eps,
-    parameter of the activation;  x (d, n), y (k, n). """
+    parameter of the activation;  x (d, n), y (k, n)."""
     net = tl.program_id(0).to(tl.int64) * T + _axis(T, 2)
     here = net < count
     w, b, a, c = _load(theta, net, count, m, d, k, M, D, K, B1, B2)

@@ -22,6 +22,7 @@ class Layout:
     Args:
         net: two-layer nets d-m-k of any batch.
 
+    >>> from lib.nets.mlp import init
     >>> layout = Layout(init((1, 3, 1), batch=(200,)))
     >>> layout.units, layout.rows, layout.vectors, layout.shared
     (25, 3, 10, False)

@@ -13,7 +13,7 @@ samples:
 Samples pass in tiles so small that t stays in the cache, and in pairs, for which `two_values` needs
 one division; the partner of an odd last sample is one whose r is 0. All memory is arrays of vectors
 of eight, and every offset counts vectors; x and y are plain numbers, one tile after the other, in
-it one feature of all its samples after the other. """
+it one feature of all its samples after the other."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def gradient_many(kind: int) -> Callable:
 
     shape is (n, d, k, rows, samples a tile), far the largest |x|, table the `constants` of the
     activation. Leaves the gradient in the workspace w from vector rows (d + 1) on, and returns the
-    sum of r^2, one number a lane. """
+    sum of r^2, one number a lane."""
     KIND, UNIT, REACH = kind, unit(kind), SAFE
 
     @compiled_for(kind)

@@ -2,7 +2,7 @@
 leaves the cache.
 
 Its inner loops are in `gradient_one` and `gradient_many`, which also say what a unit, a row and a
-lane are. """
+lane are."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _run(
 
     live holds 2 / (n k) for every parameter that is there, 0 for padding and absent biases. Of the
     R records, losses holds (units, R) vectors, smallest (units, R - 1, parameters), smallest_at
-    (units, R - 1, 3). """
+    (units, R - 1, 3)."""
     n, d, k, rows, _ = shape
     vectors = (d + 1 + k) * rows + k
     stride = vectors * (1 + int(keep) + 2 * int(adam)) + PER_UNIT
@@ -168,5 +168,5 @@ def kernel(kind: int, scalar: bool) -> Callable:
     run = FunctionType(_run.__code__, globals() | {"evaluate": evaluate}, "run")
     run.__qualname__ = f"run_{kind}_{'one' if scalar else 'many'}"
     return cached(
-        *(f"lib.train.descent.{part}" for part in ("pointwise", "gradient_one", "gradient_many"))
+        "lib._simd.pointwise", "lib.train.descent.one_input", "lib.train.descent.many_inputs"
     )(run)

@@ -19,7 +19,7 @@ class TorchEngine:
     throughout.
 
     `tasks(until)` returns the work that takes the run to that step, `trajectory` what there is so
-    far. """
+    far."""
 
     def __init__(
         self, net: MLP, x: Tensor, y: Tensor, rule: Rule, plan: np.ndarray, past: Trajectory | None, state: State,

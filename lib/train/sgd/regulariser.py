@@ -72,6 +72,7 @@ def layer_penalties(net: Chain, kind: str = "l12") -> tuple[Tensor, ...]:
     Raises:
         ValueError: unknown kind.
 
+    >>> from torch import nn
     >>> net = Chain([nn.Linear(4, 2), nn.Linear(2, 1)], [nn.ReLU()])
     >>> [p.shape for p in layer_penalties(net)]
     [torch.Size([]), torch.Size([])]
@@ -91,6 +92,7 @@ def layer_penalties(net: Chain, kind: str = "l12") -> tuple[Tensor, ...]:
 def penalty(net: Chain, kind: str = "l12") -> Tensor:
     """The sum of `layer_penalties`.
 
+    >>> from torch import nn
     >>> joint = nn.Linear(4, 2, bias=False); _ = nn.init.ones_(joint.weight)
     >>> penalty(Chain([joint], []), "l2").item()
     4.0

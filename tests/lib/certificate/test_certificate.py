@@ -13,13 +13,11 @@ from torch import nn
 from lib.certificate.dense import certify, promised_zeros
 from lib.certificate.modules import certify_modules, module_gradient, module_hessian
 from lib.critical.planted import plant
-from lib.curvature import NoSpectralGap, hessian
-from lib.curvature import signs as inertia
+from lib.curvature import NoSpectralGap, hessian, inertia
 from lib.nets.losses import cross_entropy, gradient, mse
 from lib.nets.mlp import MLP, flatten, init
 from lib.nets.sequential import to_sequential
-from lib.width import embeddings as embedding
-from lib.width import random_embedding, split, split_channel, three_fold
+from lib.width import embedding, random_embedding, split, split_channel, three_fold
 
 
 def critical_case(widths=(2, 3, 2, 1), name="tanh", residual=0.1, seed=0):

@@ -18,6 +18,7 @@ from lib.convex import (
     escaping_mass,
     from_net,
     mixture,
+    objective,
     output,
     penalties,
     perspective,
@@ -27,9 +28,6 @@ from lib.convex import (
     to_net,
     union,
     violation,
-)
-from lib.convex import (
-    terms as objective,
 )
 from lib.nets.chain import Chain
 from lib.nets.losses import cross_entropy, mse, risk

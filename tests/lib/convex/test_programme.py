@@ -12,21 +12,15 @@ from lib.convex import (
     TwoLayer,
     from_net,
     mixture,
+    objective,
+    optimum,
     random_point,
     solve,
     swapped_neurons,
+    train,
     union,
     value,
     violation,
-)
-from lib.convex import (
-    terms as objective,
-)
-from lib.convex import (
-    training as train,
-)
-from lib.convex import (
-    two_layer as optimum,
 )
 from lib.convex.two_layer import derivative, slope
 from lib.nets.losses import cross_entropy

@@ -13,13 +13,9 @@ from hypothesis import strategies as st
 from lib.critical import (
     CriticalPoint,
     canonical,
+    cluster,
     orbit_distance,
-)
-from lib.critical import (
-    clustering as cluster,
-)
-from lib.critical import (
-    polishing as polish,
+    polish,
 )
 from lib.nets.mlp import MLP, flatten, forward, init, stack
 

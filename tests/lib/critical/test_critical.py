@@ -10,11 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.critical import CriticalPoint
-from lib.critical import polishing as polish
+from lib.critical import CriticalPoint, polish
 from lib.critical.planted import plant
-from lib.curvature import hessian
-from lib.curvature import signs as inertia
+from lib.curvature import hessian, inertia
 from lib.nets.losses import cross_entropy, gradient, risk
 from lib.nets.mlp import MLP, flatten, forward, init, stack
 

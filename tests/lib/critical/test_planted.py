@@ -10,8 +10,7 @@ from torch import nn
 
 from lib.certificate.modules import module_gradient
 from lib.critical.planted import plant
-from lib.curvature import hessian
-from lib.curvature import signs as inertia
+from lib.curvature import hessian, inertia
 from lib.nets.losses import gradient, risk
 from lib.nets.mlp import flatten, forward, init, unflatten
 

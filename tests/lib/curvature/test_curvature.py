@@ -17,11 +17,9 @@ from lib.curvature import (
     extreme_eigenvalues,
     hessian,
     hvp,
+    inertia,
     lanes,
     working_bytes,
-)
-from lib.curvature import (
-    signs as inertia,
 )
 from lib.nets import activations
 from lib.nets.losses import cross_entropy, gradient, mse, risk

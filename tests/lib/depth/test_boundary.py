@@ -8,28 +8,21 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from lib.critical.planted import plant
-from lib.curvature import decompose, hessian
-from lib.curvature import signs as inertia
+from lib.curvature import decompose, hessian, inertia
 from lib.depth import (
     approximate_lift,
+    bending,
     exits,
     in_hull,
     kink_errors,
     layer_error,
+    lift,
     lifted_from,
+    merge,
     one_piece_probability,
     open_exit,
     pieces_of,
     slide,
-)
-from lib.depth import (
-    lifting as lift,
-)
-from lib.depth import (
-    merging as merge,
-)
-from lib.depth import (
-    nonlinearity as bending,
 )
 from lib.nets.activations import elu, leaky_relu
 from lib.nets.losses import cross_entropy, gradient, mse, risk

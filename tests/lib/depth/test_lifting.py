@@ -10,26 +10,19 @@ from hypothesis import strategies as st
 from torch.func import jacrev
 
 from lib.critical.planted import plant
-from lib.curvature import hessian
-from lib.curvature import signs as inertia
+from lib.curvature import hessian, inertia
 from lib.depth import (
-    factorisation as factor,
-)
-from lib.depth import (
+    factor,
+    lift,
     lift_layers,
     lifted_dimension,
     lifted_from,
     linearised_share,
     membership,
+    merge,
     merge_layers,
     merging_jacobian,
     pieces_of,
-)
-from lib.depth import (
-    lifting as lift,
-)
-from lib.depth import (
-    merging as merge,
 )
 from lib.nets.activations import Activation, AffinePiece, elu, leaky_relu
 from lib.nets.losses import gradient, risk

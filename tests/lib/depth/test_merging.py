@@ -6,26 +6,21 @@ import torch
 from sklearn.linear_model import LinearRegression
 
 from lib.critical.planted import plant
-from lib.curvature import hessian
-from lib.curvature import signs as inertia
+from lib.curvature import hessian, inertia
 from lib.depth import (
     affine_error,
     is_regular,
     layer_affine_error,
+    lift,
     lifted_from,
     linearised_share,
     membership,
+    merge,
     merge_known,
     merge_layers,
     merging_jacobian,
     pieces_of,
     place,
-)
-from lib.depth import (
-    lifting as lift,
-)
-from lib.depth import (
-    merging as merge,
 )
 from lib.nets.activations import leaky_relu
 from lib.nets.losses import gradient

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, jacrev
 
-from lib.curvature import signs as inertia
+from lib.curvature import inertia
 from lib.depth import (
     ResidualBlock,
     descend_normalised,

@@ -11,9 +11,9 @@ from torch.nn import functional
 
 from lib import graft as grafting
 from lib.graft import Algorithm1, graft, graft_layers, graft_sgd, matching_loss
-from lib.joint import geometry
-from lib.joint import ridge as solve
+from lib.joint.geometry import geometry
 from lib.joint.normal import NormalEquations
+from lib.joint.ridge import solve
 from lib.nets.chain import Chain
 from lib.nets.vgg import VGG
 from lib.train import sgd as vgg

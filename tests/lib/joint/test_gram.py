@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lib.joint import geometry
-from lib.joint.geometry import Geometry, as_maps, build, unfold
+from lib.joint.geometry import Geometry, as_maps, build, geometry, unfold
 from lib.joint.gram import patch_cross, patch_gram, patch_sums
 
 SMALL = settings(max_examples=60, deadline=None, derandomize=True)

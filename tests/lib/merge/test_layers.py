@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lib.depth import affine_error, pieces_of
-from lib.depth import lifting as lift
+from lib.depth import affine_error, lift, pieces_of
 from lib.merge import fold_batchnorm, merge_layers
 from lib.merge.batchnorm import as_mlp
 from lib.nets.activations import leaky_relu

@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lib.depth import lifting as lift
-from lib.depth import pieces_of
-from lib.merge import reduction as reduce
+from lib.depth import lift, pieces_of
+from lib.merge import reduce
 from lib.nets.losses import cross_entropy, mse, risk
 from lib.nets.mlp import flatten, forward, init
 from lib.nets.sequential import to_sequential

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from lib.joint import ridge as solve
 from lib.joint.dual import fit_dual, fit_features
 from lib.joint.fit import blocks, equations, fit_joint, restrict, with_targets
+from lib.joint.ridge import solve
 from lib.mixture import Matching, candidates, chosen, counts, mix, mixtures, refit_top
 from lib.nets.chain import Chain
 from lib.nets.initialisers import initialise

@@ -14,16 +14,14 @@ from torch import nn
 
 from experiments.mixtures import all_paths, paths_between
 from lib.joint.dense_maps import dense, taps_of
-from lib.mixture import Path, bootstrap, measure, mix, weight_path
-from lib.mixture import barriers as barrier
+from lib.mixture import Path, barrier, bootstrap, measure, mix, weight_path
 from lib.mixture.barriers import excess
 from lib.mixture.line_penalty import penalties
 from lib.mixture.two_by_two import Run, pays
 from lib.nets.chain import Chain
 from lib.nets.initialisers import initialise
 from lib.nets.vgg import VGG
-from lib.symmetry import weight_matching as rebasin
-from lib.symmetry.weight_matching import permute
+from lib.symmetry.weight_matching import permute, rebasin
 from lib.train.sgd import evaluate, penalty
 from lib.train.sgd.regulariser import PENALTIES
 

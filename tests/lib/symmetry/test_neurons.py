@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from mlp_oracle import arrays, nets, neurons, samples
 
 from lib.critical.planted import plant
-from lib.curvature import hessian
-from lib.curvature import signs as inertia
+from lib.curvature import hessian, inertia
 from lib.nets.losses import gradient
 from lib.nets.mlp import flatten, forward, init
 from lib.symmetry.neurons import permute, rescale, rescaling_direction

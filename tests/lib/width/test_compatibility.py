@@ -16,16 +16,12 @@ from lib.nets.losses import cross_entropy, gradient
 from lib.nets.mlp import MLP, features, flatten, forward, init
 from lib.width import (
     NULL,
+    compatible,
     embed,
+    embedding,
     random_embedding,
     three_fold,
     two_fold_null,
-)
-from lib.width import (
-    compatibility as compatible,
-)
-from lib.width import (
-    embeddings as embedding,
 )
 
 few = settings(max_examples=25, deadline=None, derandomize=True)

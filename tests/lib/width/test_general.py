@@ -11,23 +11,20 @@ from hypothesis import strategies as st
 from mlp_oracle import nets
 
 from lib.critical.planted import plant
-from lib.curvature import hessian
-from lib.curvature import signs as inertia
+from lib.curvature import hessian, inertia
 from lib.linear import affine_map
 from lib.nets.losses import gradient
 from lib.nets.mlp import MLP, flatten, init
 from lib.width import (
     NULL,
     affine_family,
+    embedding,
     general_dimension,
     random_embedding,
     tangent_dimension,
     tangents,
     three_fold,
     two_fold_null,
-)
-from lib.width import (
-    embeddings as embedding,
 )
 
 

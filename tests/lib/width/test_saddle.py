@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from lib.critical.planted import plant
-from lib.curvature import decompose, hessian
-from lib.curvature import signs as inertia
+from lib.curvature import decompose, hessian, inertia
 from lib.nets.activations import get
 from lib.nets.losses import cross_entropy, gradient
 from lib.nets.mlp import MLP, flatten, forward, init, unflatten

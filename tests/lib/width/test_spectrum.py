@@ -8,12 +8,10 @@ from hypothesis import strategies as st
 from mlp_oracle import nets, neurons, samples
 
 from lib.critical.planted import plant
-from lib.curvature import hessian
-from lib.curvature import signs as inertia
+from lib.curvature import hessian, inertia
 from lib.nets.losses import cross_entropy
 from lib.nets.mlp import flatten, init, unflatten
-from lib.width import spectrum as split_spectrum
-from lib.width import split_into
+from lib.width import split_into, split_spectrum
 
 few = settings(max_examples=30, deadline=None, derandomize=True)
 any_net = nets(depths=(2, 3), widest=4)
