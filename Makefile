@@ -12,7 +12,7 @@ ONE := $(if $(CH),--chapter $(CH))
 BACKEND := $(or $(TORCH_BACKEND),$(shell cat $(VENV)/torch-backend 2>/dev/null))
 READY := $(VENV)/ready-$(shell cat requirements.txt pyproject.toml | cksum | cut -d' ' -f1)$(if $(BACKEND),-$(BACKEND))
 
-.PHONY: help book test chapter record data notebooks check-pages clean
+.PHONY: help book test lint chapter record data notebooks check-pages clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,9 @@ book: $(READY) ## the book: runs the chapters that changed, then makes the pages
 
 test: $(READY) ## all tests and the examples in the docstrings
 	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=2 $(PY) -m pytest -n logical --dist loadgroup --doctest-modules lib experiments companion tests $(T)
+
+lint: $(READY) ## style, types and spelling
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy && $(VENV)/bin/codespell
 
 chapter: $(READY) ## one chapter with parameters of your own: CH=01_width P="trials=50 seed=3"
 	@test -n "$(CH)" || { echo 'Which chapter? make chapter CH=01_width P="trials=50 seed=3"' >&2; exit 2; }
