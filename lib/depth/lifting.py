@@ -41,9 +41,9 @@ def lift(
     position: int,
     width: int,
     *,
+    generator: torch.Generator,
     pieces: Pieces = None,
     margin: float = 0.5,
-    generator: torch.Generator | None = None,
 ) -> MLP:
     """A random element of the lifted manifold T_S(net): one more layer, the same outputs on the
     data x.
@@ -59,17 +59,20 @@ def lift(
         position: q in 0..L-1; the new layer comes between layer q and q+1 (q = 0: right after the
             input, q = L-1: right before the output layer) and is hidden layer q+1 of the result.
         width: of the new layer, >= min(m_q, m_{q+1}).
-        pieces, margin, generator: as in `factor`.
+        pieces: index into the activation's affine pieces, one for all neurons or one each; None
+            draws them.
+        margin: least distance of the data from the end of a piece, in units of a neuron's range.
     Returns:
-        a net of depth L + 1; `merge(result, x, position + 1)` gives `net` back.
+        a net of depth L + 1; `unlift(result, x, position + 1)` gives `net` back.
     Raises:
         ValueError: an argument is impossible, layer q+1 has no bias, or sigma has no affine piece.
 
     Source: (Bai et al. 2024), one-layer lifting; the sampling of the manifold is ours.
 
     >>> from lib.nets.mlp import forward, init
-    >>> net, x = init((2, 3, 1), "relu"), torch.eye(2, dtype=torch.float64)
-    >>> deep = lift(net, x, 1, 4); deep
+    >>> draws, x = torch.Generator().manual_seed(0), torch.eye(2, dtype=torch.float64)
+    >>> net = init((2, 3, 1), "relu", generator=draws)
+    >>> deep = lift(net, x, 1, 4, generator=draws); deep
     MLP(2-3-4-1, relu, 30 parameters)
     >>> bool((forward(deep, x) - forward(net, x)).abs().max() < 1e-14)
     True
@@ -108,9 +111,9 @@ def lift_layers(
     x: Tensor,
     inserts: Sequence[tuple[int, int]],
     *,
+    generator: torch.Generator,
     pieces: Pieces = None,
     margin: float = 0.5,
-    generator: torch.Generator | None = None,
 ) -> MLP:
     """Several layers inserted at once: the composition of one-layer lifts.
 
@@ -122,17 +125,17 @@ def lift_layers(
         ValueError: as `lift`, or no insert at all.
 
     >>> from lib.nets.mlp import init
-    >>> lift_layers(init((2, 3, 1), "relu"), torch.eye(2, dtype=torch.float64), [(0, 2), (1, 4), (1, 5)])
+    >>> draws, x = torch.Generator().manual_seed(0), torch.eye(2, dtype=torch.float64)
+    >>> net = init((2, 3, 1), "relu", generator=draws)
+    >>> lift_layers(net, x, [(0, 2), (1, 4), (1, 5)], generator=draws)
     MLP(2-2-3-4-5-1, relu, 62 parameters)
     """
     if not inserts:
         raise ValueError("inserts is empty: expected at least one (position, width)")
-    generator = generator or torch.Generator().manual_seed(0)
     for position, _ in inserts:
         check_position(net.widths, position)
-    for already, (position, width) in enumerate(
-        sorted(inserts, key=lambda pair: pair[0])
-    ):  # sorted is stable
+    in_order = sorted(inserts, key=lambda pair: pair[0])  # stable
+    for already, (position, width) in enumerate(in_order):
         net = lift(
             net, x, position + already, width, pieces=pieces, margin=margin, generator=generator
         )

@@ -75,7 +75,7 @@ def insert_layer(
             sigma,
             pieces=pieces,
             margin=margin,
-            generator=generator,
+            generator=generator or torch.Generator().manual_seed(0),
         )
         inner = _linear(parts.weight_in, None if normalise else parts.bias_in)
         outer = _linear(parts.weight_out, parts.bias_out)

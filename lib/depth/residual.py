@@ -142,6 +142,7 @@ def linearised_block(
     True
     """
     zero = stream.new_zeros(width, width)
+    generator = generator or torch.Generator().manual_seed(0)
     parts = factor(zero, zero[0], stream, hidden, get(activation), generator=generator)
     block = ResidualBlock(width, hidden, activation, stream.dtype)
     with torch.no_grad():

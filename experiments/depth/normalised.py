@@ -70,7 +70,7 @@ def descend_normalised(
 
     Args:
         net: the nets at step 0, at least one hidden layer;  steps: number of updates;  lr:
-            rate, > 0.
+            learning rate, > 0.
         records: steps to record, increasing, within 0..steps.
     Returns:
         losses and linearisation at the records.
@@ -83,35 +83,20 @@ def descend_normalised(
     >>> bool((run.losses[1] < run.losses[0]).all()), run.share.shape
     (True, torch.Size([2, 2, 1]))
     """
-    if net.depth < 2 or x.shape[0] < 2:
-        raise ValueError(
-            f"{net!r} on {x.shape[0]} samples: expected a hidden layer and n >= 2 to normalise"
-        )
-    if not lr > 0:
-        raise ValueError(f"lr is {lr}: expected > 0")
-    if (
-        list(records) != sorted(set(records))
-        or not records
-        or records[0] < 0
-        or records[-1] > steps
-    ):
-        raise ValueError(f"records {records}: expected increasing steps within 0..{steps}")
+    _check(net, x, steps, lr, records)
     widths = net.widths[1:-1]
     theta = flatten(net).detach().clone()
     size = theta.shape[-1]
     gains = torch.ones(*net.batch, sum(widths), dtype=net.dtype)
     state = torch.cat([theta, gains, torch.zeros_like(gains)], -1).requires_grad_()
-    wanted, found = set(records), []
+    found = []
     for step in range(steps + 1):
         parts = state.split([size, sum(widths), sum(widths)], -1)
         gain, shift = (list(p.split(list(widths), -1)) for p in parts[1:])
         z, f = normalised_layers(unflatten(parts[0], net), gain, shift, x)
         losses = loss(f[-1], y)
-        if step in wanted:
-            with torch.no_grad():
-                share = [(place(t, net.activation) != NO_PIECE).to(t.dtype).mean(-1) for t in z]
-                error = [affine_error(h, g) for g, h in zip(f[:-2], f[1:-1], strict=True)]
-                found.append((losses.detach(), torch.stack(share, -1), torch.stack(error, -1)))
+        if step in records:
+            found.append((losses.detach(), *_linearisation(net, z, f)))
         if step == steps:
             break
         (slope,) = torch.autograd.grad(losses.sum(), state)
@@ -120,3 +105,22 @@ def descend_normalised(
     return NormalisedRun(
         torch.tensor(list(records)), *(torch.stack(part) for part in zip(*found, strict=True))
     )
+
+
+@torch.no_grad()
+def _linearisation(net: MLP, z: list[Tensor], f: list[Tensor]) -> tuple[Tensor, Tensor]:
+    share = [(place(t, net.activation) != NO_PIECE).to(t.dtype).mean(-1) for t in z]
+    error = [affine_error(h, g) for g, h in zip(f[:-2], f[1:-1], strict=True)]
+    return torch.stack(share, -1), torch.stack(error, -1)
+
+
+def _check(net: MLP, x: Tensor, steps: int, lr: float, records: list[int]) -> None:
+    if net.depth < 2 or x.shape[0] < 2:
+        raise ValueError(
+            f"{net!r} on {x.shape[0]} samples: expected a hidden layer and n >= 2 to normalise"
+        )
+    if not lr > 0:
+        raise ValueError(f"lr is {lr}: expected > 0")
+    in_order = list(records) == sorted(set(records))
+    if not in_order or not records or records[0] < 0 or records[-1] > steps:
+        raise ValueError(f"records {records}: expected increasing steps within 0..{steps}")
