@@ -45,7 +45,8 @@ def open_exit(
     >>> from lib.depth import lift
     >>> from lib.nets.mlp import init
     >>> draws = torch.Generator().manual_seed(0)
-    >>> net, x = init((1, 3, 1), "relu", generator=draws), torch.tensor([[-1.0], [0.3], [2.0]]).double()
+    >>> net = init((1, 3, 1), "relu", generator=draws)
+    >>> x = torch.tensor([[-1.0], [0.3], [2.0]]).double()
     >>> deep = open_exit(lift(net, x, 1, 5, generator=draws), x, x, 2, 0)
     >>> bool(exits(deep, x, x, 2).first[0] < 0)
     True

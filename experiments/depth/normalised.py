@@ -45,8 +45,8 @@ def normalised_layers(
         L - 1 tensors (*batch, n, m_l), and the features f^[0..L].
 
     >>> from lib.nets.mlp import init
-    >>> net = init((2, 3, 1))
-    >>> z, _ = normalised_layers(net, [torch.ones(3).double()], [torch.zeros(3).double()], torch.eye(2).double())
+    >>> net, one = init((2, 3, 1)), torch.ones(3, dtype=torch.float64)
+    >>> z, _ = normalised_layers(net, [one], [0 * one], torch.eye(2, dtype=torch.float64))
     >>> bool(z[0].mean(-2).abs().max() < 1e-15)
     True
     """
@@ -79,7 +79,8 @@ def descend_normalised(
 
     >>> from lib.nets.mlp import init
     >>> x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
-    >>> run = descend_normalised(init((1, 3, 1), "relu", batch=(2,)), x, x**2, steps=50, lr=0.1, records=[0, 50])
+    >>> nets = init((1, 3, 1), "relu", batch=(2,))
+    >>> run = descend_normalised(nets, x, x**2, steps=50, lr=0.1, records=[0, 50])
     >>> bool((run.losses[1] < run.losses[0]).all()), run.share.shape
     (True, torch.Size([2, 2, 1]))
     """

@@ -58,19 +58,19 @@ def one_piece_probability(
 
 def in_hull(points: Tensor, cloud: Tensor) -> Tensor:
     """Whether each point is a convex combination of the cloud's points: bool (k,), by linear
-        programming.
+    programming.
 
-        Affine pieces are intervals, so a neuron that holds the cloud in one piece holds its hull in it:
-    points for which
-        this is true do not shrink a lifted manifold.
+    Affine pieces are intervals, so a neuron that holds the cloud in one piece holds its hull in it:
+    points for which this is true do not shrink a lifted manifold.
 
-        Args:
-            points: (k, m);  cloud: (n, m), n >= 1.
-        Raises:
-            ValueError: the widths differ or the cloud is empty.
+    Args:
+        points: (k, m);  cloud: (n, m), n >= 1.
+    Raises:
+        ValueError: the widths differ or the cloud is empty.
 
-        >>> in_hull(torch.tensor([[0.5, 0.5], [1.0, 1.0]]), torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0]]) * 0.7)
-        tensor([ True, False])
+    >>> cloud = torch.tensor([[0.0, 0.0], [1.4, 0.0], [0.0, 1.4]])
+    >>> in_hull(torch.tensor([[0.5, 0.5], [1.0, 1.0]]), cloud)
+    tensor([ True, False])
     """
     if (
         points.dim() != 2

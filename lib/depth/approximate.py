@@ -64,7 +64,7 @@ def approximate_lift(
 
     >>> from lib.nets.mlp import init
     >>> draws = torch.Generator().manual_seed(0)
-    >>> net, x = init((1, 2, 1), "tanh", generator=draws), torch.linspace(-1, 1, 5).double()[:, None]
+    >>> net, x = init((1, 2, 1), generator=draws), torch.linspace(-1, 1, 5).double()[:, None]
     >>> round(approximate_lift(net, x, 1, 3, error=1e-4, generator=draws).error, 6)
     0.0001
     """

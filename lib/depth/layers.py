@@ -148,8 +148,9 @@ def merge_lines(net: MLP, layer: int, slope: Tensor, shift: Tensor) -> MLP:
     Args:
         slope, shift: (*batch, m_l).
 
-    >>> net = MLP((torch.tensor([[2.0]]), torch.tensor([[3.0]])), (torch.ones(1), torch.zeros(1)), "relu")
-    >>> merged = merge_lines(net, 1, torch.ones(1), torch.zeros(1)); merged.weights, merged.biases
+    >>> one = torch.ones(1)
+    >>> net = MLP((2 * torch.ones(1, 1), 3 * torch.ones(1, 1)), (one, 0 * one), "relu")
+    >>> merged = merge_lines(net, 1, one, 0 * one); merged.weights, merged.biases
     ((tensor([[6.]]),), (tensor([3.]),))
     """
     check_layer(net, layer)

@@ -48,7 +48,8 @@ def unlift(net: MLP, x: Tensor, layers: int | Sequence[int], *, flat: bool = Fal
 
     Source: (Bai et al. 2024), output-preserving condition of the lifting, read backwards.
 
-    >>> from lib.depth.lifting import lift
+    >>> import torch
+    >>> from lib.depth import lift
     >>> from lib.nets.mlp import init
     >>> draws, x = torch.Generator().manual_seed(0), torch.eye(2, dtype=torch.float64)
     >>> net = init((2, 3, 1), "relu", generator=draws)
@@ -76,10 +77,11 @@ def membership(net: MLP, x: Tensor, *, flat: bool = False) -> Membership:
     Returns:
         the layers and the net after merging all of them.
 
-    >>> from lib.depth.lifting import lift
+    >>> import torch
+    >>> from lib.depth import lift
     >>> from lib.nets.mlp import init
-    >>> draws = torch.Generator().manual_seed(0)
-    >>> net, x = init((1, 3, 1), "relu", generator=draws), torch.tensor([[-1.0], [0.3], [2.0]]).double()
+    >>> draws, x = torch.Generator().manual_seed(0), torch.tensor([[-1.0], [0.3], [2.0]]).double()
+    >>> net = init((1, 3, 1), "relu", generator=draws)
     >>> membership(lift(net, x, 1, 4, generator=draws), x)
     Membership(layers=(2,), shallow=MLP(1-3-1, relu, 10 parameters), regular=(True,))
     """
@@ -102,10 +104,11 @@ def lifted_from(
         ValueError: deep is not deeper, or the two nets differ in activation or in their input or
             output width.
 
-    >>> from lib.depth.lifting import lift
+    >>> import torch
+    >>> from lib.depth import lift
     >>> from lib.nets.mlp import init
-    >>> draws = torch.Generator().manual_seed(0)
-    >>> net, x = init((1, 3, 1), "relu", generator=draws), torch.tensor([[-1.0], [0.3], [2.0]]).double()
+    >>> draws, x = torch.Generator().manual_seed(0), torch.tensor([[-1.0], [0.3], [2.0]]).double()
+    >>> net = init((1, 3, 1), "relu", generator=draws)
     >>> deep = lift(net, x, 0, 2, generator=draws)
     >>> lifted_from(deep, net, x), lifted_from(deep, net, 9 * x)
     ((1,), None)

@@ -63,7 +63,8 @@ def linearised_share(net: MLP, x: Tensor, *, flat: bool = False) -> Tensor:
         measure.
 
     >>> net = MLP((torch.tensor([[1.0], [-1.0]]), torch.ones(1, 2)), activation="relu")
-    >>> linearised_share(net, torch.tensor([[1.0], [2.0]])), linearised_share(net, torch.tensor([[1.0]]), flat=True)
+    >>> x = torch.tensor([[1.0], [2.0]])
+    >>> linearised_share(net, x), linearised_share(net, x, flat=True)
     (tensor([0.5000]), tensor([1.]))
     """
     z = preactivations(net, x)[:-1]
