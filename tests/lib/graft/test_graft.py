@@ -15,15 +15,15 @@ from lib.joint.geometry import geometry
 from lib.joint.normal import NormalEquations
 from lib.joint.ridge import solve
 from lib.nets.chain import Chain
+from lib.nets.initialisers import initialise
 from lib.nets.vgg import VGG
-from lib.train import sgd as vgg
 
 GENERATOR = torch.Generator().manual_seed(0)
 IMAGES = torch.randn(48, 3, 8, 8, generator=GENERATOR, dtype=torch.float64)
 
 
 def tiny(seed=0, **fields):
-    net = vgg.initialise(
+    net = initialise(
         VGG(**({"width": 1 / 16, "side": 8, "pools": 3, "hidden": 8} | fields)), seed=seed
     )
     net.double().eval()
