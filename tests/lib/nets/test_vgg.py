@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from lib.nets.chain import Chain
-from lib.nets.vgg import VGG
+from lib.nets import VGG, Chain, Design, initialise
+from lib.nets.initialisers import INITIALISERS, draw_joint
 from lib.train import sgd as vgg
 from lib.train.sgd import Recipe
 
@@ -19,7 +19,7 @@ QUICK = settings(max_examples=20, deadline=None, derandomize=True)
 
 
 def tiny(seed=0, **fields):
-    return vgg.initialise(VGG(**({"width": 1 / 16, "hidden": 16} | fields)), seed=seed).eval()
+    return initialise(VGG(**({"width": 1 / 16, "hidden": 16} | fields)), generator=seed).eval()
 
 
 # shapes
@@ -110,15 +110,15 @@ def test_chains_refuse_bad_layers_and_counts():
     with pytest.raises(ValueError, match="1 joints and 1 activations"):
         Chain([nn.Linear(1, 1)], [nn.ReLU()])
     with pytest.raises(ValueError, match="one or the other"):
-        VGG(vgg.Design(), width=2.0)
+        VGG(Design(), width=2.0)
 
 
 # initial weights
 
 
-@pytest.mark.parametrize("how", vgg.INITIALISERS)
+@pytest.mark.parametrize("how", INITIALISERS)
 def test_initial_variances(how):
-    net = vgg.initialise(VGG(width=0.5, hidden=300), how, seed=3)
+    net = initialise(VGG(width=0.5, hidden=300), how, generator=3)
     for layer in (2, 4, 5, 8, 11, 12):
         w = net.joint(layer).weight
         factor = 1.0 if how == "code_uniform" and layer not in (4, 8, 12) else 2.0
@@ -135,8 +135,8 @@ def test_initial_variances(how):
 
 def test_shapes_of_the_initial_distributions():
     by = {
-        how: vgg.initialise(VGG(width=0.5), how).joint(6).weight.flatten().double()
-        for how in vgg.INITIALISERS
+        how: initialise(VGG(width=0.5), how, generator=0).joint(6).weight.flatten().double()
+        for how in INITIALISERS
     }
     n = 128 * 9
     assert by["code_normal"].abs().max() <= 2 * math.sqrt(
@@ -155,9 +155,9 @@ def test_a_seed_fixes_the_draws_and_seeds_differ():
 
 def test_unknown_initialisers_are_refused():
     with pytest.raises(ValueError, match="no initialiser 'xavier'"):
-        vgg.initialise(VGG(width=1 / 16), "xavier")
+        initialise(VGG(width=1 / 16), "xavier", generator=0)
     with pytest.raises(ValueError, match="no initialiser 'xavier'"):
-        vgg.draw_joint(nn.Conv2d(1, 1, 3), "xavier", layer=1, generator=torch.Generator())
+        draw_joint(nn.Conv2d(1, 1, 3), "xavier", layer=1, generator=torch.Generator())
 
 
 # regulariser

@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from experiments import checkpoints as checkpoint
-from lib.nets.vgg import VGG
+from lib.nets import VGG, initialise
 from lib.train import sgd as vgg
 from lib.train.sgd import Execution, Recipe, State, train
 
@@ -23,8 +23,8 @@ SHORT = Recipe(epochs=3, batch=8, pad=2, milestones=(2,))
 
 
 def tiny(seed=0, **fields):
-    return vgg.initialise(
-        VGG(**({"width": 1 / 32, "side": 8, "pools": 3, "hidden": 8} | fields)), seed=seed
+    return initialise(
+        VGG(**({"width": 1 / 32, "side": 8, "pools": 3, "hidden": 8} | fields)), generator=seed
     )
 
 
