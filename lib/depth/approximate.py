@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from lib.depth.factorisation import check_place, factor
-from lib.nets.activations import Activation, AffinePiece
-from lib.nets.losses import Loss, gradient, mse
-from lib.nets.mlp import MLP, features, flatten, forward
+from lib.nets import MLP, Activation, Loss, features, flatten, forward, gradient, mse
+from lib.nets.activations import AffinePiece
 
 _HALVINGS = 60
 
@@ -26,8 +25,8 @@ class ApproximateLift:
         error: largest output gap on the data;  gradient_norm: Euclidean norm of the risk's
             gradient.
 
-    >>> from lib.nets.mlp import init
-    >>> ApproximateLift(init((1, 1, 1)), 0.1, 1e-3, 1e-4).scale
+    >>> from lib.nets import init
+    >>> ApproximateLift(init((1, 1, 1), generator=0), 0.1, 1e-3, 1e-4).scale
     0.1
     """
 
@@ -71,8 +70,8 @@ def approximate_lift(
 
     Source: the construction is ours; (Bai et al. 2024) lifts only activations with an affine piece.
 
-    >>> from lib.nets.mlp import init
-    >>> net, x = init((1, 2, 1), "tanh"), torch.linspace(-1, 1, 5, dtype=torch.float64)[:, None]
+    >>> from lib.nets import init
+    >>> net, x = init((1, 2, 1), "tanh", generator=0), torch.linspace(-1, 1, 5, dtype=torch.float64)[:, None]
     >>> a, b = (approximate_lift(net, x, x, 1, 3, scale=s).error for s in (1e-2, 1e-3)); 50 < a / b < 200
     True
     """

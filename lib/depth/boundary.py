@@ -15,8 +15,7 @@ from torch import Tensor
 
 from lib.depth.merging import merge
 from lib.depth.pieces import all_pieces, pieces_of
-from lib.nets.losses import Loss, mse
-from lib.nets.mlp import MLP, preactivations
+from lib.nets import MLP, Loss, mse, preactivations
 
 
 @dataclass(frozen=True)

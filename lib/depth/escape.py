@@ -11,8 +11,7 @@ from torch import Tensor
 from lib.depth.boundary import kink_errors, slide
 from lib.depth.merging import merge
 from lib.depth.pieces import pieces_of
-from lib.nets.losses import Loss, mse
-from lib.nets.mlp import MLP, preactivations
+from lib.nets import MLP, Loss, mse, preactivations
 
 
 def open_exit(
@@ -43,8 +42,8 @@ def open_exit(
 
     >>> from lib.depth.lifting import lift
     >>> from lib.depth.boundary import exits
-    >>> from lib.nets.mlp import init
-    >>> net, x = init((1, 3, 1), "relu"), torch.tensor([[-1.0], [0.3], [2.0]], dtype=torch.float64)
+    >>> from lib.nets import init
+    >>> net, x = init((1, 3, 1), "relu", generator=0), torch.tensor([[-1.0], [0.3], [2.0]], dtype=torch.float64)
     >>> deep = open_exit(lift(net, x, 1, 5), x, x, 2, 0)
     >>> bool(exits(deep, x, x, 2).first[0] < 0)
     True

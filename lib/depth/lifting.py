@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lib.depth.factorisation import Pieces, check_place, check_position, factor
-from lib.nets.mlp import MLP, features
+from lib.nets import MLP, features
 
 
 def lifted_dimension(widths: Sequence[int], position: int, width: int) -> int:
@@ -67,8 +67,8 @@ def lift(
 
     Source: (Bai et al. 2024), one-layer lifting; the sampling of the manifold is ours.
 
-    >>> from lib.nets.mlp import forward, init
-    >>> net, x = init((2, 3, 1), "relu"), torch.eye(2, dtype=torch.float64)
+    >>> from lib.nets import forward, init
+    >>> net, x = init((2, 3, 1), "relu", generator=0), torch.eye(2, dtype=torch.float64)
     >>> deep = lift(net, x, 1, 4); deep
     MLP(2-3-4-1, relu, 30 parameters)
     >>> bool((forward(deep, x) - forward(net, x)).abs().max() < 1e-14)
@@ -121,8 +121,8 @@ def lift_layers(
     Raises:
         ValueError: as `lift`, or no insert at all.
 
-    >>> from lib.nets.mlp import init
-    >>> lift_layers(init((2, 3, 1), "relu"), torch.eye(2, dtype=torch.float64), [(0, 2), (1, 4), (1, 5)])
+    >>> from lib.nets import init
+    >>> lift_layers(init((2, 3, 1), "relu", generator=0), torch.eye(2, dtype=torch.float64), [(0, 2), (1, 4), (1, 5)])
     MLP(2-2-3-4-5-1, relu, 62 parameters)
     """
     if not inserts:

@@ -12,8 +12,7 @@ from torch import Tensor
 from torch.func import jacrev
 
 from lib.depth.pieces import NO_PIECE, all_pieces, check_hidden, pieces_of
-from lib.nets.activations import Activation
-from lib.nets.mlp import MLP, flatten, unflatten
+from lib.nets import MLP, Activation, flatten, unflatten
 
 
 @dataclass(frozen=True)
@@ -28,8 +27,8 @@ class Membership:
             critical exactly when the deep net is, with the same numbers of positive and negative
             Hessian eigenvalues.
 
-    >>> from lib.nets.mlp import init
-    >>> membership(init((1, 3, 1), "tanh"), torch.ones(2, 1, dtype=torch.float64)).layers
+    >>> from lib.nets import init
+    >>> membership(init((1, 3, 1), "tanh", generator=0), torch.ones(2, 1, dtype=torch.float64)).layers
     ()
     """
 
@@ -84,8 +83,8 @@ def merge(net: MLP, x: Tensor, layer: int, *, flat: bool = False) -> MLP:
     Source: (Bai et al. 2024), output-preserving condition of the lifting, read backwards.
 
     >>> from lib.depth.lifting import lift
-    >>> from lib.nets.mlp import init
-    >>> net, x = init((2, 3, 1), "relu"), torch.eye(2, dtype=torch.float64)
+    >>> from lib.nets import init
+    >>> net, x = init((2, 3, 1), "relu", generator=0), torch.eye(2, dtype=torch.float64)
     >>> bool((flatten(merge(lift(net, x, 1, 4), x, 2)) - flatten(net)).abs().max() < 1e-14)
     True
     """
@@ -107,9 +106,9 @@ def merge_layers(net: MLP, x: Tensor, layers: Sequence[int], *, flat: bool = Fal
     other feature on S.
 
     >>> from lib.depth.lifting import lift_layers
-    >>> from lib.nets.mlp import init
+    >>> from lib.nets import init
     >>> x = torch.eye(2, dtype=torch.float64)
-    >>> merge_layers(lift_layers(init((2, 3, 1), "relu"), x, [(0, 2), (1, 4)]), x, [1, 3])
+    >>> merge_layers(lift_layers(init((2, 3, 1), "relu", generator=0), x, [(0, 2), (1, 4)]), x, [1, 3])
     MLP(2-3-1, relu, 13 parameters)
     """
     if len(set(layers)) != len(layers):
@@ -126,8 +125,8 @@ def merging_jacobian(net: MLP, x: Tensor, layer: int, *, flat: bool = False) -> 
     Near the net the risk is R(pi(theta')), so at a critical point the Hessians obey H' = J^T H J.
 
     >>> from lib.depth.lifting import lift
-    >>> from lib.nets.mlp import init
-    >>> net, x = init((2, 3, 1), "relu"), torch.eye(2, dtype=torch.float64)
+    >>> from lib.nets import init
+    >>> net, x = init((2, 3, 1), "relu", generator=0), torch.eye(2, dtype=torch.float64)
     >>> jacobian = merging_jacobian(lift(net, x, 1, 4), x, 2)
     >>> jacobian.shape, int(torch.linalg.matrix_rank(jacobian))
     (torch.Size([13, 30]), 13)
@@ -167,9 +166,9 @@ def membership(net: MLP, x: Tensor, *, flat: bool = False) -> Membership:
         the layers and the net after merging all of them.
 
     >>> from lib.depth.lifting import lift
-    >>> from lib.nets.mlp import init
+    >>> from lib.nets import init
     >>> x = torch.tensor([[-1.0], [0.3], [2.0]], dtype=torch.float64)
-    >>> membership(lift(init((1, 3, 1), "relu"), x, 1, 4), x)
+    >>> membership(lift(init((1, 3, 1), "relu", generator=0), x, 1, 4), x)
     Membership(layers=(2,), shallow=MLP(1-3-1, relu, 10 parameters), regular=(True,))
     """
     if net.batch:
@@ -200,8 +199,8 @@ def lifted_from(
             output width.
 
     >>> from lib.depth.lifting import lift
-    >>> from lib.nets.mlp import init
-    >>> net, x = init((1, 3, 1), "relu"), torch.tensor([[-1.0], [0.3], [2.0]], dtype=torch.float64)
+    >>> from lib.nets import init
+    >>> net, x = init((1, 3, 1), "relu", generator=0), torch.tensor([[-1.0], [0.3], [2.0]], dtype=torch.float64)
     >>> lifted_from(lift(net, x, 0, 2), net, x), lifted_from(lift(net, x, 0, 2), net, 9 * x)
     ((1,), None)
     """

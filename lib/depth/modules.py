@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from lib.depth.factorisation import Pieces, factor
 from lib.depth.pieces import NO_PIECE, place
-from lib.nets.activations import Activation, get
+from lib.nets import Activation
+from lib.nets.activations import get
 from lib.nets.sequential import activation_module, activation_of
 
 

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from lib.depth.boundary import layer_error
 from lib.depth.pieces import check_hidden
-from lib.nets.losses import Loss, mse
-from lib.nets.mlp import MLP, features, preactivations
+from lib.nets import MLP, Loss, features, mse, preactivations
 
 
 def bending(net: MLP, x: Tensor, y: Tensor, layer: int, loss: Loss = mse) -> Tensor:
@@ -35,9 +34,9 @@ def bending(net: MLP, x: Tensor, y: Tensor, layer: int, loss: Loss = mse) -> Ten
 
     Source: ours.
 
-    >>> from lib.nets.mlp import init
+    >>> from lib.nets import init
     >>> x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
-    >>> bending(init((1, 3, 1)), x, x**2, 1).shape
+    >>> bending(init((1, 3, 1), generator=0), x, x**2, 1).shape
     torch.Size([4])
     """
     check_hidden(net, layer)

@@ -6,8 +6,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lib.nets.activations import Activation, AffinePiece
-from lib.nets.mlp import MLP, features, preactivations
+from lib.nets import MLP, Activation, features, preactivations
+from lib.nets.activations import AffinePiece
 
 NO_PIECE = -1
 
@@ -33,8 +33,8 @@ def check_hidden(net: MLP, layer: int) -> None:
     Raises:
         TypeError: not an int.  ValueError: out of range.
 
-    >>> from lib.nets.mlp import init
-    >>> check_hidden(init((2, 3, 1)), 1)
+    >>> from lib.nets import init
+    >>> check_hidden(init((2, 3, 1), generator=0), 1)
     """
     if isinstance(layer, bool) or not isinstance(layer, int):
         raise TypeError(f"layer is {layer!r}: expected an int")

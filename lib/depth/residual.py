@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from lib.depth.factorisation import factor
-from lib.nets.activations import Activation, get
+from lib.nets import Activation
+from lib.nets.activations import get
 from lib.nets.sequential import activation_module
 
 

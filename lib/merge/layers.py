@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from lib.depth.merging import merge, merge_known
 from lib.depth.pieces import NO_PIECE, pieces_of
 from lib.merge.batchnorm import as_mlp
-from lib.nets.mlp import MLP, features, forward, preactivations
-from lib.nets.sequential import to_sequential
+from lib.nets import MLP, features, forward, preactivations, to_sequential
 
 FITS = ("affine", "neuron")
 
@@ -89,8 +88,8 @@ def merge_layers(
     Source: (Bai et al. 2024) for exact merging; the fits are ours.
 
     >>> from lib.depth.lifting import lift
-    >>> from lib.nets.mlp import init
-    >>> shallow, x = init((1, 3, 1), "relu"), torch.tensor([[-1.0], [0.3], [2.0]], dtype=torch.float64)
+    >>> from lib.nets import init
+    >>> shallow, x = init((1, 3, 1), "relu", generator=0), torch.tensor([[-1.0], [0.3], [2.0]], dtype=torch.float64)
     >>> merge_layers(lift(shallow, x, 1, 4), x).net
     MLP(1-3-1, relu, 10 parameters)
     """

@@ -13,9 +13,7 @@ from torch import Tensor, nn
 from lib.merge.batchnorm import as_mlp
 from lib.merge.layers import merge_layers
 from lib.merge.neurons import merge_neurons
-from lib.nets.losses import Loss, mse
-from lib.nets.mlp import MLP, forward
-from lib.nets.sequential import to_sequential
+from lib.nets import MLP, Loss, forward, mse, to_sequential
 
 COSINES = (0.9, 0.95, 0.99, 0.999, 1.0)
 TOLERANCES = (0.1, 0.01, 1e-3, 0.0)
@@ -83,10 +81,10 @@ def reduce(
         ValueError: the budget is negative or not finite, the risk of the net is not finite, or bad
             thresholds.
 
-    >>> from lib.nets.mlp import init
+    >>> from lib.nets import init
     >>> from lib.width import split
     >>> x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
-    >>> reduce(split(init((1, 2, 1)), 1, 0, 0.3), (x, x**2), 0.0, tolerances=()).net
+    >>> reduce(split(init((1, 2, 1), generator=0), 1, 0, 0.3), (x, x**2), 0.0, tolerances=()).net
     MLP(1-2-1, tanh, 7 parameters)
     """
     if isinstance(net, nn.Sequential):

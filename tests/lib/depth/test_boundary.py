@@ -24,9 +24,20 @@ from lib.depth import (
     pieces_of,
     slide,
 )
+from lib.nets import (
+    MLP,
+    cross_entropy,
+    features,
+    flatten,
+    forward,
+    gradient,
+    init,
+    mse,
+    preactivations,
+    risk,
+    unflatten,
+)
 from lib.nets.activations import elu, leaky_relu
-from lib.nets.losses import cross_entropy, gradient, mse, risk
-from lib.nets.mlp import MLP, features, flatten, forward, init, preactivations, unflatten
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -161,7 +172,7 @@ def test_leaky_relu_negative_pieces_end_at_their_upper_side():
 def test_layer_error_against_autograd_of_the_biases():
     """dR/db^[l] is the sum of the layer's errors over the sample, for every layer and both
     losses."""
-    x, net = data(8, 2), init((2, 3, 4, 2), "tanh")
+    x, net = data(8, 2), init((2, 3, 4, 2), "tanh", generator=0)
     for loss, y in ((mse, data(8, 2, 1)), (cross_entropy, torch.arange(8) % 2)):
         slopes = gradient(net, x, y, loss)
         for layer in (1, 2, 3):
@@ -173,7 +184,7 @@ def test_layer_error_against_autograd_of_the_biases():
 @pytest.mark.parametrize("sigma", ["tanh", "sigmoid"])
 def test_approximate_lift_meets_its_error_and_shrinks_with_the_scale(sigma):
     x = data(20, 2)
-    net = init((2, 3, 1), sigma)
+    net = init((2, 3, 1), sigma, generator=0)
     y = plant(net, x, seeded(0), residual=0.3)
     for position, width in ((0, 2), (1, 4), (1, 1)):
         for error in (1e-2, 1e-5):
@@ -191,7 +202,7 @@ def test_approximate_lift_meets_its_error_and_shrinks_with_the_scale(sigma):
 
 
 def test_approximate_lift_off_the_inflection_point_is_first_order():
-    x, net = data(20, 2), init((2, 3, 1), "tanh")
+    x, net = data(20, 2), init((2, 3, 1), "tanh", generator=0)
     a, b = (
         approximate_lift(net, x, x[:, :1], 1, 4, scale=s, centre=0.5).error for s in (1e-3, 1e-4)
     )
@@ -269,7 +280,7 @@ def test_theorem_volume_shrinks_with_data_unless_they_fall_into_the_hull():
     )
     assert shares[0] == shares[1] > shares[2]
     assert not in_hull(100 + inner, cloud).any()
-    deep = lift(init((2, 3, 1), "relu"), cloud, 0, 3)
+    deep = lift(init((2, 3, 1), "relu", generator=0), cloud, 0, 3)
     assert (
         pieces_of(deep, torch.cat([cloud, inner]), 1) >= 0
     ).all()  # still a lift on the larger sample
@@ -290,49 +301,73 @@ def _boundary_case(call):
         ("layer 4 outside 1..3", lambda net, deep, x, y: layer_error(deep, x, y, 4)),
         (
             "lifted manifold has no boundary",
-            lambda *_: slide(init((1, 1, 1), "identity"), data(3, 1), 1, 0, 0.1),
+            lambda *_: slide(init((1, 1, 1), "identity", generator=0), data(3, 1), 1, 0, 0.1),
         ),
         (
             "is a batch of nets",
-            lambda *_: slide(init((1, 1, 1), "identity", batch=(2,)), data(3, 1), 1, 0, 0.1),
+            lambda *_: slide(
+                init((1, 1, 1), "identity", batch=(2,), generator=0), data(3, 1), 1, 0, 0.1
+            ),
         ),
         (
             "is a batch of nets",
-            lambda *_: layer_error(init((1, 1, 1), batch=(2,)), data(3, 1), data(3, 1), 1),
+            lambda *_: layer_error(
+                init((1, 1, 1), batch=(2,), generator=0), data(3, 1), data(3, 1), 1
+            ),
         ),
         (
             "need biases",
-            lambda *_: slide(init((1, 1, 1), "identity", bias=False), data(3, 1), 1, 0, 0.1),
+            lambda *_: slide(
+                init((1, 1, 1), "identity", bias=False, generator=0), data(3, 1), 1, 0, 0.1
+            ),
         ),
         (
             "relu has an affine piece: use lift",
             lambda n, _, x, y: approximate_lift(n, x, y, 1, 3, scale=0.1),
         ),
-        ("exactly one of them", lambda n, _, x, y: approximate_lift(init((2, 1, 1)), x, y, 1, 3)),
+        (
+            "exactly one of them",
+            lambda n, _, x, y: approximate_lift(init((2, 1, 1), generator=0), x, y, 1, 3),
+        ),
         (
             "exactly one",
-            lambda n, _, x, y: approximate_lift(init((2, 1, 1)), x, y, 1, 3, error=0.1, scale=0.1),
+            lambda n, _, x, y: approximate_lift(
+                init((2, 1, 1), generator=0), x, y, 1, 3, error=0.1, scale=0.1
+            ),
         ),
-        ("error is -1", lambda n, _, x, y: approximate_lift(init((2, 1, 1)), x, y, 1, 3, error=-1)),
+        (
+            "error is -1",
+            lambda n, _, x, y: approximate_lift(init((2, 1, 1), generator=0), x, y, 1, 3, error=-1),
+        ),
         (
             "slope 0 at centre 50",
-            lambda n, _, x, y: approximate_lift(init((2, 1, 1)), x, y, 1, 3, scale=1.0, centre=50),
+            lambda n, _, x, y: approximate_lift(
+                init((2, 1, 1), generator=0), x, y, 1, 3, scale=1.0, centre=50
+            ),
         ),
         (
             "no scale gives",
-            lambda n, _, x, y: approximate_lift(init((2, 3, 1), std=9.0), x, y, 1, 3, error=1e-300),
+            lambda n, _, x, y: approximate_lift(
+                init((2, 3, 1), std=9.0, generator=0), x, y, 1, 3, error=1e-300
+            ),
         ),
         (
             "width 1 is too small",
-            lambda n, _, x, y: approximate_lift(init((2, 3, 2)), x, x, 1, 1, scale=0.1),
+            lambda n, _, x, y: approximate_lift(
+                init((2, 3, 2), generator=0), x, x, 1, 1, scale=0.1
+            ),
         ),
         (
             "has no bias",
-            lambda n, _, x, y: approximate_lift(init((2, 3, 2), bias=False), x, x, 1, 2, scale=0.1),
+            lambda n, _, x, y: approximate_lift(
+                init((2, 3, 2), bias=False, generator=0), x, x, 1, 2, scale=0.1
+            ),
         ),
         (
             "is a batch",
-            lambda n, _, x, y: approximate_lift(init((2, 3, 2), batch=(2,)), x, x, 1, 2, scale=0.1),
+            lambda n, _, x, y: approximate_lift(
+                init((2, 3, 2), batch=(2,), generator=0), x, x, 1, 2, scale=0.1
+            ),
         ),
         ("pull is 0", lambda net, deep, x, y: open_exit(deep, x, y, 2, 0, pull=0.0)),
         (
@@ -343,8 +378,14 @@ def _boundary_case(call):
             "have total error .*: no pull",
             lambda net, deep, x, y: open_exit(deep, x, forward(deep, x), 2, 0),
         ),
-        ("has no free direction", lambda *_: bending(init((2, 1, 1)), data(3, 2), data(3, 1), 1)),
-        ("layer 2 outside", lambda *_: bending(init((2, 1, 1)), data(3, 2), data(3, 1), 2)),
+        (
+            "has no free direction",
+            lambda *_: bending(init((2, 1, 1), generator=0), data(3, 2), data(3, 1), 1),
+        ),
+        (
+            "layer 2 outside",
+            lambda *_: bending(init((2, 1, 1), generator=0), data(3, 2), data(3, 1), 2),
+        ),
         ("size 4 outside 1..3", lambda *_: one_piece_probability(data(3, 1), [4], "relu")),
         ("tanh has no affine piece", lambda *_: one_piece_probability(data(3, 1), [2], "tanh")),
         ("draws is 0", lambda *_: one_piece_probability(data(3, 1), [2], "relu", draws=0)),

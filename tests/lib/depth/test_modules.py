@@ -21,9 +21,9 @@ from lib.depth import (
     stream_at,
     zero_output_block,
 )
+from lib.nets import init, to_sequential
 from lib.nets.activations import get, leaky_relu
-from lib.nets.mlp import init
-from lib.nets.sequential import activation_of, to_sequential
+from lib.nets.sequential import activation_of
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -238,7 +238,7 @@ def test_theorem_linearised_block_is_critical_anywhere_on_the_stream(index):
 def test_normalised_descent_equals_torch_modules():
     """Three steps of two nets against nn.BatchNorm1d and torch.optim.SGD, one after the other."""
     x, y = data(14, 2), data(14, 2, 1)
-    nets = init((2, 3, 4, 2), leaky_relu(0.3), batch=(2,))
+    nets = init((2, 3, 4, 2), leaky_relu(0.3), batch=(2,), generator=0)
     run = descend_normalised(nets, x, y, steps=3, lr=0.1, records=[0, 1, 3])
     for i in range(2):
         parts = list(to_sequential(nets[i]))
@@ -262,7 +262,7 @@ def test_normalised_descent_equals_torch_modules():
 @pytest.mark.parametrize(
     ("message", "change"),
     [
-        ("expected a hidden layer and n >= 2", {"net": init((2, 2))}),
+        ("expected a hidden layer and n >= 2", {"net": init((2, 2), generator=0)}),
         ("expected a hidden layer and n >= 2", {"x": data(1, 2)}),
         ("lr is 0", {"lr": 0}),
         ("expected increasing steps within 0..5", {"records": [3, 6]}),
@@ -271,7 +271,7 @@ def test_normalised_descent_equals_torch_modules():
 )
 def test_impossible_normalised_descents_are_refused(message, change):
     request = {
-        "net": init((2, 3, 2), "relu"),
+        "net": init((2, 3, 2), "relu", generator=0),
         "x": data(9, 2),
         "steps": 5,
         "lr": 0.1,
