@@ -18,7 +18,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from benchmarks.operations import multiply_adds
 from benchmarks.timing import Contender, Row, Unavailable, compare, interleave, peak_mib
 from lib.curvature import extreme_eigenvalues, hvp
-from lib.nets.mlp import MLP, init
+from lib.nets import MLP, init
 
 CASES = [((1, 500, 1), 50), ((784, 128, 128, 10), 256)]
 RIVAL = "curvlinops"

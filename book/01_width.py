@@ -49,8 +49,7 @@ from lib.critical.clustering import cluster
 from lib.critical.planted import plant
 from lib.critical.windows import smallest_gradient_iterates
 from lib.curvature import hessian, inertia
-from lib.nets.losses import gradient, risk
-from lib.nets.mlp import MLP, concatenate, flatten, forward, init, unflatten
+from lib.nets import MLP, concatenate, flatten, forward, gradient, init, risk, unflatten
 from lib.symmetry.neurons import rescale, rescaling_direction
 from lib.train.descent import descend
 from lib.width import (

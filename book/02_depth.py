@@ -78,9 +78,8 @@ from lib.depth import (
     unlift,
     zero_output_block,
 )
+from lib.nets import MLP, flatten, forward, gradient, init, risk, stack, unflatten
 from lib.nets.activations import get, leaky_relu
-from lib.nets.losses import gradient, risk
-from lib.nets.mlp import MLP, flatten, forward, init, stack, unflatten
 from lib.train.descent import descend
 
 run = chapter.start("02_depth", globals())

@@ -67,8 +67,7 @@ from experiments.pruning.training import softmax_mse, train
 from lib.critical.windows import slow_windows, smallest_gradient_iterates
 from lib.depth import lift
 from lib.merge import group_directions, merge_layers, merge_neurons, reduce
-from lib.nets.losses import mse, risk
-from lib.nets.mlp import flatten, forward, init
+from lib.nets import flatten, forward, init, mse, risk
 from lib.symmetry.neurons import rescale
 from lib.train.descent import descend
 from lib.width import embed

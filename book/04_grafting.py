@@ -86,7 +86,7 @@ from lib.graft import (
     matching_loss,
     random_features,
 )
-from lib.nets.vgg import Design
+from lib.nets import Design
 from lib.similarity import as_samples, cka, regression, svcca
 from lib.symmetry.alignment import aligned_distance
 from lib.train.sgd import Execution, Recipe, checkpoint_epochs, evaluate, to_images

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from experiments import checkpoints as checkpoint
 from experiments.processes import one_a_core
-from lib.nets.initialisers import INITIALISERS, initialise
-from lib.nets.vgg import VGG, Design
+from lib.nets import VGG, Design, initialise
+from lib.nets.initialisers import INITIALISERS
 from lib.train.sgd.recipe import Recipe
 from lib.train.sgd.training import Execution, Record, State, train
 
@@ -101,7 +101,8 @@ def _train_share(design, share, images, labels, recipe, seed, keep, execution, f
     device = (execution or Execution()).device
     numbers = [number for number, _ in share]
     start = State(
-        0, tuple(initialise(VGG(design), how, seed=_seed(seed, how, r)) for _, (how, r) in share)
+        0,
+        tuple(initialise(VGG(design), how, generator=_seed(seed, how, r)) for _, (how, r) in share),
     )
     states = {0: start}
     began = time.monotonic()

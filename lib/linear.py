@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lib.nets.mlp import MLP, flatten, unflatten
+from lib.nets import MLP, flatten, unflatten
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,9 +113,9 @@ def affine_map(operator: Callable[[MLP], MLP], like: MLP) -> AffineMap:
     Raises:
         ValueError: operator is not affine (tested at the net `like` itself).
 
-    >>> from lib.nets.mlp import init
+    >>> from lib.nets import init
     >>> from lib.width import split
-    >>> net = init((1, 1, 1), output_bias=False)
+    >>> net = init((1, 1, 1), output_bias=False, generator=0)
     >>> affine_map(lambda theta: split(theta, 1, 0, 0.25), net).matrix.int()[0:2]
     tensor([[1, 0, 0],
             [1, 0, 0]], dtype=torch.int32)

@@ -6,7 +6,7 @@ import torch
 from lib.critical.planted import plant
 from lib.curvature import hessian, inertia
 from lib.depth import layer_on_data, lift
-from lib.nets.mlp import init
+from lib.nets import init
 
 
 def seeded(seed: int) -> torch.Generator:

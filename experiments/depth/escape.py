@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from lib.depth import exits, layer_on_data
+from lib.nets import MLP, Loss, mse
 from lib.nets.checks import check_neuron, replace
-from lib.nets.losses import Loss, mse
-from lib.nets.mlp import MLP
 
 ROUNDING = 1e-10
 
@@ -43,7 +42,7 @@ def open_exit(
     Source: ours.
 
     >>> from lib.depth import lift
-    >>> from lib.nets.mlp import init
+    >>> from lib.nets import init
     >>> draws = torch.Generator().manual_seed(0)
     >>> net = init((1, 3, 1), "relu", generator=draws)
     >>> x = torch.tensor([[-1.0], [0.3], [2.0]]).double()

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from lib.depth import layer_on_data
-from lib.nets.losses import Loss, mse
-from lib.nets.mlp import MLP
+from lib.nets import MLP, Loss, mse
 
 
 def bending(net: MLP, x: Tensor, y: Tensor, layer: int, loss: Loss = mse) -> Tensor:
@@ -34,7 +33,7 @@ def bending(net: MLP, x: Tensor, y: Tensor, layer: int, loss: Loss = mse) -> Ten
 
     Source: ours.
 
-    >>> from lib.nets.mlp import init
+    >>> from lib.nets import init
     >>> x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
     >>> bending(init((1, 3, 1), generator=torch.Generator().manual_seed(0)), x, x**2, 1).shape
     torch.Size([4])

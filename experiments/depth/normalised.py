@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from lib.depth.pieces import NO_PIECE, affine_error, place
-from lib.nets.losses import Loss, mse
-from lib.nets.mlp import MLP, flatten, unflatten
+from lib.nets import MLP, Loss, flatten, mse, unflatten
 
 EPS = 1e-5  # nn.BatchNorm1d's default
 
@@ -44,8 +43,8 @@ def normalised_layers(
     Returns:
         L - 1 tensors (*batch, n, m_l), and the features f^[0..L].
 
-    >>> from lib.nets.mlp import init
-    >>> net, one = init((2, 3, 1)), torch.ones(3, dtype=torch.float64)
+    >>> from lib.nets import init
+    >>> net, one = init((2, 3, 1), generator=0), torch.ones(3, dtype=torch.float64)
     >>> z, _ = normalised_layers(net, [one], [0 * one], torch.eye(2, dtype=torch.float64))
     >>> bool(z[0].mean(-2).abs().max() < 1e-15)
     True
@@ -77,9 +76,9 @@ def descend_normalised(
     Raises:
         ValueError: no hidden layer, n < 2, a rate or a record out of range.
 
-    >>> from lib.nets.mlp import init
+    >>> from lib.nets import init
     >>> x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
-    >>> nets = init((1, 3, 1), "relu", batch=(2,))
+    >>> nets = init((1, 3, 1), "relu", batch=(2,), generator=0)
     >>> run = descend_normalised(nets, x, x**2, steps=50, lr=0.1, records=[0, 50])
     >>> bool((run.losses[1] < run.losses[0]).all()), run.share.shape
     (True, torch.Size([2, 2, 1]))

@@ -8,7 +8,8 @@ import torch
 from scipy.optimize import linprog
 from torch import Tensor
 
-from lib.nets.activations import Activation, get
+from lib.nets import Activation
+from lib.nets.activations import get
 
 
 def one_piece_probability(

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from lib.curvature import Inertia, hessian, inertia
 from lib.linear import affine_map, rank
-from lib.nets.losses import Loss, gradient, mse, risk
-from lib.nets.mlp import MLP, flatten, forward
+from lib.nets import MLP, Loss, flatten, forward, gradient, mse, risk
 from lib.width import Embedding, tangents
 
 CRITICAL = 1e-8  # L1 norm of a gradient up to which a point is called critical
@@ -147,11 +146,11 @@ def certify(
             eigenvalues without a clear gap between zero and non-zero.
     Source: (Zhang et al. 2021, Prop. 1 and Thm 1; Zhang et al. 2022, Thm 6.2).
 
-    >>> from lib.nets.mlp import init
+    >>> from lib.nets import init
     >>> from lib.critical.planted import plant
     >>> from lib.width import embedding
     >>> g = torch.Generator().manual_seed(1)
-    >>> net, x = init((1, 2, 1)), torch.randn(20, 1, generator=g, dtype=torch.float64)
+    >>> net, x = init((1, 2, 1), generator=0), torch.randn(20, 1, generator=g, dtype=torch.float64)
     >>> y = plant(net, x, g, residual=0.01)
     >>> found = certify(net, None, x, y, embedding=embedding(net, [(1, 0, 0.3)]))
     >>> found.inertia_before, found.inertia_after  # doctest: +ELLIPSIS
@@ -210,9 +209,9 @@ def promised_zeros(net: MLP, embedding: Embedding, h: Tensor, zeros: int) -> int
     Raises:
         ValueError: a batch, or no clear rank.
 
-    >>> from lib.nets.mlp import init
+    >>> from lib.nets import init
     >>> from lib.width import embedding
-    >>> net = init((1, 2, 1))
+    >>> net = init((1, 2, 1), generator=0)
     >>> promised_zeros(net, embedding(net, [(1, 0, 0.3), (1, 1, 2.0)]), torch.eye(7).double(), 0)
     2
     """

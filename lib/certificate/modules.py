@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from lib.certificate.dense import Certificate
 from lib.curvature import inertia
 from lib.linear import jacobian
+from lib.nets import Loss, mse
 from lib.nets.flat_module import output_at, parameter_vector
-from lib.nets.losses import Loss, mse
 
 
 def module_gradient(module: nn.Module, x: Tensor, y: Tensor, loss: Loss = mse) -> Tensor:

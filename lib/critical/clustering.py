@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from lib.critical.polishing import CriticalPoint
-from lib.nets.mlp import MLP, forward
+from lib.nets import MLP, forward
 
 ODD = ("tanh", "identity")  # sigma(-t) = -sigma(t): a neuron may flip (w, b, a) -> (-w, -b, -a)
 

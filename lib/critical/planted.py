@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from lib.linear import jacobian
+from lib.nets import MLP, flatten, forward, unflatten
 from lib.nets.flat_module import output_at, parameter_vector
-from lib.nets.mlp import MLP, flatten, forward, unflatten
 
 
 def plant(
@@ -32,10 +32,10 @@ def plant(
     Source: (derived; the empirical critical points of Zhang et al. 2021, Sec. 3.2, are found by
         training instead).
 
-    >>> from lib.nets.mlp import init
-    >>> from lib.nets.losses import gradient, risk
+    >>> from lib.nets import init
+    >>> from lib.nets import gradient, risk
     >>> g = torch.Generator().manual_seed(0)
-    >>> net, x = init((2, 3, 3, 1)), torch.randn(40, 2, generator=g, dtype=torch.float64)
+    >>> net, x = init((2, 3, 3, 1), generator=0), torch.randn(40, 2, generator=g, dtype=torch.float64)
     >>> y = plant(net, x, g)
     >>> round(float(risk(net, x, y)), 9), bool(flatten(gradient(net, x, y)).abs().max() < 1e-14)
     (1.0, True)

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from lib.depth.factorisation import check_place, factor
 from lib.depth.layers import one_net
-from lib.nets.activations import Activation, AffinePiece
-from lib.nets.mlp import MLP, features, forward
+from lib.nets import MLP, Activation, features, forward
+from lib.nets.activations import AffinePiece
+from lib.nets.drawing import Randomness, source_of
 
 HALVINGS = 60  # of the scale, until the wanted error is met
 
@@ -38,10 +39,10 @@ def approximate_lift(
     position: int,
     width: int,
     *,
-    generator: torch.Generator,
     error: float | None = None,
     scale: float | None = None,
     centre: float = 0.0,
+    generator: Randomness = None,
 ) -> ApproximateLift:
     """A deep net whose inserted layer stays within `scale` of one point t0 of sigma, where sigma is
     nearly affine.
@@ -56,20 +57,22 @@ def approximate_lift(
             or `scale`.
         scale: > 0, spread of the new layer's pre-activations in units of the spread of its inputs.
         centre: t0, with sigma'(t0) != 0.
+        generator: source of randomness, or a seed; without it a fresh seed, named by a warning.
     Raises:
         ValueError: both or none of error and scale, sigma has an affine piece (then `lift` is
             exact), sigma'(t0) = 0, or no scale reaches the error in this precision.
 
     Source: the construction is ours; (Bai et al. 2024) lifts only activations with an affine piece.
 
-    >>> from lib.nets.mlp import init
+    >>> from lib.nets import init
     >>> draws = torch.Generator().manual_seed(0)
     >>> net, x = init((1, 2, 1), generator=draws), torch.linspace(-1, 1, 5).double()[:, None]
     >>> round(approximate_lift(net, x, 1, 3, error=1e-4, generator=draws).error, 6)
     0.0001
     """
     _check(net, position, width, error, scale)
-    unit = _unit_lift(net, x, position, width, centre, generator)
+    source = source_of(generator, "approximate_lift")
+    unit = _unit_lift(net, x, position, width, centre, source)
     target = forward(net, x)
 
     def gap(s: float) -> float:

@@ -16,10 +16,9 @@ from torch import Tensor
 
 from lib.depth.layers import LayerOnData, layer_on_data, one_net
 from lib.depth.pieces import all_pieces
+from lib.nets import MLP, Loss, mse
 from lib.nets.activations import AffinePiece
 from lib.nets.checks import check_neuron, replace
-from lib.nets.losses import Loss, mse
-from lib.nets.mlp import MLP
 
 
 @dataclass(frozen=True)

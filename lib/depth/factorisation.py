@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lib.depth.pieces import all_pieces, place
-from lib.nets.activations import Activation
+from lib.nets import Activation
 
 Pieces = int | Sequence[int] | None
 

@@ -10,9 +10,8 @@ from torch import Tensor
 from torch.func import jacrev
 
 from lib.depth.pieces import NO_PIECE, all_pieces, place
+from lib.nets import MLP, Loss, features, flatten, mse, preactivations, unflatten
 from lib.nets.checks import check_layer
-from lib.nets.losses import Loss, mse
-from lib.nets.mlp import MLP, features, flatten, preactivations, unflatten
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +125,7 @@ def layer_on_data(net: MLP, x: Tensor, layer: int, *, flat: bool = False) -> Lay
 def layers_on_data(net: MLP, x: Tensor, *, flat: bool = False) -> tuple[LayerOnData, ...]:
     """`layer_on_data` of every hidden layer, from one pass.
 
-    >>> from lib.nets.mlp import init
+    >>> from lib.nets import init
     >>> net = init((1, 3, 3, 1), generator=torch.Generator().manual_seed(0))
     >>> [on.layer for on in layers_on_data(net, torch.ones(2, 1).double())]
     [1, 2]

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from lib.depth.factorisation import Pieces, check_place, check_position, factor
-from lib.nets.mlp import MLP, features
+from lib.nets import MLP, features
+from lib.nets.drawing import Randomness, source_of
 
 
 def lifted_dimension(widths: Sequence[int], position: int, width: int) -> int:
@@ -41,9 +41,9 @@ def lift(
     position: int,
     width: int,
     *,
-    generator: torch.Generator,
     pieces: Pieces = None,
     margin: float = 0.5,
+    generator: Randomness = None,
 ) -> MLP:
     """A random element of the lifted manifold T_S(net): one more layer, the same outputs on the
     data x.
@@ -62,6 +62,7 @@ def lift(
         pieces: index into the activation's affine pieces, one for all neurons or one each; None
             draws them.
         margin: least distance of the data from the end of a piece, in units of a neuron's range.
+        generator: source of randomness, or a seed; without it a fresh seed, named by a warning.
     Returns:
         a net of depth L + 1; `unlift(result, x, position + 1)` gives `net` back.
     Raises:
@@ -69,10 +70,11 @@ def lift(
 
     Source: (Bai et al. 2024), one-layer lifting; the sampling of the manifold is ours.
 
-    >>> from lib.nets.mlp import forward, init
-    >>> draws, x = torch.Generator().manual_seed(0), torch.eye(2, dtype=torch.float64)
-    >>> net = init((2, 3, 1), "relu", generator=draws)
-    >>> deep = lift(net, x, 1, 4, generator=draws); deep
+    >>> import torch
+    >>> from lib.nets import forward, init
+    >>> x = torch.eye(2, dtype=torch.float64)
+    >>> net = init((2, 3, 1), "relu", generator=0)
+    >>> deep = lift(net, x, 1, 4, generator=0); deep
     MLP(2-3-4-1, relu, 30 parameters)
     >>> bool((forward(deep, x) - forward(net, x)).abs().max() < 1e-14)
     True
@@ -97,7 +99,7 @@ def lift(
         net.activation,
         pieces=pieces,
         margin=margin,
-        generator=generator,
+        generator=source_of(generator, "lift"),
     )
     return MLP(
         [*net.weights[:position], parts.weight_in, parts.weight_out, *net.weights[position + 1 :]],
@@ -111,9 +113,9 @@ def lift_layers(
     x: Tensor,
     inserts: Sequence[tuple[int, int]],
     *,
-    generator: torch.Generator,
     pieces: Pieces = None,
     margin: float = 0.5,
+    generator: Randomness = None,
 ) -> MLP:
     """Several layers inserted at once: the composition of one-layer lifts.
 
@@ -124,19 +126,21 @@ def lift_layers(
     Raises:
         ValueError: as `lift`, or no insert at all.
 
-    >>> from lib.nets.mlp import init
-    >>> draws, x = torch.Generator().manual_seed(0), torch.eye(2, dtype=torch.float64)
-    >>> net = init((2, 3, 1), "relu", generator=draws)
-    >>> lift_layers(net, x, [(0, 2), (1, 4), (1, 5)], generator=draws)
+    >>> import torch
+    >>> from lib.nets import init
+    >>> x = torch.eye(2, dtype=torch.float64)
+    >>> net = init((2, 3, 1), "relu", generator=0)
+    >>> lift_layers(net, x, [(0, 2), (1, 4), (1, 5)], generator=0)
     MLP(2-2-3-4-5-1, relu, 62 parameters)
     """
     if not inserts:
         raise ValueError("inserts is empty: expected at least one (position, width)")
+    source = source_of(generator, "lift_layers")
     for position, _ in inserts:
         check_position(net.widths, position)
     in_order = sorted(inserts, key=lambda pair: pair[0])  # stable
     for already, (position, width) in enumerate(in_order):
         net = lift(
-            net, x, position + already, width, pieces=pieces, margin=margin, generator=generator
+            net, x, position + already, width, pieces=pieces, margin=margin, generator=source
         )
     return net

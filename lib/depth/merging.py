@@ -10,8 +10,8 @@ from itertools import combinations
 from torch import Tensor
 
 from lib.depth.layers import LayerOnData, layer_on_data, layers_on_data, one_net
+from lib.nets import MLP, flatten
 from lib.nets.checks import check_layer
-from lib.nets.mlp import MLP, flatten
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def unlift(net: MLP, x: Tensor, layers: int | Sequence[int], *, flat: bool = Fal
 
     >>> import torch
     >>> from lib.depth import lift
-    >>> from lib.nets.mlp import init
+    >>> from lib.nets import init
     >>> draws, x = torch.Generator().manual_seed(0), torch.eye(2, dtype=torch.float64)
     >>> net = init((2, 3, 1), "relu", generator=draws)
     >>> back = unlift(lift(net, x, 1, 4, generator=draws), x, 2)
@@ -79,7 +79,7 @@ def membership(net: MLP, x: Tensor, *, flat: bool = False) -> Membership:
 
     >>> import torch
     >>> from lib.depth import lift
-    >>> from lib.nets.mlp import init
+    >>> from lib.nets import init
     >>> draws, x = torch.Generator().manual_seed(0), torch.tensor([[-1.0], [0.3], [2.0]]).double()
     >>> net = init((1, 3, 1), "relu", generator=draws)
     >>> membership(lift(net, x, 1, 4, generator=draws), x)
@@ -106,7 +106,7 @@ def lifted_from(
 
     >>> import torch
     >>> from lib.depth import lift
-    >>> from lib.nets.mlp import init
+    >>> from lib.nets import init
     >>> draws, x = torch.Generator().manual_seed(0), torch.tensor([[-1.0], [0.3], [2.0]]).double()
     >>> net = init((1, 3, 1), "relu", generator=draws)
     >>> deep = lift(net, x, 0, 2, generator=draws)

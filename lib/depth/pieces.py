@@ -6,8 +6,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lib.nets.activations import Activation, AffinePiece
-from lib.nets.mlp import MLP, features, preactivations
+from lib.nets import MLP, Activation, features, preactivations
+from lib.nets.activations import AffinePiece
 
 NO_PIECE = -1
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from lib.merge.batchnorm import fold_batchnorm
 from lib.merge.neurons import LayerReport
 from lib.merge.rows import RowMerge, plan_merge
-from lib.nets.activations import Activation, get
+from lib.nets import Activation
+from lib.nets.activations import get
 from lib.nets.sequential import activation_of
 from lib.width.channels import ELEMENTWISE, _columns, _put, _trace
 

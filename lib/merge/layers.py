@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from lib.depth.layers import LayerOnData, layers_on_data, merge_affine, one_net
 from lib.merge.batchnorm import as_mlp
+from lib.nets import MLP, forward, to_sequential
 from lib.nets.checks import check_layer
-from lib.nets.mlp import MLP, forward
-from lib.nets.sequential import to_sequential
 
 FITS = ("affine", "neuron")
 
@@ -109,7 +108,7 @@ def merge_layers(
     Source: (Bai et al. 2024) for exact merging; the fits are ours.
 
     >>> from lib.depth import lift
-    >>> from lib.nets.mlp import init
+    >>> from lib.nets import init
     >>> draws, x = torch.Generator().manual_seed(0), torch.tensor([[-1.0], [0.3], [2.0]]).double()
     >>> shallow = init((1, 3, 1), "relu", generator=draws)
     >>> merge_layers(lift(shallow, x, 1, 4, generator=draws), x).net

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lib.merge.grouping import Groups
 from lib.merge.rows import RowMerge, lipschitz, plan_merge
-from lib.nets.mlp import MLP, features, forward
+from lib.nets import MLP, features, forward
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class NeuronMerge:
             the features on x;
         found: that maximum itself. Both are None without x.
 
-    >>> from lib.nets.mlp import init
-    >>> merge_neurons(init((1, 3, 1), "relu")).found is None
+    >>> from lib.nets import init
+    >>> merge_neurons(init((1, 3, 1), "relu", generator=0)).found is None
     True
     """
 
@@ -97,9 +97,9 @@ def merge_neurons(
             thresholds out of range.
     Source: (Zhang et al. 2021, Sec. 3.2 and Fig. 5).
 
-    >>> from lib.nets.mlp import init
+    >>> from lib.nets import init
     >>> from lib.width import split
-    >>> net = init((2, 3, 1), "relu")
+    >>> net = init((2, 3, 1), "relu", generator=0)
     >>> merge_neurons(split(net, 1, 0, 0.25), cosine=1.0).layers[0].groups
     ((0, 3), (1,), (2,))
     """

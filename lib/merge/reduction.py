@@ -14,10 +14,8 @@ from lib.depth.layers import one_net
 from lib.merge.batchnorm import as_mlp
 from lib.merge.layers import fit_layers
 from lib.merge.neurons import merge_neurons
+from lib.nets import MLP, Loss, forward, mse, to_sequential
 from lib.nets.checks import finite_number
-from lib.nets.losses import Loss, mse
-from lib.nets.mlp import MLP, forward
-from lib.nets.sequential import to_sequential
 
 COSINES = (0.9, 0.95, 0.99, 0.999, 1.0)
 TOLERANCES = (0.1, 0.01, 1e-3, 0.0)
@@ -83,7 +81,7 @@ def reduce(
         ValueError: the budget is negative or not finite, the risk of the net is not finite, or bad
             thresholds.
 
-    >>> from lib.nets.mlp import init
+    >>> from lib.nets import init
     >>> from lib.width import split
     >>> x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
     >>> net = init((1, 2, 1), generator=torch.Generator().manual_seed(0))

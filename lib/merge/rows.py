@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lib.merge.grouping import Groups, group_directions, group_duplicates
-from lib.nets.activations import Activation
+from lib.nets import Activation
 
 REPRESENTATIVES = ("mean", "medoid", "random")
 _LIPSCHITZ = {"tanh": 1.0, "sigmoid": 0.25, "relu": 1.0, "identity": 1.0}

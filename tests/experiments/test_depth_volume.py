@@ -10,7 +10,7 @@ from scipy.stats import norm
 
 from experiments.depth.volume import in_hull, one_piece_probability
 from lib.depth import layer_on_data, lift, unlift
-from lib.nets.mlp import init
+from lib.nets import init
 
 
 def test_one_piece_probability_against_an_integral():
@@ -52,7 +52,7 @@ def test_theorem_volume_shrinks_with_data_unless_they_fall_into_the_hull():
     )
     assert shares[0] == shares[1] > shares[2]
     assert not in_hull(100 + inner, cloud).any()
-    deep = lift(init((2, 3, 1), "relu"), cloud, 0, 3, generator=seeded(0))
+    deep = lift(init((2, 3, 1), "relu", generator=0), cloud, 0, 3, generator=seeded(0))
     assert (
         layer_on_data(deep, torch.cat([cloud, inner]), 1).pieces >= 0
     ).all()  # still a lift on the larger sample

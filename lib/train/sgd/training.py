@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from lib.nets.vgg import VGG
+from lib.nets import VGG
 from lib.train.sgd.images import crop, draw_crops
 from lib.train.sgd.recipe import Recipe
 from lib.train.sgd.regulariser import penalty
@@ -109,8 +109,8 @@ def train(
 
     Source: (Gu et al. 2020, Sec. 6) and the authors' code.
 
-    >>> from lib.nets.initialisers import initialise
-    >>> net = initialise(VGG(width=1 / 32, side=4, pools=2, hidden=8))
+    >>> from lib.nets import initialise
+    >>> net = initialise(VGG(width=1 / 32, side=4, pools=2, hidden=8), generator=0)
     >>> x, y = torch.randn(8, 3, 4, 4, generator=torch.Generator().manual_seed(0)), torch.arange(8)
     >>> train([net], x, y, Recipe(epochs=2, batch=4, pad=None)).epoch
     2

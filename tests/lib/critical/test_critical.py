@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from lib.critical import CriticalPoint, polish
 from lib.critical.planted import plant
 from lib.curvature import hessian, inertia
-from lib.nets.losses import cross_entropy, gradient, risk
-from lib.nets.mlp import MLP, flatten, forward, init, stack
+from lib.nets import MLP, cross_entropy, flatten, forward, gradient, init, risk, stack
 
 F64 = torch.float64
 X = torch.linspace(-15, 15, 50, dtype=F64)[:, None]

@@ -7,9 +7,19 @@ from lifted_minima import data, lifted_minimum, seeded
 from lib.critical.planted import plant
 from lib.curvature import hessian
 from lib.depth import approximate_lift, exits, layer_on_data, lift, lifted_from, slide
+from lib.nets import (
+    MLP,
+    cross_entropy,
+    features,
+    flatten,
+    forward,
+    gradient,
+    init,
+    mse,
+    preactivations,
+    risk,
+)
 from lib.nets.activations import elu, leaky_relu
-from lib.nets.losses import cross_entropy, gradient, mse, risk
-from lib.nets.mlp import MLP, features, flatten, forward, init, preactivations
 
 
 @pytest.mark.parametrize("sigma", ["relu", leaky_relu(0.3), "elu"], ids=str)
@@ -97,7 +107,7 @@ def test_leaky_relu_negative_pieces_end_at_their_upper_side():
 def test_reader_errors_against_autograd_of_the_biases():
     """dR/db^[l+1] is the sum over the sample of the errors of layer l + 1, for every layer and both
     losses."""
-    x, net = data(8, 2), init((2, 3, 4, 2), "tanh")
+    x, net = data(8, 2), init((2, 3, 4, 2), "tanh", generator=0)
     for loss, y in ((mse, data(8, 2, 1)), (cross_entropy, torch.arange(8) % 2)):
         slopes = gradient(net, x, y, loss)
         for layer in (1, 2):
@@ -108,7 +118,7 @@ def test_reader_errors_against_autograd_of_the_biases():
 @pytest.mark.parametrize("sigma", ["tanh", "sigmoid"])
 def test_approximate_lift_meets_its_error_and_shrinks_with_the_scale(sigma):
     x = data(20, 2)
-    net = init((2, 3, 1), sigma)
+    net = init((2, 3, 1), sigma, generator=0)
     y = plant(net, x, seeded(0), residual=0.3)
     for position, width in ((0, 2), (1, 4), (1, 1)):
         for error in (1e-2, 1e-5):
@@ -127,7 +137,7 @@ def test_approximate_lift_meets_its_error_and_shrinks_with_the_scale(sigma):
 
 
 def test_approximate_lift_off_the_inflection_point_is_first_order():
-    x, net = data(20, 2), init((2, 3, 1), "tanh")
+    x, net = data(20, 2), init((2, 3, 1), "tanh", generator=0)
     a, b = (
         approximate_lift(net, x, 1, 4, scale=s, centre=0.5, generator=seeded(0)).error
         for s in (1e-3, 1e-4)
@@ -148,21 +158,25 @@ def _boundary_case(call):
         ("layer 3 outside 1..2", lambda net, deep, x, y: slide(deep, x, 3, 0, 0.1)),
         (
             "lifted manifold has no boundary",
-            lambda *_: slide(init((1, 1, 1), "identity"), data(3, 1), 1, 0, 0.1),
+            lambda *_: slide(init((1, 1, 1), "identity", generator=0), data(3, 1), 1, 0, 0.1),
         ),
         (
             "is a batch of nets",
-            lambda *_: slide(init((1, 1, 1), "identity", batch=(2,)), data(3, 1), 1, 0, 0.1),
-        ),
-        (
-            "is a batch of nets",
-            lambda *_: layer_on_data(init((1, 1, 1), batch=(2,)), data(3, 1), 1).reader_errors(
-                data(3, 1)
+            lambda *_: slide(
+                init((1, 1, 1), "identity", batch=(2,), generator=0), data(3, 1), 1, 0, 0.1
             ),
         ),
         (
+            "is a batch of nets",
+            lambda *_: layer_on_data(
+                init((1, 1, 1), batch=(2,), generator=0), data(3, 1), 1
+            ).reader_errors(data(3, 1)),
+        ),
+        (
             "need biases",
-            lambda *_: slide(init((1, 1, 1), "identity", bias=False), data(3, 1), 1, 0, 0.1),
+            lambda *_: slide(
+                init((1, 1, 1), "identity", bias=False, generator=0), data(3, 1), 1, 0, 0.1
+            ),
         ),
         (
             "relu has an affine piece: use lift",
@@ -170,48 +184,50 @@ def _boundary_case(call):
         ),
         (
             "exactly one of them",
-            lambda n, _, x, y: approximate_lift(init((2, 1, 1)), x, 1, 3, generator=seeded(0)),
+            lambda n, _, x, y: approximate_lift(
+                init((2, 1, 1), generator=0), x, 1, 3, generator=seeded(0)
+            ),
         ),
         (
             "exactly one",
             lambda n, _, x, y: approximate_lift(
-                init((2, 1, 1)), x, 1, 3, error=0.1, scale=0.1, generator=seeded(0)
+                init((2, 1, 1), generator=0), x, 1, 3, error=0.1, scale=0.1, generator=seeded(0)
             ),
         ),
         (
             "error is -1",
             lambda n, _, x, y: approximate_lift(
-                init((2, 1, 1)), x, 1, 3, error=-1, generator=seeded(0)
+                init((2, 1, 1), generator=0), x, 1, 3, error=-1, generator=seeded(0)
             ),
         ),
         (
             "slope 0 at centre 50",
             lambda n, _, x, y: approximate_lift(
-                init((2, 1, 1)), x, 1, 3, scale=1.0, centre=50, generator=seeded(0)
+                init((2, 1, 1), generator=0), x, 1, 3, scale=1.0, centre=50, generator=seeded(0)
             ),
         ),
         (
             "no scale gives",
             lambda n, _, x, y: approximate_lift(
-                init((2, 3, 1), std=9.0), x, 1, 3, error=1e-300, generator=seeded(0)
+                init((2, 3, 1), std=9.0, generator=0), x, 1, 3, error=1e-300, generator=seeded(0)
             ),
         ),
         (
             "width 1 is too small",
             lambda n, _, x, y: approximate_lift(
-                init((2, 3, 2)), x, 1, 1, scale=0.1, generator=seeded(0)
+                init((2, 3, 2), generator=0), x, 1, 1, scale=0.1, generator=seeded(0)
             ),
         ),
         (
             "has no bias",
             lambda n, _, x, y: approximate_lift(
-                init((2, 3, 2), bias=False), x, 1, 2, scale=0.1, generator=seeded(0)
+                init((2, 3, 2), bias=False, generator=0), x, 1, 2, scale=0.1, generator=seeded(0)
             ),
         ),
         (
             "is a batch",
             lambda n, _, x, y: approximate_lift(
-                init((2, 3, 2), batch=(2,)), x, 1, 2, scale=0.1, generator=seeded(0)
+                init((2, 3, 2), batch=(2,), generator=0), x, 1, 2, scale=0.1, generator=seeded(0)
             ),
         ),
     ],

@@ -14,9 +14,8 @@ from lib.depth import layer_on_data, lift
 from lib.depth.pieces import affine_error
 from lib.merge import fold_batchnorm, merge_layers
 from lib.merge.batchnorm import as_mlp
+from lib.nets import MLP, features, flatten, forward, init, to_sequential
 from lib.nets.activations import leaky_relu
-from lib.nets.mlp import MLP, features, flatten, forward, init
-from lib.nets.sequential import to_sequential
 
 torch.set_num_threads(1)
 PROPERTY = settings(max_examples=20, deadline=None, derandomize=True)
@@ -234,7 +233,7 @@ def test_bad_modules_are_refused():
 def test_bad_requests_are_refused():
     net, x = nearly_linear(), inputs()
     with pytest.raises(ValueError, match="is a batch of nets"):
-        merge_layers(init((3, 4, 2), batch=(2,)), x)
+        merge_layers(init((3, 4, 2), batch=(2,), generator=0), x)
     with pytest.raises(ValueError, match="tolerance is 2"):
         merge_layers(net, x, 2)
     with pytest.raises(ValueError, match="tolerance is nan"):

@@ -10,9 +10,7 @@ from torch import nn
 
 from lib.depth import layer_on_data, lift
 from lib.merge import reduce
-from lib.nets.losses import cross_entropy, mse, risk
-from lib.nets.mlp import flatten, forward, init
-from lib.nets.sequential import to_sequential
+from lib.nets import cross_entropy, flatten, forward, init, mse, risk, to_sequential
 from lib.width import null_embed, split
 
 torch.set_num_threads(1)
@@ -132,11 +130,11 @@ def test_sequential_with_batch_normalisation_in_and_out():
 
 
 def test_bad_budgets_and_nets_are_refused():
-    net, data = init((3, 4, 2), "relu"), sample()
+    net, data = init((3, 4, 2), "relu", generator=0), sample()
     for budget in (-1.0, math.nan, "much"):
         with pytest.raises((ValueError, TypeError), match="budget is"):
             reduce(net, *data, budget=budget)
     with pytest.raises(ValueError, match="is a batch of nets"):
-        reduce(init((3, 4, 2), "relu", batch=(2,)), *data, budget=0.1)
+        reduce(init((3, 4, 2), "relu", batch=(2,), generator=0), *data, budget=0.1)
     with pytest.raises(ValueError, match="risk of MLP.* is inf"):
         reduce(net, *data, budget=0.1, loss=lambda output, y: mse(output, y) / 0)
