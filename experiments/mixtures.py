@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path as File
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from lib.mixture.curve import Path
 from lib.mixture.hybrid import mixtures
 from lib.mixture.path import measure, weight_path
 from lib.nets import Chain
-from lib.symmetry.weight_matching import rebasin
+from lib.symmetry import rebasin
 
 
 def paths_between(
@@ -58,7 +59,7 @@ def paths_between(
     >>> {way: len(path.gammas) for way, path in found.items()}
     {'weights': 5, 'aligned': 5, 'features': 3}
     """
-    near = rebasin(net1, net2, seed=seed)
+    near = rebasin(net1, net2, generator=np.random.default_rng(seed))
     at = torch.linspace(0, 1, gammas, dtype=torch.float64)
     mixed = mixtures(
         (net1, net2),

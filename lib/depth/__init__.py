@@ -16,7 +16,7 @@ from lib.depth.merging import (
     merge_layers,
     merging_jacobian,
 )
-from lib.depth.modules import insert_layer, merge_layer, stream_at
+from lib.depth.modules import insert_layer, merge_layer
 from lib.depth.nonlinearity import bending
 from lib.depth.normalised import NormalisedRun, descend_normalised, normalised_layers
 from lib.depth.pieces import affine_error, layer_affine_error, linearised_share, pieces_of, place
@@ -25,6 +25,7 @@ from lib.depth.residual import (
     insert_block,
     linearised_block,
     null_block,
+    stream_at,
     zero_output_block,
 )
 from lib.depth.volume import in_hull, one_piece_probability

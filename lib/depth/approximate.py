@@ -12,6 +12,7 @@ from torch import Tensor
 from lib.depth.factorisation import check_place, factor
 from lib.nets import MLP, Activation, Loss, features, flatten, forward, gradient, mse
 from lib.nets.activations import AffinePiece
+from lib.nets.checks import check_single
 
 _HALVINGS = 60
 
@@ -75,8 +76,7 @@ def approximate_lift(
     >>> a, b = (approximate_lift(net, x, x, 1, 3, scale=s).error for s in (1e-2, 1e-3)); 50 < a / b < 200
     True
     """
-    if net.batch:
-        raise ValueError(f"{net!r} is a batch of nets: index one first")
+    check_single(net)
     if net.activation.pieces:
         raise ValueError(f"{net.activation!r} has an affine piece: use lift, which is exact")
     if (error is None) == (scale is None):

@@ -16,6 +16,7 @@ from torch import Tensor
 from lib.depth.merging import merge
 from lib.depth.pieces import all_pieces, pieces_of
 from lib.nets import MLP, Loss, mse, preactivations
+from lib.nets.checks import check_single
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,7 @@ def layer_error(net: MLP, x: Tensor, y: Tensor, layer: int, loss: Loss = mse) ->
     tensor([[1.],
             [1.]])
     """
-    if net.batch:
-        raise ValueError(f"{net!r} is a batch of nets: index one first")
+    check_single(net)
     if not 1 <= layer <= net.depth:
         raise ValueError(f"layer {layer} outside 1..{net.depth}")
     z = preactivations(net, x)[layer - 1].detach().requires_grad_()
@@ -174,8 +174,7 @@ def exits(net: MLP, x: Tensor, y: Tensor, layer: int, loss: Loss = mse) -> Exits
 
 def _piece_of(net: MLP, x: Tensor, layer: int, neuron: int):
     merge(net, x, layer)  # refuses a layer that is not linearised, and names the neurons
-    if net.batch:
-        raise ValueError(f"{net!r} is a batch of nets: index one first")
+    check_single(net)
     if not 0 <= neuron < net.widths[layer]:
         raise ValueError(f"neuron {neuron} outside 0..{net.widths[layer] - 1} of layer {layer}")
     if net.biases[layer - 1] is None or net.biases[layer] is None:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.func import jacrev
 
-from lib.depth.pieces import NO_PIECE, all_pieces, check_hidden, pieces_of
+from lib.depth.pieces import NO_PIECE, all_pieces, pieces_of
 from lib.nets import MLP, Activation, flatten, unflatten
+from lib.nets.checks import check_layer, check_single
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def merge_known(net: MLP, layer: int, slope: Tensor, shift: Tensor) -> MLP:
     >>> merged = merge_known(net, 1, torch.ones(1), torch.zeros(1)); merged.weights, merged.biases
     ((tensor([[6.]]),), (tensor([3.]),))
     """
-    check_hidden(net, layer)
+    check_layer(net, layer)
     inner, outer = net.weights[layer - 1], net.weights[layer]
     inner_bias, outer_bias = net.biases[layer - 1], net.biases[layer]
     constant = shift if inner_bias is None else slope * inner_bias + shift
@@ -131,8 +132,7 @@ def merging_jacobian(net: MLP, x: Tensor, layer: int, *, flat: bool = False) -> 
     >>> jacobian.shape, int(torch.linalg.matrix_rank(jacobian))
     (torch.Size([13, 30]), 13)
     """
-    if net.batch:
-        raise ValueError(f"{net!r} is a batch of nets: index one first")
+    check_single(net)
     merge(net, x, layer, flat=flat)  # refuses a layer that is not linearised
     parts = _affine(pieces_of(net, x, layer, flat=flat), net.activation, flat, net)
     return jacrev(lambda v: flatten(merge_known(unflatten(v, net), layer, *parts)))(flatten(net))
@@ -149,8 +149,7 @@ def is_regular(net: MLP, x: Tensor, layer: int, *, flat: bool = False) -> bool:
     """
     merge(net, x, layer, flat=flat)
     slope, _ = _affine(pieces_of(net, x, layer, flat=flat), net.activation, flat, net)
-    if net.batch:
-        raise ValueError(f"{net!r} is a batch of nets: index one first")
+    check_single(net)
     inner, outer = slope.unsqueeze(-1) * net.weights[layer - 1], net.weights[layer] * slope
     rank = torch.linalg.matrix_rank
     return bool(rank(inner) == inner.shape[-1] or rank(outer) == outer.shape[-2])
@@ -171,8 +170,7 @@ def membership(net: MLP, x: Tensor, *, flat: bool = False) -> Membership:
     >>> membership(lift(init((1, 3, 1), "relu", generator=0), x, 1, 4), x)
     Membership(layers=(2,), shallow=MLP(1-3-1, relu, 10 parameters), regular=(True,))
     """
-    if net.batch:
-        raise ValueError(f"{net!r} is a batch of nets: index one first")
+    check_single(net)
     layers = tuple(
         layer
         for layer in range(1, net.depth)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from lib.depth.boundary import layer_error
-from lib.depth.pieces import check_hidden
 from lib.nets import MLP, Loss, features, mse, preactivations
+from lib.nets.checks import check_layer
 
 
 def bending(net: MLP, x: Tensor, y: Tensor, layer: int, loss: Loss = mse) -> Tensor:
@@ -39,7 +39,7 @@ def bending(net: MLP, x: Tensor, y: Tensor, layer: int, loss: Loss = mse) -> Ten
     >>> bending(init((1, 3, 1), generator=0), x, x**2, 1).shape
     torch.Size([4])
     """
-    check_hidden(net, layer)
+    check_layer(net, layer)
     outer = net.weights[layer]
     _, s, rows = torch.linalg.svd(outer, full_matrices=True)
     rank = int((s > s.max() * max(outer.shape) * torch.finfo(s.dtype).eps).sum())

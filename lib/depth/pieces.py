@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lib.nets import MLP, Activation, features, preactivations
 from lib.nets.activations import AffinePiece
+from lib.nets.checks import check_layer
 
 NO_PIECE = -1
 
@@ -25,21 +26,6 @@ def all_pieces(sigma: Activation, flat: bool = False) -> tuple[AffinePiece, ...]
     (1, 0.0)
     """
     return sigma.pieces + (_FLAT.get(sigma.name, ()) if flat else ())
-
-
-def check_hidden(net: MLP, layer: int) -> None:
-    """Refuse a layer that is not one of the hidden layers 1..L-1.
-
-    Raises:
-        TypeError: not an int.  ValueError: out of range.
-
-    >>> from lib.nets import init
-    >>> check_hidden(init((2, 3, 1), generator=0), 1)
-    """
-    if isinstance(layer, bool) or not isinstance(layer, int):
-        raise TypeError(f"layer is {layer!r}: expected an int")
-    if not 1 <= layer < net.depth:
-        raise ValueError(f"layer {layer} outside 1..{net.depth - 1}, the hidden layers of {net!r}")
 
 
 def place(z: Tensor, sigma: Activation, flat: bool = False) -> Tensor:
@@ -85,7 +71,7 @@ def pieces_of(net: MLP, x: Tensor, layer: int, *, flat: bool = False) -> Tensor:
     >>> pieces_of(net, torch.tensor([[1.0], [2.0]]), 1)
     tensor([ 0, -1])
     """
-    check_hidden(net, layer)
+    check_layer(net, layer)
     return place(preactivations(net, x)[layer - 1], net.activation, flat)
 
 

@@ -14,6 +14,7 @@ from lib.depth.merging import merge, merge_known
 from lib.depth.pieces import NO_PIECE, pieces_of
 from lib.merge.batchnorm import as_mlp
 from lib.nets import MLP, features, forward, preactivations, to_sequential
+from lib.nets.checks import check_single
 
 FITS = ("affine", "neuron")
 
@@ -196,8 +197,7 @@ def _gap(a: MLP, b: MLP, x: Tensor) -> float:
 
 
 def _check(net: MLP, tolerance: float, fit: str, layers: Sequence[int] | None) -> set[int]:
-    if net.batch:
-        raise ValueError(f"{net!r} is a batch of nets: index one first")
+    check_single(net)
     if not (math.isfinite(tolerance) and 0 <= tolerance <= 1):
         raise ValueError(f"tolerance is {tolerance!r}: expected a share of variance in 0..1")
     if fit not in FITS:

@@ -12,6 +12,7 @@ from torch import Tensor
 from lib.merge.grouping import Groups
 from lib.merge.rows import RowMerge, lipschitz, plan_merge
 from lib.nets import MLP, features, forward
+from lib.nets.checks import check_layer, check_single
 
 
 @dataclass(frozen=True)
@@ -103,17 +104,13 @@ def merge_neurons(
     >>> merge_neurons(split(net, 1, 0, 0.25), cosine=1.0).layers[0].groups
     ((0, 3), (1,), (2,))
     """
-    if net.batch:
-        raise ValueError(f"{net!r} is a batch of nets: index one first, their groups differ")
+    check_single(net)
     chosen = list(range(1, net.depth) if layers is None else layers)
     if len(set(chosen)) != len(chosen):
         raise ValueError(f"layers {chosen} repeat: expected distinct hidden layers")
     before, reports, predicted = net, [], 0.0
     for layer in chosen:
-        if isinstance(layer, bool) or not isinstance(layer, int) or not 1 <= layer < net.depth:
-            raise ValueError(
-                f"layer {layer!r} outside 1..{net.depth - 1}, the hidden layers of {net!r}"
-            )
+        check_layer(net, layer)
         plan = plan_merge(
             _rows(net, layer),
             net.weights[layer],

@@ -14,6 +14,7 @@ from lib.merge.batchnorm import as_mlp
 from lib.merge.layers import merge_layers
 from lib.merge.neurons import merge_neurons
 from lib.nets import MLP, Loss, forward, mse, to_sequential
+from lib.nets.checks import check_single
 
 COSINES = (0.9, 0.95, 0.99, 0.999, 1.0)
 TOLERANCES = (0.1, 0.01, 1e-3, 0.0)
@@ -98,8 +99,7 @@ def reduce(
         raise ValueError(
             f"budget is {budget!r}: expected a finite number >= 0, the largest increase of the risk"
         )
-    if net.batch:
-        raise ValueError(f"{net!r} is a batch of nets: index one first")
+    check_single(net)
     x, y = data
     start = forward(net, x)
     risk = float(loss(start, y))

@@ -19,7 +19,7 @@ from lib.mixture.barriers import excess
 from lib.mixture.line_penalty import penalties
 from lib.mixture.two_by_two import Run, pays
 from lib.nets import VGG, Chain, initialise
-from lib.symmetry.weight_matching import permute, rebasin
+from lib.symmetry import permute, rebasin
 from lib.train.sgd import evaluate, penalty
 from lib.train.sgd.regulariser import PENALTIES
 
