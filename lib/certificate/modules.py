@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
 
-from lib.certificate.dense import Certificate
+from lib.certificate.report import Certificate
 from lib.curvature import inertia
 from lib.linear import jacobian
 from lib.nets import Loss, mse

@@ -1,6 +1,7 @@
 """Critical points: found in slow windows, polished to rounding, and told apart modulo symmetry."""
 
 from lib.critical.clustering import Cluster, cluster
+from lib.critical.planted import plant
 from lib.critical.polishing import CriticalPoint, polish
 from lib.critical.windows import SlowIterates, Window, slow_windows, smallest_gradient_iterates
 
@@ -9,7 +10,9 @@ __all__ = [
     "CriticalPoint",
     "SlowIterates",
     "Window",
+    "canonical",
     "cluster",
+    "plant",
     "polish",
     "slow_windows",
     "smallest_gradient_iterates",

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from lib.merge.batchnorm import fold_batchnorm
 from lib.merge.neurons import LayerReport
-from lib.merge.rows import RowMerge, plan_merge
+from lib.merge.rows import Likeness, RowMerge, plan_merge
 from lib.nets import Activation, Chain
 from lib.nets.activations import get
 from lib.nets.chain import Net, as_chain, as_given, plain
+from lib.nets.drawing import Randomness
 from lib.nets.flow import Flow, flow, set_parameter, set_widths
 from lib.nets.kinds import ELEMENTWISE, Joint
 from lib.nets.sequential import activation_of
@@ -52,7 +53,7 @@ def merge_channels(
     tolerance: float | None = None,
     rule: str = "complete",
     representative: str = "mean",
-    generator: torch.Generator | None = None,
+    generator: Randomness = None,
 ) -> ChannelMerge[Net]:
     """Each group of similar channels (and of neurons of dense layers) becomes one, as in
     `merge_neurons`.
@@ -80,6 +81,7 @@ def merge_channels(
     """
     whole = copy.deepcopy(as_chain(net))
     folded = plain(fold_batchnorm(whole))
+    like = Likeness(cosine, amplitude, tolerance, rule, representative, generator)
     reports = []
     with torch.no_grad():
         before = _outputs(whole.eval(), x)
@@ -94,12 +96,7 @@ def merge_channels(
                 _kernels(found.source),
                 columns.movedim(1, -1).flatten(0, -2),
                 _activation(found),
-                cosine=cosine,
-                amplitude=amplitude,
-                tolerance=tolerance,
-                rule=rule,
-                representative=representative,
-                generator=generator,
+                like,
                 foldable=_takes_constants(found),
             )
             _apply(found, columns, plan)

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.utils import parameters_to_vector
 
 from lib.certificate.modules import certify_modules, module_gradient
-from lib.critical.planted import plant
+from lib.critical import plant
 from lib.nets import flatten, init, to_sequential
 from lib.width import merge_channel, split, split_channel
 
