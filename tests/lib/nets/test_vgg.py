@@ -12,8 +12,10 @@ from torch.nn import functional
 
 from lib.nets import VGG, Chain, Design, initialise
 from lib.nets.initialisers import INITIALISERS, draw_joint
-from lib.train import sgd as vgg
 from lib.train.sgd import Recipe
+from lib.train.sgd.images import crop, draw_crops, to_images
+from lib.train.sgd.recipe import checkpoint_epochs
+from lib.train.sgd.regulariser import l12, l12_paper, layer_penalties, penalty
 
 QUICK = settings(max_examples=20, deadline=None, derandomize=True)
 
@@ -176,8 +178,8 @@ def test_l12_by_loops(shape):
             sum(np.abs(inputs * w[j, k]).sum() for j in range(outputs)) / outputs
         ) ** 2 / inputs
     # float64 sums in another order
-    assert vgg.l12(torch.tensor(w)).item() == pytest.approx(code, rel=1e-12)
-    assert vgg.l12_paper(torch.tensor(w)).item() == pytest.approx(paper, rel=1e-12)
+    assert l12(torch.tensor(w)).item() == pytest.approx(code, rel=1e-12)
+    assert l12_paper(torch.tensor(w)).item() == pytest.approx(paper, rel=1e-12)
     assert paper == pytest.approx(inputs * kernel**2 * code, rel=1e-12)
 
 
@@ -186,32 +188,32 @@ def test_l12_by_loops(shape):
 def test_l12_is_a_squared_norm_blind_to_permutations(scale, seed):
     generator = torch.Generator().manual_seed(seed)
     a, b = (torch.randn(4, 3, 2, 2, generator=generator, dtype=torch.float64) for _ in range(2))
-    norm = lambda w: vgg.l12(w).sqrt().item()  # noqa: E731
+    norm = lambda w: l12(w).sqrt().item()  # noqa: E731
     assert norm(scale * a) == pytest.approx(abs(scale) * norm(a), rel=1e-12, abs=1e-12)
     assert norm(a + b) <= norm(a) + norm(b) + 1e-12
-    assert vgg.l12(a[torch.randperm(4)][:, torch.randperm(3)]).item() == pytest.approx(
-        vgg.l12(a).item(), rel=1e-12
+    assert l12(a[torch.randperm(4)][:, torch.randperm(3)]).item() == pytest.approx(
+        l12(a).item(), rel=1e-12
     )
 
 
 def test_penalties_of_a_net():
     net = tiny()
-    code = vgg.layer_penalties(net, "l12")
+    code = layer_penalties(net, "l12")
     assert len(code) == 16
-    assert vgg.penalty(net).item() == pytest.approx(
+    assert penalty(net).item() == pytest.approx(
         sum(p.item() for p in code), rel=1e-6
     )  # float32 sums
-    paper = vgg.layer_penalties(net, "l12_paper")
+    paper = layer_penalties(net, "l12_paper")
     last = net.joint(16).weight
     assert paper[-1].item() == pytest.approx(
         16 * (last**2).sum().item(), rel=1e-5
     )  # (1/m) sum (m w)^2 with m = 16
     assert paper[1].item() == pytest.approx(4 * 81 * code[1].item(), rel=1e-5)
     decay = sum((p.detach().double() ** 2).sum().item() for p in net.parameters()) / 2
-    assert vgg.penalty(net, "l2").item() == pytest.approx(decay, rel=1e-5)
-    assert vgg.penalty(net, "none").item() == 0
+    assert penalty(net, "l2").item() == pytest.approx(decay, rel=1e-5)
+    assert penalty(net, "none").item() == 0
     with pytest.raises(ValueError, match="no penalty 'l1'"):
-        vgg.penalty(net, "l1")
+        penalty(net, "l1")
 
 
 # images
@@ -219,13 +221,13 @@ def test_penalties_of_a_net():
 
 def test_images_are_standardised_by_channel_and_resized():
     pixels = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3)).astype(np.uint8)
-    x = vgg.to_images(pixels, side=16)
+    x = to_images(pixels, side=16)
     expected = pixels.astype(np.float64).transpose(0, 3, 1, 2)
     expected = (expected - expected.mean((0, 2, 3), keepdims=True)) / expected.std(
         (0, 2, 3), keepdims=True
     )
     np.testing.assert_allclose(x.numpy(), expected, atol=2e-6)  # float32
-    larger = vgg.to_images(pixels[..., 0], side=32)
+    larger = to_images(pixels[..., 0], side=32)
     assert larger.shape == (20, 1, 32, 32)
     assert larger.mean().abs() < 1e-5
     assert (larger.std(correction=0) - 1).abs() < 1e-5
@@ -233,17 +235,17 @@ def test_images_are_standardised_by_channel_and_resized():
 
 def test_bad_images_are_refused():
     with pytest.raises(ValueError, match=r"\(4, 4\): expected \(n, height, width\)"):
-        vgg.to_images(np.zeros((4, 4)))
+        to_images(np.zeros((4, 4)))
     with pytest.raises(ValueError, match="channel 1 of the images is constant"):
-        vgg.to_images(np.stack([np.arange(32).reshape(2, 4, 4), np.ones((2, 4, 4))], -1), side=4)
+        to_images(np.stack([np.arange(32).reshape(2, 4, 4), np.ones((2, 4, 4))], -1), side=4)
     with pytest.raises(ValueError, match=r"expected \(2, 3\)"):
-        vgg.crop(torch.zeros(2, 1, 4, 4), torch.zeros(1, 3, dtype=torch.int64), 1)
+        crop(torch.zeros(2, 1, 4, 4), torch.zeros(1, 3, dtype=torch.int64), 1)
 
 
 def test_crops_against_numpy():
     generator = torch.Generator().manual_seed(0)
-    x, crops = torch.randn(30, 2, 6, 6, generator=generator), vgg.draw_crops(30, 3, generator)
-    got = vgg.crop(x, crops, 3).numpy()
+    x, crops = torch.randn(30, 2, 6, 6, generator=generator), draw_crops(30, 3, generator)
+    got = crop(x, crops, 3).numpy()
     for image, (down, right, flip), out in zip(x.numpy(), crops.tolist(), got, strict=True):
         padded = np.pad(image, ((0, 0), (3, 3), (3, 3)))
         cut = padded[:, down : down + 6, right : right + 6]
@@ -268,7 +270,7 @@ def test_the_rate_follows_the_authors_schedulers():
 
 
 def test_checkpoints_are_the_papers_24():
-    kept = vgg.checkpoint_epochs(200)
+    kept = checkpoint_epochs(200)
     assert len(kept) == 24
     assert kept[:7] == (1, 2, 5, 8, 10, 20, 30)
     assert kept[-1] == 200
