@@ -390,7 +390,7 @@ def family(multiplier, which, seed):
         epochs=epochs,
         steps=steps,
         batch=batch,
-        rate=rate,
+        lr=rate,
         milestones=(),
         pad=side // 8 if crops else None,
         flip=crops,

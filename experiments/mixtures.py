@@ -12,7 +12,7 @@ from torch import Tensor
 
 from experiments.bands import from_columns, to_columns
 from experiments.checkpoints import remember
-from experiments.processes import one_a_core
+from experiments.processes import in_processes
 from lib.mixture import (
     LossCurve,
     MixtureOptions,
@@ -134,7 +134,7 @@ def all_paths(
         (file, (*pair[:2], x, y, pair[2], settings), scored)
         for file, pair in zip(files, pairs.values(), strict=True)
     ]
-    return dict(zip(pairs, one_a_core(_remembered, jobs, processes=processes), strict=True))
+    return dict(zip(pairs, in_processes(_remembered, jobs, processes=processes), strict=True))
 
 
 def _remembered(file: Path | None, arguments, scored) -> dict[str, LossCurve]:

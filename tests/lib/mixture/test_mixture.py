@@ -17,7 +17,7 @@ from lib.mixture import MixtureOptions, mix, mixtures, refit_top
 from lib.mixture.channels import candidates, chosen, counts
 from lib.mixture.layer_training import LayerTraining
 from lib.nets import VGG, Chain, initialise
-from lib.train.sgd import l12
+from lib.train.sgd.regulariser import l12
 
 F32 = 2e-4  # outputs of nets in float32 whose weights came from a least-squares problem with condition up to 1e6
 
