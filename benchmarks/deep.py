@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.timing import Contender, Row, compare, interleave
-from lib.nets.mlp import MLP, flatten, init
-from lib.nets.sequential import to_sequential
+from lib.nets import MLP, flatten, init, to_sequential
 from lib.train.descent import descend
 
 NETS, WIDTH, HIDDEN, LR, TARGET = 40, 6, (1, 2, 3, 4), 2e-3, 5.0

@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.descent import LR, data
 from benchmarks.timing import Contender, Row, Unavailable, compare, interleave
-from lib.nets.mlp import MLP, flatten, init
+from lib.nets import MLP, flatten, init
 from lib.train.descent import descend
 
 NETS, WIDTHS = 10_000, (1, 3, 8)
@@ -112,7 +112,10 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
     for width in WIDTHS:
         for dtype in (torch.float64, torch.float32):
             x, y = (t.to(dtype) for t in data())
-            net = init((1, width, 1), std=width**-1.5, batch=(NETS,), output_bias=False).to(dtype)
+            net = init(
+                (1, width, 1), std=width**-1.5, batch=(NETS,), output_bias=False, generator=0
+            )
+            net = net.to(dtype)
             name = f"{NETS} nets of width {width}, 50 samples, {str(dtype)[6:]}"
             gx, gy, gnet = x.cuda(), y.cuda(), net.to("cuda")
             rival, _ = graphed(gnet, gx, gy)

@@ -17,8 +17,7 @@ from torch import Tensor
 from benchmarks.operations import multiply_adds
 from benchmarks.timing import Contender, Row, compare, interleave
 from lib.graft import Algorithm1, graft, graft_sgd, matching_loss
-from lib.nets.initialisers import initialise
-from lib.nets.vgg import VGG
+from lib.nets import VGG, initialise
 from lib.train.sgd import Recipe, train
 
 IMAGES, BATCH, STEPS, TARGET = 4096, 64, 6 * 780, 30.0
@@ -36,7 +35,7 @@ def problem() -> tuple[VGG, VGG, Tensor]:
     images = torch.nn.functional.interpolate(
         coarse, size=(32, 32), mode="bilinear", align_corners=False
     )
-    nets = [initialise(VGG(width=1 / 16), seed=seed) for seed in (0, 1)]
+    nets = [initialise(VGG(width=1 / 16), generator=seed) for seed in (0, 1)]
     one, two = train(nets, images, labels, Recipe(epochs=1, weight=1 / 16)).nets
     return one, two, images
 

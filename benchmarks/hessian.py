@@ -16,8 +16,7 @@ from torch import Tensor
 
 from benchmarks.timing import Contender, Row, compare, interleave, peak_mib
 from lib.curvature import hessian
-from lib.nets.losses import risk
-from lib.nets.mlp import MLP, flatten, init, unflatten
+from lib.nets import MLP, flatten, init, risk, unflatten
 
 NETS, CHUNK, TARGET = 10_000, 1_000, 5.0
 CASES = [((1, 1, 1), 50), ((1, 3, 1), 50), ((4, 2, 3), 150), ((2, 3, 3, 1), 50)]  # widths, samples

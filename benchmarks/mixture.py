@@ -11,8 +11,7 @@ import torch
 from benchmarks.operations import multiply_adds
 from benchmarks.timing import Contender, Row, compare, interleave
 from lib.mixture import mixtures
-from lib.nets.initialisers import initialise
-from lib.nets.vgg import VGG, Design
+from lib.nets import VGG, Design, initialise
 
 IMAGES, SHARES = 512, 11
 RIVAL = "eleven calls, one share each"
@@ -29,7 +28,7 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
     facts: dict[str, object] = {}
     eleven = [(g, 1 - g) for g in torch.linspace(0, 1, SHARES).tolist()]
     for name, design in CASES.items():
-        nets = [initialise(VGG(design), seed=s) for s in (0, 1)]
+        nets = [initialise(VGG(design), generator=s) for s in (0, 1)]
         generator = torch.Generator().manual_seed(0)
         x = torch.randn(IMAGES, design.channels, design.side, design.side, generator=generator)
         for inputs in ("teacher", "own") if name == "quick net" else ("teacher",):

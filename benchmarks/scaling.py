@@ -17,7 +17,7 @@ import torch
 from benchmarks.descent import tanh_alone
 from benchmarks.timing import Contender, Row, compare, interleave
 from lib.curvature import hessian
-from lib.nets.mlp import MLP, init
+from lib.nets import MLP, init
 from lib.train.descent import descend
 
 ONE = "ours on one thread"

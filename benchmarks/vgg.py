@@ -16,9 +16,7 @@ from torch import nn
 from torchvision.transforms import v2
 
 from benchmarks.timing import Contender, Row, compare, interleave, peak_mib
-from lib.nets.chain import Chain
-from lib.nets.initialisers import initialise
-from lib.nets.vgg import VGG
+from lib.nets import VGG, Chain, initialise
 from lib.train.sgd.recipe import Recipe
 from lib.train.sgd.training import Execution, train
 
@@ -68,7 +66,7 @@ def plain(net: VGG, x: torch.Tensor, y: torch.Tensor, augment: bool, device: str
         parts += [joint, act]
     model, recipe = nn.Sequential(*parts).to(device).train(), Recipe()
     optimizer = torch.optim.SGD(
-        model.parameters(), lr=recipe.rate, momentum=recipe.momentum, nesterov=True, foreach=False
+        model.parameters(), lr=recipe.lr, momentum=recipe.momentum, nesterov=True, foreach=False
     )
     loader = torch.utils.data.DataLoader(Augmented(x, y, augment), batch_size=BATCH, shuffle=True)
     loss = nn.CrossEntropyLoss()
@@ -105,7 +103,7 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
     x, y = images()
     for device in devices:
         for width in WIDTHS if device == "cpu" else (*WIDTHS, 1.0):
-            net = initialise(VGG(width=width))
+            net = initialise(VGG(width=width), generator=0)
             recipe = Recipe(epochs=1, batch=BATCH)
             execution = Execution(
                 device=device, mixed=device == "cuda", compiled=device == "cuda", channels_last=True
@@ -130,7 +128,7 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
             for who in ("ours", PLAIN, EVERY):
                 facts[f"{name}: images a second, {who}"] = float(1 / np.median(times[who]))
     setup = (
-        "from benchmarks.vgg import *\nx, y = images(); net = initialise(VGG(width=1 / 8));"
+        "from benchmarks.vgg import *\nx, y = images(); net = initialise(VGG(width=1 / 8), generator=0);"
         " torch.set_num_threads(1)"
     )
     call = (

@@ -16,8 +16,7 @@ from benchmarks.vgg import products
 from lib.joint.dense_maps import small_maps
 from lib.mixture import weight_path
 from lib.mixture.two_by_two import pays
-from lib.nets.initialisers import initialise
-from lib.nets.vgg import VGG, Design
+from lib.nets import VGG, Design, initialise
 from lib.train.sgd import evaluate, penalty
 
 POINTS, IMAGES, TARGET = 101, 512, 3.0
@@ -59,7 +58,7 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
     for name, design in CASES.items():
         points = POINTS if name == "quick net" else 11
         generator = torch.Generator().manual_seed(0)
-        nets = [initialise(VGG(design), seed=s) for s in (0, 1)]
+        nets = [initialise(VGG(design), generator=s) for s in (0, 1)]
         x = torch.randn(IMAGES, design.channels, design.side, design.side, generator=generator)
         y = torch.randint(0, 10, (IMAGES,), generator=generator)
 

@@ -73,8 +73,8 @@ import torch
 
 from companion import chapter
 from experiments.checkpoints import remember
-from experiments.families import Unfinished, train_family
-from experiments.processes import one_a_core
+from experiments.families import Unfinished, checkpoint_epochs, train_family
+from experiments.processes import in_processes
 from lib.graft import (
     Algorithm1,
     downstream_distances,
@@ -86,10 +86,10 @@ from lib.graft import (
     matching_loss,
     random_features,
 )
-from lib.nets.vgg import Design
+from lib.nets import Design
 from lib.similarity import as_samples, cka, regression, svcca
 from lib.symmetry.alignment import aligned_distance
-from lib.train.sgd import Execution, Recipe, checkpoint_epochs, evaluate, to_images
+from lib.train.sgd import Execution, Recipe, evaluate, to_images
 
 run = chapter.start("04_grafting", globals())
 from companion.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED  # after start()
@@ -115,7 +115,7 @@ design = Design(depth=depth, width=width, channels=x.shape[1])
 recipe = Recipe(
     epochs=epochs,
     batch=batch,
-    rate=rate,
+    lr=rate,
     milestones=tuple(milestones),
     weight=penalty * width,
     pad=pad or None,
@@ -135,7 +135,7 @@ def sweep(pairs, cuts=layers, joint="exact"):
     the joints needed."""
     dealt = 1 if gpu or len(pairs) < 8 else 2
     shares = [pairs[k::dealt] for k in range(dealt)]
-    parts = one_a_core(
+    parts = in_processes(
         increases, [(share, fit, *held, cuts, joint) for share in shares], processes=dealt
     )
     found = [parts[k % dealt][k // dealt] for k in range(len(pairs))]
@@ -1042,7 +1042,7 @@ jobs = [
 if folder:  # one after the other, each in what is left of the stage
     sides = [job(processes=processes, minutes=left()) for job in jobs]
 else:
-    sides = one_a_core(
+    sides = in_processes(
         operator.call, [(partial(job, processes=1),) for job in jobs], processes=processes
     )
 nets_of = {m: sides[k] for k, m in enumerate(widths)} | {width: normal}

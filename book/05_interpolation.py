@@ -87,9 +87,7 @@ from lib.convex import (
 )
 from lib.mixture import Matching, barrier, bootstrap, measure, mixtures
 from lib.mixture.barriers import excess
-from lib.nets.losses import cross_entropy
-from lib.nets.mlp import init
-from lib.nets.vgg import Design
+from lib.nets import Design, cross_entropy, init
 from lib.train.sgd import Execution, Recipe, evaluate, to_images
 
 run = chapter.start("05_interpolation", globals())
@@ -385,7 +383,7 @@ def family(multiplier, which, seed):
         epochs=epochs,
         steps=steps,
         batch=batch,
-        rate=rate,
+        lr=rate,
         milestones=(),
         pad=side // 8 if crops else None,
         flip=crops,

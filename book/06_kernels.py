@@ -47,9 +47,7 @@ from companion import chapter
 from lib._simd.lanes import aligned, load, splat, store
 from lib._simd.pointwise import KINDS, literal, two_values, unit
 from lib.curvature import decompose, hessian
-from lib.nets.initialisers import initialise
-from lib.nets.mlp import init
-from lib.nets.vgg import VGG
+from lib.nets import VGG, init, initialise
 from lib.train.descent import descend
 from lib.train.descent.front import MAX_BYTES
 from lib.train.descent.gpu import tile
@@ -1043,7 +1041,7 @@ pictures_x, labels = (
     torch.randn(max(counts), 3, 32, 32, generator=draws),
     torch.randint(10, (max(counts),), generator=draws),
 )
-start_net = initialise(VGG(width=1 / 32), seed=seed)
+start_net = initialise(VGG(width=1 / 32), generator=seed)
 
 
 def epoch(n: int, last: bool) -> None:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import torch
 
-from lib.nets.vgg import VGG, Design
+from lib.nets import VGG, Design
 from lib.train.sgd.training import Record, State
 
 
@@ -23,11 +23,11 @@ def save(state: State, file: Path) -> None:
     Args:
         state: from `lib.train.sgd.training`;  file: its folder must exist.
 
-    >>> from lib.nets.vgg import VGG
+    >>> from lib.nets import VGG
 
-    >>> from lib.nets.initialisers import initialise
+    >>> from lib.nets import initialise
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save(State(3, (initialise(VGG(width=1 / 64, hidden=2)),)), Path(folder, "run.pt"))
+    ...     save(State(3, (initialise(VGG(width=1 / 64, hidden=2), generator=0),)), Path(folder, "run.pt"))
     ...     load(Path(folder, "run.pt")).epoch
     3
     """
@@ -66,7 +66,7 @@ def resume(file: Path, start: State, device: str = "cpu") -> State:
     Raises:
         ValueError: the file holds nets of other designs than `start`.
 
-    >>> from lib.nets.vgg import VGG
+    >>> from lib.nets import VGG
     >>> resume(Path("/nowhere"), State(0, (VGG(width=1 / 64, hidden=2),))).epoch
     0
     """

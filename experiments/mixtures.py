@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from experiments.checkpoints import remember
-from experiments.processes import one_a_core
+from experiments.processes import in_processes
 from lib.mixture.curve import Path
 from lib.mixture.hybrid import mixtures
 from lib.mixture.path import measure, weight_path
-from lib.nets.chain import Chain
+from lib.nets import Chain
 from lib.symmetry.weight_matching import rebasin
 
 
@@ -49,10 +49,10 @@ def paths_between(
         As `weight_path` and `mixtures`.
     Source: (Gu et al. 2020, Fig. 3b); alignment after (Ainsworth et al. 2023).
 
-    >>> from lib.nets.vgg import VGG
+    >>> from lib.nets import VGG
 
-    >>> from lib.nets.initialisers import initialise
-    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), seed=s) for s in (0, 1)]
+    >>> from lib.nets import initialise
+    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), generator=s) for s in (0, 1)]
     >>> x = torch.randn(24, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> found = paths_between(*nets, x, torch.arange(24) % 10, points=5, gammas=3)
     >>> {way: len(path.gammas) for way, path in found.items()}
@@ -97,10 +97,10 @@ def all_paths(
             only.
         settings: of `paths_between`.
 
-    >>> from lib.nets.vgg import VGG
+    >>> from lib.nets import VGG
 
-    >>> from lib.nets.initialisers import initialise
-    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), seed=s) for s in (0, 1)]
+    >>> from lib.nets import initialise
+    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), generator=s) for s in (0, 1)]
     >>> x = torch.randn(24, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> list(all_paths({"both": (*nets, 1.0)}, x, torch.arange(24) % 10, points=3, gammas=3)["both"])
     ['weights', 'aligned', 'features']
@@ -112,7 +112,7 @@ def all_paths(
         (file, pair, images, labels, settings)
         for file, pair in zip(files, pairs.values(), strict=True)
     ]
-    return dict(zip(pairs, one_a_core(_remembered, jobs, processes=processes), strict=True))
+    return dict(zip(pairs, in_processes(_remembered, jobs, processes=processes), strict=True))
 
 
 def _remembered(

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 
+from lib.nets import MLP, init
 from lib.nets.activations import NAMES
-from lib.nets.mlp import MLP, init
 
 SIGMA = {
     "tanh": (math.tanh, lambda t: 1 / math.cosh(t) ** 2),

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 import lib.train.descent.gpu as gpu
+from lib.nets import MLP, init
 from lib.nets.activations import NAMES, elu, leaky_relu
-from lib.nets.mlp import MLP, init
 from lib.train.descent import descend
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

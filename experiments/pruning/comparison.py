@@ -12,8 +12,7 @@ from experiments.pruning.rivals import CRITERIA, magnitude_prune, rewind, torch_
 from experiments.pruning.samples import Sample, accuracy
 from experiments.pruning.training import n_weights, train
 from lib.merge.neurons import merge_neurons
-from lib.nets.losses import Loss, risk
-from lib.nets.mlp import MLP, init
+from lib.nets import MLP, Loss, init, risk
 
 
 @dataclass(frozen=True)
@@ -69,9 +68,9 @@ def compare(
 
     >>> import numpy as np
     >>> from experiments.pruning.samples import standardise
-    >>> from lib.nets.losses import mse
+    >>> from lib.nets import mse
     >>> s = standardise(np.eye(6), np.arange(6) % 2, mean=0.2, std=0.4)
-    >>> net = init((7, 5, 2), "relu", bias=False, dtype=torch.float32)
+    >>> net = init((7, 5, 2), "relu", bias=False, dtype=torch.float32, generator=0)
     >>> found = compare(net, net, 0.0, s, s, cosines=[0.5], amplitude=0.0, fine_tune=2, epochs=3, lr=0.1, loss=mse, criteria=())
     >>> [(p.method, p.trained) for p in found]
     [('dense', 0), ('merge', 0), ('merge', 2), ('magnitude', 0), ('magnitude', 2), ('narrow', 3)]

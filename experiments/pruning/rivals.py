@@ -10,9 +10,7 @@ import torch_pruning as tp
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from lib.nets.losses import Loss, mse
-from lib.nets.mlp import MLP
-from lib.nets.sequential import from_sequential, to_sequential
+from lib.nets import MLP, Loss, from_sequential, mse, to_sequential
 
 # Criteria of Torch-Pruning that rank the neurons of a dense net, and whether they need gradients.
 CRITERIA = {

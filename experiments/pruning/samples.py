@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.nets.mlp import MLP, forward
+from lib.nets import MLP, forward
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree
 
-from lib.nets.losses import Loss, mse, risk
-from lib.nets.mlp import MLP
+from lib.nets import MLP, Loss, mse, risk
 from lib.train.descent.trajectory import record_steps
 
 
@@ -86,9 +85,9 @@ def train(
         ValueError: a batch of nets, steps < 0, lr <= 0, a mask of another shape, or a loss that is
             not finite.
 
-    >>> from lib.nets.mlp import init
+    >>> from lib.nets import init
     >>> x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
-    >>> run = train(init((1, 8, 1)), x, x**2, steps=200, lr=0.01)
+    >>> run = train(init((1, 8, 1), generator=0), x, x**2, steps=200, lr=0.01)
     >>> bool(run.losses[-1] < 0.1 * run.losses[0])
     True
     """
@@ -142,8 +141,8 @@ def train(
 def n_weights(net: MLP, mask: MLP | None = None) -> int:
     """Entries of the weight matrices, without biases and without those a mask switches off.
 
-    >>> from lib.nets.mlp import init
-    >>> n_weights(init((2, 3, 1)))
+    >>> from lib.nets import init
+    >>> n_weights(init((2, 3, 1), generator=0))
     9
     """
     return sum(

@@ -6,11 +6,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lib.certificate.dense import Certificate
+from lib.certificate.report import Certificate
 from lib.curvature import inertia
 from lib.linear import jacobian
+from lib.nets import Loss, mse
 from lib.nets.flat_module import output_at, parameter_vector
-from lib.nets.losses import Loss, mse
 
 
 def module_gradient(module: nn.Module, x: Tensor, y: Tensor, loss: Loss = mse) -> Tensor:

@@ -10,16 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lib.convex.space import Point, Space, Stage
-from lib.nets.chain import Chain
-from lib.nets.mlp import MLP
-from lib.nets.sequential import to_sequential
+from lib.nets import MLP, Chain, to_sequential
 
 
 def chain(net: MLP) -> Chain:
     """One fully connected net as a `Chain` of `nn.Linear` joints.
 
-    >>> from lib.nets.mlp import init
-    >>> chain(init((2, 3, 1))).depth
+    >>> from lib.nets import init
+    >>> chain(init((2, 3, 1), generator=0)).depth
     2
     """
     modules = list(to_sequential(net))
@@ -44,8 +42,8 @@ def from_net(net: Chain | MLP, x: Tensor) -> tuple[Space, Point]:
         ValueError: a net without hidden layer, grouped convolutions, or inputs that do not fit.
     Source: (Gu et al. 2020, Sec. 3 and Eq. 4-5).
 
-    >>> from lib.nets.mlp import init
-    >>> space, point = from_net(init((2, 3, 1)), torch.ones(4, 2, dtype=torch.float64))
+    >>> from lib.nets import init
+    >>> space, point = from_net(init((2, 3, 1), generator=0), torch.ones(4, 2, dtype=torch.float64))
     >>> space.sizes, point.p[0]
     ((2, 3), tensor([0.3333, 0.3333, 0.3333], dtype=torch.float64))
     """

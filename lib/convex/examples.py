@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from lib.nets.mlp import MLP
+from lib.nets import MLP
 
 
 def swapped_neurons() -> tuple[MLP, MLP, Tensor, Tensor]:
@@ -22,7 +22,7 @@ def swapped_neurons() -> tuple[MLP, MLP, Tensor, Tensor]:
         (first, second, x, y), float64; y = |x| on five points.
     Source: (derived; the paper only states that the original form is not convex).
 
-    >>> from lib.nets.losses import risk
+    >>> from lib.nets import risk
     >>> first, second, x, y = swapped_neurons()
     >>> middle = MLP([(a + b) / 2 for a, b in zip(first.weights, second.weights)], activation="relu")
     >>> [float(risk(net, x, y)) for net in (first, middle, second)]
@@ -57,7 +57,7 @@ def escaping_mass(width: int, *, slope: float = 1.0) -> MLP:
         ValueError: width < 1 or slope <= 0.
     Source: (derived; not in the paper).
 
-    >>> from lib.nets.mlp import forward
+    >>> from lib.nets import forward
     >>> x = torch.tensor([[-2.0], [3.0]], dtype=torch.float64)
     >>> forward(escaping_mass(100), x).flatten().round(decimals=12).tolist()
     [0.0, 3.0]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lib.convex.space import Point, Space, mixture
 from lib.convex.terms import Terms, objective, violation
-from lib.nets.losses import Loss, mse
+from lib.nets import Loss, mse
 
 
 @dataclass(frozen=True, eq=False)

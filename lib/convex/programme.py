@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lib.convex.space import Point, Space
 from lib.convex.terms import Terms, check_strength, objective
-from lib.nets.losses import Loss, cross_entropy, mse
+from lib.nets import Loss, cross_entropy, mse
 
 LOSSES: dict[str, Loss] = {"mse": mse, "cross_entropy": cross_entropy}
 

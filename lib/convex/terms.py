@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lib.convex.space import Point, Space
-from lib.nets.losses import Loss, mse
+from lib.nets import Loss, mse
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def objective(
 
     >>> import torch
     >>> from lib.convex import from_net
-    >>> from lib.nets.mlp import MLP
+    >>> from lib.nets import MLP
     >>> eye, x = torch.eye(2, dtype=torch.float64), torch.ones(1, 2, dtype=torch.float64)
     >>> terms = objective(*from_net(MLP((eye, eye[:1]), activation="relu"), x), torch.zeros(1, 1), strength=(1, 0.5))
     >>> terms.loss, terms.layers, terms.top, terms.total

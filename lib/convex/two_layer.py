@@ -14,7 +14,8 @@ from torch import Tensor
 
 from lib.convex.programme import solve
 from lib.convex.space import Space, Stage
-from lib.nets.activations import Activation, get
+from lib.nets import Activation
+from lib.nets.activations import get
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lib.linear import jacobian
+from lib.linear import above_rounding, jacobian
+from lib.nets import MLP, flatten, forward, unflatten
 from lib.nets.flat_module import output_at, parameter_vector
-from lib.nets.mlp import MLP, flatten, forward, unflatten
 
 
 def plant(
@@ -32,10 +32,10 @@ def plant(
     Source: (derived; the empirical critical points of Zhang et al. 2021, Sec. 3.2, are found by
         training instead).
 
-    >>> from lib.nets.mlp import init
-    >>> from lib.nets.losses import gradient, risk
+    >>> from lib.nets import init
+    >>> from lib.nets import gradient, risk
     >>> g = torch.Generator().manual_seed(0)
-    >>> net, x = init((2, 3, 3, 1)), torch.randn(40, 2, generator=g, dtype=torch.float64)
+    >>> net, x = init((2, 3, 3, 1), generator=0), torch.randn(40, 2, generator=g, dtype=torch.float64)
     >>> y = plant(net, x, g)
     >>> round(float(risk(net, x, y)), 9), bool(flatten(gradient(net, x, y)).abs().max() < 1e-14)
     (1.0, True)
@@ -48,7 +48,7 @@ def plant(
     # The full left singular basis: its columns beyond the rank span the kernel of J^T, to machine
     # precision.
     left, s, _ = torch.linalg.svd(derivative, full_matrices=True)
-    found = int((s > max(derivative.shape) * torch.finfo(output.dtype).eps * s[0]).sum())
+    found = int(above_rounding(s, derivative.shape).sum())
     free = output.numel() - found
     if free == 0:
         raise ValueError(

@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from lib.nets.mlp import MLP
+from lib.nets import MLP
 
 
 @dataclass(frozen=True)
@@ -155,9 +155,9 @@ def smallest_gradient_iterates(
     Source: (Zhang et al. 2021, Sec. 3.2)
 
     >>> from lib.train.descent import descend
-    >>> from lib.nets.mlp import init
+    >>> from lib.nets import init
     >>> x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
-    >>> run = descend(init((1, 2, 1), std=1e-4, batch=(3,)), x, torch.sin(3 * x), steps=60, lr=0.05, backend="torch")
+    >>> run = descend(init((1, 2, 1), std=1e-4, batch=(3,), generator=0), x, torch.sin(3 * x), steps=60, lr=0.05, backend="torch")
     >>> smallest_gradient_iterates(run, begin=1).index.unique()  # all linger near the zero net
     tensor([0, 1, 2])
     """

@@ -20,8 +20,7 @@ from torch import Tensor
 
 from lib.curvature.jets import jet, loss_jet
 from lib.curvature.two_layer import squared_error_parts
-from lib.nets.losses import Loss, mse
-from lib.nets.mlp import MLP
+from lib.nets import MLP, Loss, mse
 
 
 def parts(net: MLP, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:

@@ -11,8 +11,7 @@ from torch import Tensor
 from lib.curvature import lanes
 from lib.curvature.analytic import parts
 from lib.curvature.jets import CLOSED_FORM
-from lib.nets.losses import Loss, cross_entropy, mse, risk
-from lib.nets.mlp import MLP, flatten, unflatten
+from lib.nets import MLP, Loss, cross_entropy, flatten, mse, risk, unflatten
 
 MEMORY = 2 * 2**30  # bytes
 CACHE = (
@@ -57,8 +56,8 @@ def hessian(net: MLP, x: Tensor, y: Tensor, loss: Loss = mse, *, memory: int = M
         ValueError: shapes do not match, or not even one net at a time fits into `memory` (the size
             needed is named).
 
-    >>> from lib.nets.mlp import init
-    >>> net = init((1, 2, 1), batch=(4,), output_bias=False)
+    >>> from lib.nets import init
+    >>> net = init((1, 2, 1), batch=(4,), output_bias=False, generator=0)
     >>> hessian(net, torch.ones(5, 1, dtype=torch.float64), torch.zeros(5, 1, dtype=torch.float64)).shape
     torch.Size([4, 6, 6])
     """
@@ -94,8 +93,8 @@ def decompose(
     Returns:
         A `Decomposition` of two (*batch, M, M).
 
-    >>> from lib.nets.mlp import init
-    >>> net, one = init((1, 2, 1)), torch.ones(5, 1, dtype=torch.float64)
+    >>> from lib.nets import init
+    >>> net, one = init((1, 2, 1), generator=0), torch.ones(5, 1, dtype=torch.float64)
     >>> parts = decompose(net, one, one)
     >>> torch.allclose(parts.total, hessian(net, one, one))
     True
@@ -116,8 +115,8 @@ def working_bytes(net: MLP, n: int, loss: Loss = mse) -> int:
     """Bytes of working arrays that `hessian` takes for one net of the batch and n samples, its
     result aside.
 
-    >>> from lib.nets.mlp import init
-    >>> working_bytes(init((1, 500, 1), output_bias=False), 50) / 2**20 < 100
+    >>> from lib.nets import init
+    >>> working_bytes(init((1, 500, 1), output_bias=False, generator=0), 50) / 2**20 < 100
     True
     """
     size, neurons = net.n_parameters, sum(net.widths[1:])

@@ -6,8 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lib.nets.activations import Activation
-from lib.nets.losses import Loss, cross_entropy, mse
+from lib.nets import Activation, Loss, cross_entropy, mse
 
 CLOSED_FORM: tuple[Loss, ...] = (mse, cross_entropy)
 

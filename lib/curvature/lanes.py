@@ -14,8 +14,7 @@ from lib._simd.lanes import LANES, aligned
 from lib._simd.pointwise import KINDS, constants, unit
 from lib.curvature.jets import CLOSED_FORM
 from lib.curvature.lanes_kernel import run
-from lib.nets.losses import Loss, cross_entropy, mse
-from lib.nets.mlp import MLP, flatten
+from lib.nets import MLP, Loss, cross_entropy, flatten, mse
 
 MOST, SMALL = (
     256,
@@ -29,9 +28,9 @@ def fits(net: MLP, loss: Loss) -> bool:
     A few larger nets leave its lanes empty, and for wide nets of two layers one Gram matrix does
     (`two_layer`).
 
-    >>> from lib.nets.mlp import init
-    >>> from lib.nets.losses import mse
-    >>> fits(init((1, 3, 3, 1)), mse), fits(init((1, 500, 1)), mse)
+    >>> from lib.nets import init
+    >>> from lib.nets import mse
+    >>> fits(init((1, 3, 3, 1), generator=0), mse), fits(init((1, 500, 1), generator=0), mse)
     (True, False)
     """
     sigma = net.activation
@@ -77,7 +76,7 @@ def hessians(net: MLP, x: Tensor, y: Tensor, loss: Loss, split: bool) -> Tensor:
     """H of the nets and the loss that `fits` takes, (1, B, M, M), symmetric; or its parts (2, B, M,
     M), Gauss-Newton first.
 
-    >>> from lib.nets.losses import mse
+    >>> from lib.nets import mse
     >>> net = MLP((torch.ones(1, 1, 1), torch.ones(1, 1, 1)), activation="identity").to(torch.float64)
     >>> hessians(net, torch.ones(4, 1).double(), torch.ones(4, 1).double(), mse, False).tolist()
     [[[[2.0, 2.0], [2.0, 2.0]]]]

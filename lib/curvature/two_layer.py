@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from lib.curvature.jets import jet
-from lib.nets.mlp import MLP
+from lib.nets import MLP
 
 
 def squared_error_parts(net: MLP, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from lib.graft.cut import checked_cut, joint_shape, pool, pools_between, sharing_parameters
 from lib.graft.exact import Graft, assemble, matching_loss
 from lib.joint.geometry import build
-from lib.nets.chain import Chain
+from lib.nets import Chain
 from lib.nets.initialisers import draw_joint
 from lib.train.sgd.images import crop, draw_crops
 
@@ -83,10 +83,10 @@ def graft_sgd(
 
     Source: (Gu et al. 2020, Alg. 1) and the authors' code.
 
-    >>> from lib.nets.vgg import VGG
+    >>> from lib.nets import VGG
 
-    >>> from lib.nets.initialisers import initialise
-    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), seed=s) for s in (0, 1)]
+    >>> from lib.nets import initialise
+    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), generator=s) for s in (0, 1)]
     >>> x = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> graft_sgd(*nets, 2, x, Algorithm1(epochs=1, batch=8)).layer
     2
@@ -135,10 +135,10 @@ def graft_fresh(
     """The graft before any matching: a freshly drawn joint, the baseline that says what matching
     achieves.
 
-    >>> from lib.nets.vgg import VGG
+    >>> from lib.nets import VGG
 
-    >>> from lib.nets.initialisers import initialise
-    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), seed=s) for s in (0, 1)]
+    >>> from lib.nets import initialise
+    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), generator=s) for s in (0, 1)]
     >>> graft_fresh(*nets, 2, torch.randn(4, 3, 8, 8)).solution is None
     True
     """

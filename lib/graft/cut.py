@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from torch import Tensor, nn
 
 from lib.joint.geometry import Geometry, geometry
-from lib.nets.chain import Chain
+from lib.nets import Chain
 
 Data = Tensor | Iterable[Tensor]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lib.graft.cut import Data, batches, sharing_parameters
 from lib.graft.exact import Graft
-from lib.nets.chain import Chain
+from lib.nets import Chain
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,9 +48,9 @@ def downstream_distances(
     Source: (Gu et al. 2020, Eq. 6).
 
     >>> from lib.graft import graft
-    >>> from lib.nets.vgg import VGG
-    >>> from lib.nets.initialisers import initialise
-    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), seed=s) for s in (0, 1)]
+    >>> from lib.nets import VGG
+    >>> from lib.nets import initialise
+    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), generator=s) for s in (0, 1)]
     >>> x = torch.randn(32, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> result = downstream_distances(graft(*nets, 12, x), nets[1], x)
     >>> result.layers, len(result.distance)

@@ -21,7 +21,7 @@ from lib.graft.cut import (
 from lib.joint.geometry import build
 from lib.joint.normal import NormalEquations
 from lib.joint.ridge import Solution, solve
-from lib.nets.chain import Chain
+from lib.nets import Chain
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,10 +80,10 @@ def graft(
 
     Source: (Gu et al. 2020, Sec. 4, Eq. 2); the exact solution is ours.
 
-    >>> from lib.nets.vgg import VGG
+    >>> from lib.nets import VGG
 
-    >>> from lib.nets.initialisers import initialise
-    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), seed=s) for s in (0, 1)]
+    >>> from lib.nets import initialise
+    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), generator=s) for s in (0, 1)]
     >>> x = torch.randn(64, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> result = graft(*nets, 2, x)
     >>> result.net(x).shape, 0 < result.relative < 1
@@ -111,10 +111,10 @@ def graft_layers(
     Returns:
         One graft a layer, in the order asked for.
 
-    >>> from lib.nets.vgg import VGG
+    >>> from lib.nets import VGG
 
-    >>> from lib.nets.initialisers import initialise
-    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), seed=s) for s in (0, 1)]
+    >>> from lib.nets import initialise
+    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), generator=s) for s in (0, 1)]
     >>> x = torch.randn(32, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> [g.layer for g in graft_layers(*nets, x, [1, 3])]
     [1, 3]
@@ -184,10 +184,10 @@ def matching_loss(grafted: Graft, net2: Chain, data: Data, *, batch: int = 256) 
     Args:
         grafted: a graft onto net2;  data: images or batches of them.
 
-    >>> from lib.nets.vgg import VGG
+    >>> from lib.nets import VGG
 
-    >>> from lib.nets.initialisers import initialise
-    >>> net = initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8))
+    >>> from lib.nets import initialise
+    >>> net = initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), generator=0)
     >>> x = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> matching_loss(graft(net, net, 1, x), net, x) < 1e-6
     True

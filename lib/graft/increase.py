@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lib.graft.algorithm1 import graft_fresh
 from lib.graft.cut import sharing_parameters
 from lib.graft.exact import Graft, graft_layers
-from lib.nets.chain import Chain
+from lib.nets import Chain
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ def error_increase(
 
     Source: (Gu et al. 2020, Fig. 2a and 3a).
 
-    >>> from lib.nets.vgg import VGG
+    >>> from lib.nets import VGG
 
-    >>> from lib.nets.initialisers import initialise
-    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), seed=s) for s in (0, 1)]
+    >>> from lib.nets import initialise
+    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), generator=s) for s in (0, 1)]
     >>> x = torch.randn(32, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> error_increase(*nets, x, x, torch.arange(32) % 10, [1, 12]).layers
     (1, 12)
@@ -112,10 +112,10 @@ def increases(
 ) -> tuple[Increase, ...]:
     """`error_increase` of several pairs (net 1, net 2), one after the other.
 
-    >>> from lib.nets.vgg import VGG
+    >>> from lib.nets import VGG
 
-    >>> from lib.nets.initialisers import initialise
-    >>> net = initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8))
+    >>> from lib.nets import initialise
+    >>> net = initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), generator=0)
     >>> x = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> [i.layers for i in increases([(net, net)] * 2, x, x, torch.arange(8), [1])]
     [(1,), (1,)]
@@ -132,10 +132,10 @@ def graft_errors(
     Args:
         grafts: of net 1 onto any nets;  images, labels: n >= 1 of them.
 
-    >>> from lib.nets.vgg import VGG
+    >>> from lib.nets import VGG
 
-    >>> from lib.nets.initialisers import initialise
-    >>> net = initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8))
+    >>> from lib.nets import initialise
+    >>> net = initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), generator=0)
     >>> x = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> graft_errors(graft_layers(net, net, x, [3]), net, x, net.eval()(x).argmax(1))
     (0.0,)
@@ -164,7 +164,7 @@ def random_features(like: Chain, layer: int, channels: int, *, seed: int = 0) ->
     Raises:
         TypeError: the layer of `like` is no convolution.
 
-    >>> from lib.nets.vgg import VGG
+    >>> from lib.nets import VGG
     >>> random_features(VGG(width=1 / 16), 3, 3).joint(1)
     Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
     """

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.joint.geometry import geometry
-from lib.nets.chain import Chain
+from lib.nets import Chain
 
 PIXELS = 4  # 2 x 2 maps under a 3 x 3 kernel: 16 of the 36 products of a padded convolution are not with zeros
 

@@ -8,8 +8,7 @@ import copy
 import torch
 from torch import nn
 
-from lib.nets.mlp import MLP
-from lib.nets.sequential import from_sequential
+from lib.nets import MLP, from_sequential
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _ABSENT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout)  # the identity in eval mode

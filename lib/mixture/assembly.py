@@ -16,7 +16,7 @@ from lib.joint.geometry import build, geometry
 from lib.joint.normal import NormalEquations
 from lib.joint.ridge import Solution
 from lib.mixture.adam import Matching, match_features
-from lib.nets.chain import Chain
+from lib.nets import Chain
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from lib.mixture.adam import Matching
 from lib.mixture.assembly import Growing, Mixture, joined, with_bias
 from lib.mixture.channels import candidates, chosen
 from lib.mixture.top import refit_top
-from lib.nets.chain import Chain
+from lib.nets import Chain
 
 INPUTS = ("own", "teacher")
 TOPS = ("match", "cross_entropy")
@@ -74,10 +74,10 @@ def mix(
         TypeError, ValueError: nets of different architecture, or an argument outside its range.
     Source: (Gu et al. 2020, Sec. 6.2 and Alg. 2).
 
-    >>> from lib.nets.vgg import VGG
+    >>> from lib.nets import VGG
 
-    >>> from lib.nets.initialisers import initialise
-    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), seed=s) for s in (0, 1)]
+    >>> from lib.nets import initialise
+    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), generator=s) for s in (0, 1)]
     >>> x = torch.randn(32, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> mix(*nets, 0.5, x).net.joint(1)
     Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
@@ -129,10 +129,10 @@ def mixtures(
     Raises:
         As `mix`.
 
-    >>> from lib.nets.vgg import VGG
+    >>> from lib.nets import VGG
 
-    >>> from lib.nets.initialisers import initialise
-    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), seed=s) for s in range(3)]
+    >>> from lib.nets import initialise
+    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), generator=s) for s in range(3)]
     >>> x = torch.randn(32, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> [m.shares for m in mixtures(nets, [(1, 0, 0), (0.25, 0.25, 0.5)], x, inputs="teacher")]
     [(1, 0, 0), (0.25, 0.25, 0.5)]

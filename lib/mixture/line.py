@@ -14,7 +14,7 @@ from torch.func import functional_call
 
 from lib.joint.dense_maps import dense, small_maps, taps_of
 from lib.mixture.two_by_two import Run, pays
-from lib.nets.chain import Chain
+from lib.nets import Chain
 
 Step = Callable[
     [Tensor, float], Tensor

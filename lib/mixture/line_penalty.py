@@ -8,7 +8,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from lib.nets.chain import Chain
+from lib.nets import Chain
 from lib.train.sgd.regulariser import PENALTIES
 
 
@@ -23,12 +23,12 @@ def penalties(net1: Chain, net2: Chain, at: Tensor, kind: str = "l12") -> Tensor
     Raises:
         ValueError: unknown kind.
 
-    >>> from lib.nets.vgg import VGG
+    >>> from lib.nets import VGG
 
-    >>> from lib.nets.initialisers import initialise
+    >>> from lib.nets import initialise
 
     >>> from lib.train.sgd import penalty
-    >>> a, b = (initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), seed=s) for s in (0, 1))
+    >>> a, b = (initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), generator=s) for s in (0, 1))
     >>> found = penalties(a, b, torch.tensor([0.0, 1.0]))
     >>> torch.allclose(found, torch.stack([penalty(b), penalty(a)]).double())
     True

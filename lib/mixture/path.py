@@ -13,7 +13,7 @@ from torch.nn import functional
 from lib.mixture import line
 from lib.mixture.curve import Path
 from lib.mixture.line_penalty import penalties
-from lib.nets.chain import Chain
+from lib.nets import Chain
 from lib.train.sgd.regulariser import penalty
 
 METHODS = ("auto", "lanes", "vmap", "loop")
@@ -52,10 +52,10 @@ def weight_path(
             no gammas.
     Source: (Gu et al. 2020, Fig. 3b left).
 
-    >>> from lib.nets.vgg import VGG
+    >>> from lib.nets import VGG
 
-    >>> from lib.nets.initialisers import initialise
-    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), seed=s) for s in (0, 1)]
+    >>> from lib.nets import initialise
+    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), generator=s) for s in (0, 1)]
     >>> x = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> weight_path(*nets, x, torch.arange(6), gammas=3).losses.shape
     torch.Size([3, 6])

@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 from torch import Tensor
 
-from lib.nets.chain import Chain
+from lib.nets import Chain
 
 
 def refit_top(

@@ -51,8 +51,8 @@ def real(what: str, number: float | Tensor, net: MLP, *, trailing: int = 0) -> T
         TypeError: neither a number nor a tensor of the net's dtype.
         ValueError: not finite, or its leading dimensions do not broadcast with the batch of nets.
 
-    >>> from lib.nets.mlp import init
-    >>> real("alpha", 0.5, init((1, 2, 1)))
+    >>> from lib.nets.drawing import init
+    >>> real("alpha", 0.5, init((1, 2, 1), generator=0))
     tensor(0.5000, dtype=torch.float64)
     """
     if isinstance(number, Tensor):
@@ -84,8 +84,8 @@ def real(what: str, number: float | Tensor, net: MLP, *, trailing: int = 0) -> T
 def expand(net: MLP, batch: Sequence[int]) -> MLP:
     """The nets repeated (without copying) over broadcast batch dimensions.
 
-    >>> from lib.nets.mlp import init
-    >>> expand(init((1, 2, 1)), (5,))
+    >>> from lib.nets.drawing import init
+    >>> expand(init((1, 2, 1), generator=0), (5,))
     MLP((5,) x 1-2-1, tanh, 7 parameters)
     """
     shape = torch.broadcast_shapes(tuple(batch), net.batch)

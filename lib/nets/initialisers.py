@@ -12,13 +12,14 @@ import math
 import torch
 from torch import nn
 
+from lib.nets.drawing import Randomness, source_of
 from lib.nets.vgg import VGG
 
 INITIALISERS = ("code_normal", "code_uniform", "he_normal", "he_uniform")
 _NORMAL_WITHIN_UNIFORM = (4, 8, 12)
 
 
-def initialise(net: VGG, how: str = "code_normal", *, seed: int = 0) -> VGG:
+def initialise(net: VGG, how: str = "code_normal", *, generator: Randomness = None) -> VGG:
     """Draw the weights of a net, in place; biases are zero.
 
     With n = fan_in of a convolution (channels x kernel height x kernel width), its weights are
@@ -35,7 +36,8 @@ def initialise(net: VGG, how: str = "code_normal", *, seed: int = 0) -> VGG:
     Args:
         net: the net to fill.
         how: one of `INITIALISERS`.
-        seed: of the draws; the same seed gives the same weights on every device.
+        generator: source of the draws, or a seed, which gives the same weights on every device;
+            without it a fresh seed, named by a warning.
     Returns:
         The same net.
     Raises:
@@ -44,16 +46,16 @@ def initialise(net: VGG, how: str = "code_normal", *, seed: int = 0) -> VGG:
     Source: (Gu et al. 2020, Sec. 6.2) and the authors' code; (He et al. 2015); (Glorot and Bengio
         2010).
 
-    >>> w = initialise(VGG(width=0.25), "code_uniform").joint(2).weight
+    >>> w = initialise(VGG(width=0.25), "code_uniform", generator=0).joint(2).weight
     >>> bool(w.abs().max() <= math.sqrt(3 / (16 * 9)))
     True
     """
     if how not in INITIALISERS:
         raise ValueError(f"no initialiser {how!r}: expected {', '.join(INITIALISERS)}")
-    generator = torch.Generator().manual_seed(seed)
+    source = source_of(generator, "initialise")
     with torch.no_grad():
         for layer in range(1, net.depth + 1):
-            draw_joint(net.joint(layer), how, layer=layer, generator=generator)
+            draw_joint(net.joint(layer), how, layer=layer, generator=source)
     return net
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree
 
-from lib.nets.mlp import MLP, forward
+from lib.nets.mlp import MLP
+from lib.nets.propagation import forward
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 

@@ -43,8 +43,8 @@ def to_sequential(net: MLP) -> nn.Sequential:
     Raises:
         ValueError: `net` is a batch of nets.
 
-    >>> from lib.nets.mlp import init
-    >>> to_sequential(init((2, 3, 1)))[0]
+    >>> from lib.nets.drawing import init
+    >>> to_sequential(init((2, 3, 1), generator=0))[0]
     Linear(in_features=2, out_features=3, bias=True)
     """
     if net.batch:

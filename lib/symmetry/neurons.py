@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree
 
+from lib.nets import MLP
 from lib.nets.checks import check_layer, check_neuron, expand, positive, reindex, replace
-from lib.nets.mlp import MLP
 
 
 def permute(net: MLP, layer: int, order: Sequence[int]) -> MLP:

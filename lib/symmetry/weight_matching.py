@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lib.nets.chain import Chain
+from lib.nets import Chain
 from lib.symmetry.alignment import aligned_distance, match_rows
 
 
@@ -64,10 +64,10 @@ def rebasin(net1: Chain, net2: Chain, *, seed: int = 0, sweeps: int = 50) -> Cha
         ValueError: nets of different shapes or of one layer.
     Source: (Ainsworth et al. 2023, Alg. 1).
 
-    >>> from lib.nets.vgg import VGG
+    >>> from lib.nets import VGG
 
-    >>> from lib.nets.initialisers import initialise
-    >>> net = initialise(VGG(width=1 / 16, hidden=8, side=8, pools=3))
+    >>> from lib.nets import initialise
+    >>> net = initialise(VGG(width=1 / 16, hidden=8, side=8, pools=3), generator=0)
     >>> shuffled = permute(net, [np.random.default_rng(0).permutation(len(j.weight)) for j in net.joints[:-1]])
     >>> all(torch.equal(a, b) for a, b in zip(rebasin(net, shuffled).parameters(), net.parameters()))
     True

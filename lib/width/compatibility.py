@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from lib.nets import MLP
 from lib.nets.checks import finite_number, real
-from lib.nets.mlp import MLP
 from lib.width.embeddings import NULL, Embedding, indicator
 
 SHOWN = 4  # violations spelled out in one message
@@ -52,8 +52,8 @@ def compatible(
             layer, neuron, the sum found and the one expected).
     Source: (Zhang et al. 2022, Def. 5.1, 5.2 and Thm 5.1).
 
-    >>> from lib.nets.mlp import init
-    >>> net, ones = init((1, 1, 1)), torch.ones(2, 1, dtype=torch.float64)
+    >>> from lib.nets import init
+    >>> net, ones = init((1, 1, 1), generator=0), torch.ones(2, 1, dtype=torch.float64)
     >>> compatible(net, [[0, 0]], [ones, torch.tensor([[0.25, 0.75]], dtype=torch.float64)])
     Embedding(1-1-1 into 1-2-1, tanh)
     >>> compatible(net, [[0, 0]], [ones, torch.tensor([[0.25, 0.5]], dtype=torch.float64)])

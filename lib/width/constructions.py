@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lib.nets import MLP
 from lib.nets.checks import check_layer, check_neuron, real
-from lib.nets.mlp import MLP
 from lib.width.compatibility import compatible
 from lib.width.embeddings import NULL, Embedding
 from lib.width.steps import Step
@@ -22,8 +22,8 @@ def embedding(net: MLP, steps: Sequence[Step]) -> Embedding:
 
     Args, Raises: as `embed`.
 
-    >>> from lib.nets.mlp import init
-    >>> embedding(init((1, 2, 1)), [(1, 0, 0.25), (1, None, 0.5)]).beta[1]
+    >>> from lib.nets import init
+    >>> embedding(init((1, 2, 1), generator=0), [(1, 0, 0.25), (1, None, 0.5)]).beta[1]
     tensor([0.7500, 1.0000, 0.2500, 0.0000], dtype=torch.float64)
     """
     index = [torch.arange(m, device=net.device) for m in net.widths]
@@ -68,8 +68,8 @@ def three_fold(net: MLP) -> Embedding:
 
     Source: (Zhang et al. 2022, Ex. 5.1).
 
-    >>> from lib.nets.mlp import init
-    >>> three_fold(init((1, 2, 2, 1)))
+    >>> from lib.nets import init
+    >>> three_fold(init((1, 2, 2, 1), generator=0))
     Embedding(1-2-2-1 into 1-6-6-1, tanh)
     """
     check_layer(net, 1)
@@ -90,8 +90,8 @@ def two_fold_null(net: MLP, biases: Sequence[Tensor]) -> Embedding:
             without biases.
     Source: (Zhang et al. 2022, Ex. 5.2).
 
-    >>> from lib.nets.mlp import init
-    >>> two_fold_null(init((1, 2, 1)), [torch.tensor([0.3, -2.0], dtype=torch.float64)])
+    >>> from lib.nets import init
+    >>> two_fold_null(init((1, 2, 1), generator=0), [torch.tensor([0.3, -2.0], dtype=torch.float64)])
     Embedding(1-2-1 into 1-4-1, tanh)
     """
     check_layer(net, 1)

@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lib.nets.activations import Activation
-from lib.nets.mlp import MLP
+from lib.nets import MLP, Activation
 
 NULL = -1  # the index of a null neuron; the papers write 0 and count neurons from 1
 

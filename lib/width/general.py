@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from lib.linear import Rank, jacobian, rank
-from lib.nets.activations import Activation
+from lib.nets import MLP, Activation, flatten
 from lib.nets.checks import check_layer
-from lib.nets.mlp import MLP, flatten
 from lib.width.compatibility import compatible
 from lib.width.embeddings import NULL, Embedding, indicator
 
@@ -42,8 +41,8 @@ def random_embedding(
         ValueError: impossible widths, null outside [0, 1], or scale < 0.
     Source: (Zhang et al. 2022, Def. 5.2).
 
-    >>> from lib.nets.mlp import init
-    >>> random_embedding(init((1, 2, 2, 1)), (1, 4, 3, 1), torch.Generator().manual_seed(0))
+    >>> from lib.nets import init
+    >>> random_embedding(init((1, 2, 2, 1), generator=0), (1, 4, 3, 1), torch.Generator().manual_seed(0))
     Embedding(1-2-2-1 into 1-4-3-1, tanh)
     """
     check_layer(net, 1)
@@ -181,8 +180,8 @@ def tangents(embedding: Embedding, net: MLP) -> Tensor:
     Raises:
         ValueError: a batch.
 
-    >>> from lib.nets.mlp import init
-    >>> net = init((1, 2, 1))
+    >>> from lib.nets import init
+    >>> net = init((1, 2, 1), generator=0)
     >>> tangents(random_embedding(net, (1, 3, 1), torch.Generator().manual_seed(0)), net).shape
     torch.Size([12, 10])
     """
@@ -207,8 +206,8 @@ def tangent_dimension(embedding: Embedding, net: MLP) -> Rank:
     """The numerical rank of `tangents`, to compare with `general_dimension`; less where weights of
     `net` vanish.
 
-    >>> from lib.nets.mlp import init
-    >>> net = init((1, 2, 2, 1))
+    >>> from lib.nets import init
+    >>> net = init((1, 2, 2, 1), generator=0)
     >>> int(tangent_dimension(random_embedding(net, (1, 3, 4, 1), torch.Generator().manual_seed(0)), net).value)
     5
     """

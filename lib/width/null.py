@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lib.nets import MLP
 from lib.nets.checks import check_layer, check_neuron, expand, real, reindex, replace
-from lib.nets.mlp import MLP
 
 
 def null_embed(net: MLP, layer: int, bias: float | Tensor = 0.0) -> MLP:
@@ -29,8 +29,8 @@ def null_embed(net: MLP, layer: int, bias: float | Tensor = 0.0) -> MLP:
             critical (`append` builds such nets).
     Source: (Zhang et al. 2022, Def. 4.3).
 
-    >>> from lib.nets.mlp import init
-    >>> null_embed(init((1, 1, 1)), layer=1, bias=0.3).biases[0]
+    >>> from lib.nets import init
+    >>> null_embed(init((1, 1, 1), generator=0), layer=1, bias=0.3).biases[0]
     tensor([-0.2934,  0.3000], dtype=torch.float64)
     """
     check_layer(net, layer)
@@ -57,8 +57,8 @@ def append(net: MLP, layer: int, incoming: Tensor, bias: float | Tensor, outgoin
     Raises:
         ValueError: wrong shapes, numbers that are not finite, or a bias for a layer that has none.
 
-    >>> from lib.nets.mlp import init
-    >>> append(init((1, 1, 1)), 1, torch.ones(1).double(), 0.0, torch.zeros(1).double())
+    >>> from lib.nets import init
+    >>> append(init((1, 1, 1), generator=0), 1, torch.ones(1).double(), 0.0, torch.zeros(1).double())
     MLP(1-2-1, tanh, 7 parameters)
     """
     check_layer(net, layer)
@@ -102,8 +102,8 @@ def remove_null(net: MLP, layer: int, neuron: int | None = None) -> MLP:
     Raises:
         ValueError: an input or output weight of the neuron is not 0; no such layer or neuron.
 
-    >>> from lib.nets.mlp import init
-    >>> remove_null(null_embed(init((2, 3, 1)), 1, 0.7), 1)
+    >>> from lib.nets import init
+    >>> remove_null(null_embed(init((2, 3, 1), generator=0), 1, 0.7), 1)
     MLP(2-3-1, tanh, 13 parameters)
     """
     check_layer(net, layer)

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from lib.curvature import decompose
-from lib.nets.losses import Loss, mse
-from lib.nets.mlp import MLP, unflatten
+from lib.nets import MLP, Loss, mse, unflatten
 from lib.width.constructions import three_fold
 from lib.width.embeddings import Embedding
 
@@ -63,10 +62,10 @@ def saddle_witness(
             or another loss.
     Source: (Zhang et al. 2022, Thm 6.3).
 
-    >>> from lib.nets.mlp import init
+    >>> from lib.nets import init
     >>> g = torch.Generator().manual_seed(0)
     >>> x = torch.randn(20, 1, generator=g, dtype=torch.float64)
-    >>> found = saddle_witness(init((1, 2, 1)), x, torch.sin(x))
+    >>> found = saddle_witness(init((1, 2, 1), generator=0), x, torch.sin(x))
     >>> found.block, bool(found.curvature < 0)
     ('hidden', True)
     """

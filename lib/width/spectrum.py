@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from lib.curvature.signs import Inertia, inertia
+from lib.nets import MLP, Loss, mse, preactivations
 from lib.nets.checks import check_neuron
-from lib.nets.losses import Loss, mse
-from lib.nets.mlp import MLP, preactivations
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +73,9 @@ def split_spectrum(
     Source: derived in the chapter on width; for one output B is the matrix of (Fukumizu and Amari
         2000, Thm 3).
 
-    >>> from lib.nets.mlp import init
+    >>> from lib.nets import init
     >>> x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
-    >>> found = split_spectrum(init((1, 2, 3)), 1, 0, x, torch.cat([x, x**2, x**3], dim=1))
+    >>> found = split_spectrum(init((1, 2, 3), generator=0), 1, 0, x, torch.cat([x, x**2, x**3], dim=1))
     >>> found.bend.shape, found.slope.shape, found.inertia().counts
     (torch.Size([2, 2]), torch.Size([2, 3]), (2, 1, 2))
     """

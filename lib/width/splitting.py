@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lib.nets import MLP
 from lib.nets.checks import check_neuron, is_close, real, reindex, replace
-from lib.nets.mlp import MLP
 
 
 def split(net: MLP, layer: int, neuron: int, alpha: float | Tensor) -> MLP:
@@ -99,8 +99,8 @@ def merge_copy(net: MLP, layer: int, neuron: int, copy: int | None = None) -> ML
     Raises:
         ValueError: the two neurons are one, or their input weights or biases differ in any bit.
 
-    >>> from lib.nets.mlp import init
-    >>> merge_copy(split(init((2, 3, 1)), 1, 0, 0.25), 1, 0)
+    >>> from lib.nets import init
+    >>> merge_copy(split(init((2, 3, 1), generator=0), 1, 0, 0.25), 1, 0)
     MLP(2-3-1, tanh, 13 parameters)
     """
     check_neuron(net, layer, neuron)

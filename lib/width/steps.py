@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils import _pytree
 
 from lib.linear import Rank, rank
+from lib.nets import MLP, flatten, stack
 from lib.nets.checks import check_layer, expand, finite_tolerance, real
-from lib.nets.mlp import MLP, flatten, stack
 from lib.width.null import null_embed
 from lib.width.splitting import split
 
@@ -33,8 +33,8 @@ def embed(net: MLP, steps: Sequence[Step]) -> MLP:
         ValueError, TypeError: an impossible step; the message says which one.
     Source: (Zhang et al. 2022, Def. 4.6 and Thm 4.2).
 
-    >>> from lib.nets.mlp import init
-    >>> embed(init((1, 2, 2, 1)), [(1, 0, 0.3), (2, 1, -2.0), (1, None, 0.5)])
+    >>> from lib.nets import init
+    >>> embed(init((1, 2, 2, 1), generator=0), [(1, 0, 0.3), (2, 1, -2.0), (1, None, 0.5)])
     MLP(1-4-3-1, tanh, 27 parameters)
     """
     for count, step in enumerate(steps, start=1):
@@ -116,8 +116,8 @@ def affine_family(net: MLP, steps: Sequence[tuple[int, int]]) -> AffineFamily:
         ValueError: no steps, or an impossible one.
     Source: (Zhang et al. 2021, Thm 2).
 
-    >>> from lib.nets.mlp import init
-    >>> family = affine_family(init((1, 2, 2, 1)), [(1, 0), (2, 1)])
+    >>> from lib.nets import init
+    >>> family = affine_family(init((1, 2, 2, 1), generator=0), [(1, 0), (2, 1)])
     >>> int(family.dimension().value), family.member([0.3, -1.0])
     (2, MLP(1-3-3-1, tanh, 22 parameters))
     """
@@ -147,8 +147,8 @@ def silent(net: MLP, layer: int, tolerance: float = 0.0) -> Tensor:
         ValueError: no such hidden layer, or a tolerance < 0.
     Source: (Zhang et al. 2021, Thm 2: W^[l] != 0).
 
-    >>> from lib.nets.mlp import init
-    >>> silent(null_embed(init((1, 2, 1)), 1), 1)
+    >>> from lib.nets import init
+    >>> silent(null_embed(init((1, 2, 1), generator=0), 1), 1)
     tensor([False, False,  True])
     """
     check_layer(net, layer)

@@ -18,8 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks import deep, descent_gpu, timing
 from benchmarks.descent import LR, data, flops, tanh_alone, torch_descent, torch_net
 from benchmarks.vgg import products
-from lib.nets.chain import Chain
-from lib.nets.mlp import MLP, flatten, init
+from lib.nets import MLP, Chain, flatten, init
 from lib.train.descent import descend
 
 

@@ -10,8 +10,7 @@ from experiments.pruning.rivals import magnitude_prune
 from experiments.pruning.samples import accuracy, agreement, standardise
 from experiments.pruning.training import softmax_mse, train
 from lib.merge import merge_neurons
-from lib.nets.losses import risk
-from lib.nets.mlp import forward, init
+from lib.nets import forward, init, risk
 
 torch.set_num_threads(1)
 

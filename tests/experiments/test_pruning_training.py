@@ -14,9 +14,17 @@ from experiments.pruning.rivals import (
 )
 from experiments.pruning.stuck_images import stuck
 from experiments.pruning.training import n_weights, softmax_mse, train
-from lib.nets.losses import cross_entropy, mse, risk
-from lib.nets.mlp import MLP, flatten, forward, init
-from lib.nets.sequential import from_sequential, to_sequential
+from lib.nets import (
+    MLP,
+    cross_entropy,
+    flatten,
+    forward,
+    from_sequential,
+    init,
+    mse,
+    risk,
+    to_sequential,
+)
 from lib.train.descent import descend
 
 torch.set_num_threads(1)
@@ -110,13 +118,13 @@ def test_bad_training_is_refused():
     x, y = sample()
     net = init((3, 5, 2), "relu", generator=seeded(6))
     with pytest.raises(ValueError, match="is a batch of nets"):
-        train(init((3, 5, 2), batch=(2,)), x, y, steps=1, lr=0.1)
+        train(init((3, 5, 2), batch=(2,), generator=0), x, y, steps=1, lr=0.1)
     with pytest.raises(ValueError, match="steps is -1"):
         train(net, x, y, steps=-1, lr=0.1)
     with pytest.raises(ValueError, match="lr is 0"):
         train(net, x, y, steps=1, lr=0)
     with pytest.raises(ValueError, match="mask is MLP"):
-        train(net, x, y, steps=1, lr=0.1, mask=init((3, 4, 2), "relu"))
+        train(net, x, y, steps=1, lr=0.1, mask=init((3, 4, 2), "relu", generator=0))
     with pytest.raises(ValueError, match="the loss is (nan|inf) at step"):
         train(net.map(lambda p: p * 1e200), x, y, steps=5, lr=0.1)
 
@@ -146,7 +154,7 @@ def test_a_ticket_has_the_trained_mask_on_the_old_weights():
     ):
         assert torch.equal(p, s * m)
     with pytest.raises(ValueError, match="expected one shape"):
-        rewind(init((3, 4, 2), "relu"), trained, 10)
+        rewind(init((3, 4, 2), "relu", generator=0), trained, 10)
 
 
 @pytest.mark.parametrize("criterion", CRITERIA)
@@ -183,7 +191,7 @@ def test_torch_pruning_drops_a_neuron_that_does_nothing():
 
 def test_bad_torch_pruning_is_refused():
     x, y = sample()
-    net = init((3, 4, 2), "relu")
+    net = init((3, 4, 2), "relu", generator=0)
     with pytest.raises(ValueError, match="criterion 'best' is unknown"):
         torch_pruning(net, (3, 2, 2), "best", x, y)
     for widths in ((3, 5, 2), (3, 0, 2), (2, 2, 2), (3, 2)):

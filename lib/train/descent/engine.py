@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lib._simd.lanes import aligned
 from lib._simd.pointwise import KINDS, constants
-from lib.nets.mlp import MLP
+from lib.nets import MLP
 from lib.train.descent.layout import Layout, columns, filled
 from lib.train.descent.numba_kernel import (
     ALIVE,

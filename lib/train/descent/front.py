@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from lib.nets.losses import Loss, mse, risk
-from lib.nets.mlp import MLP
+from lib.nets import MLP, Loss, mse, risk
 from lib.train.descent.deep import DeepEngine, obstacles
 from lib.train.descent.engine import NumbaEngine
 from lib.train.descent.gpu import TritonEngine
@@ -81,9 +80,9 @@ def descend(
         TypeError, ValueError: bad input, or a backend that cannot take this net.
         Diverged: a loss became non-finite or exceeded 1e12 times its scale.
 
-    >>> from lib.nets.mlp import init
+    >>> from lib.nets import init
     >>> x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
-    >>> run = descend(init((1, 2, 1), batch=(3,)), x, x**2, steps=500, lr=0.1, records=4)
+    >>> run = descend(init((1, 2, 1), batch=(3,), generator=0), x, x**2, steps=500, lr=0.1, records=4)
     >>> run.steps, tuple(run.losses.shape), bool((run.losses[-1] < run.losses[0]).all())
     (tensor([  0,   1,  22, 500]), (4, 3), True)
     >>> tuple(run.smallest.batch), tuple(run.smallest_gradient.shape)

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from lib._simd.pointwise import KINDS
-from lib.nets.losses import Loss, mse
-from lib.nets.mlp import MLP, flatten, unflatten
+from lib.nets import MLP, Loss, flatten, mse, unflatten
 from lib.train.descent.trajectory import Rule, State, Trajectory
 
 MAX_PADDED = 16384  # padded parameters of a net: beyond, they leave the registers, and torch is the faster one
@@ -62,8 +61,8 @@ def tile(m: int, d: int, k: int, n: int) -> Tile:
 def obstacles(net: MLP, loss: Loss) -> list[str]:
     """What keeps the GPU kernel from taking this problem; empty when it can.
 
-    >>> from lib.nets.mlp import init
-    >>> obstacles(init((1, 3, 3, 1)), mse)[0]
+    >>> from lib.nets import init
+    >>> obstacles(init((1, 3, 3, 1), generator=0), mse)[0]
     'nets of depth 2 (this is 3)'
     """
     found = []

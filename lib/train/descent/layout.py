@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lib._simd.lanes import LANES, aligned
-from lib.nets.mlp import MLP
+from lib.nets import MLP
 from lib.train.descent.many_inputs import BLOCK
 
 
@@ -22,11 +22,11 @@ class Layout:
     Args:
         net: two-layer nets d-m-k of any batch.
 
-    >>> from lib.nets.mlp import init
-    >>> layout = Layout(init((1, 3, 1), batch=(200,)))
+    >>> from lib.nets import init
+    >>> layout = Layout(init((1, 3, 1), batch=(200,), generator=0))
     >>> layout.units, layout.rows, layout.vectors, layout.shared
     (25, 3, 10, False)
-    >>> layout = Layout(init((5, 500, 2)))
+    >>> layout = Layout(init((5, 500, 2), generator=0))
     >>> layout.units, layout.rows, layout.inputs, layout.shared
     (1, 63, 8, True)
     """

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.nets.losses import Loss, gradient, risk
-from lib.nets.mlp import MLP, flatten, unflatten
+from lib.nets import MLP, Loss, flatten, gradient, risk, unflatten
 from lib.train.descent.trajectory import Rule, State, Trajectory
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lib.nets import MLP, flatten, unflatten
 from lib.nets.activations import elu, get, leaky_relu
-from lib.nets.mlp import MLP, flatten, unflatten
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,9 @@ class Trajectory:
         """Everything as named NumPy arrays, for `np.savez`; `from_arrays` is the inverse.
 
         >>> from lib.train.descent import descend
-        >>> from lib.nets.mlp import init
+        >>> from lib.nets import init
         >>> x = torch.linspace(-1, 1, 5, dtype=torch.float64)[:, None]
-        >>> run = descend(init((1, 2, 1)), x, x, steps=10, lr=0.1)
+        >>> run = descend(init((1, 2, 1), generator=0), x, x, steps=10, lr=0.1)
         >>> torch.equal(Trajectory.from_arrays(run.arrays()).losses, run.losses)
         True
         """

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lib.nets.chain import Chain
+from lib.nets import Chain
 
 PENALTIES = ("l12", "l12_paper", "l2", "none")
 

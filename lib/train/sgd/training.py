@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from lib.nets.vgg import VGG
+from lib.nets import VGG
 from lib.train.sgd.images import crop, draw_crops
 from lib.train.sgd.recipe import Recipe
 from lib.train.sgd.regulariser import penalty
@@ -109,8 +109,8 @@ def train(
 
     Source: (Gu et al. 2020, Sec. 6) and the authors' code.
 
-    >>> from lib.nets.initialisers import initialise
-    >>> net = initialise(VGG(width=1 / 32, side=4, pools=2, hidden=8))
+    >>> from lib.nets import initialise
+    >>> net = initialise(VGG(width=1 / 32, side=4, pools=2, hidden=8), generator=0)
     >>> x, y = torch.randn(8, 3, 4, 4, generator=torch.Generator().manual_seed(0)), torch.arange(8)
     >>> train([net], x, y, Recipe(epochs=2, batch=4, pad=None)).epoch
     2
@@ -172,11 +172,11 @@ def _epoch(run, images, labels, recipe: Recipe, epoch: int, steps: int, seed: in
             x, y = images[order[chosen]], labels[order[chosen]]
             if recipe.pad is not None:
                 x = crop(x, crops[chosen], pad)
-            rate = recipe.rate_at(epoch, step, steps)
+            lr = recipe.lr_at(epoch, step, steps)
             for place, (number, optimiser, objective) in enumerate(run):
                 torch.manual_seed(_key(seed, epoch, _DROPOUT, step, number))
                 for group in optimiser.param_groups:
-                    group["lr"] = rate
+                    group["lr"] = lr
                 optimiser.zero_grad(set_to_none=True)
                 loss, parts = objective(x, y)
                 loss.backward()
@@ -227,7 +227,7 @@ def _optimiser(net: VGG, momenta: Sequence[Tensor], recipe: Recipe) -> torch.opt
     parameters = list(net.parameters())
     nesterov = recipe.momentum > 0
     optimiser = torch.optim.SGD(
-        parameters, lr=recipe.rate, momentum=recipe.momentum, nesterov=nesterov, foreach=True
+        parameters, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov, foreach=True
     )
     if momenta:
         for parameter, momentum in zip(parameters, momenta, strict=True):

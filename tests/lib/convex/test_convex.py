@@ -29,9 +29,7 @@ from lib.convex import (
     union,
     violation,
 )
-from lib.nets.chain import Chain
-from lib.nets.losses import cross_entropy, mse, risk
-from lib.nets.mlp import MLP, forward, init, stack
+from lib.nets import MLP, Chain, cross_entropy, forward, init, mse, risk, stack
 from lib.train.sgd.regulariser import l2_paper, l12_paper
 
 EXACT = 1e-12  # float64 sums of at most a few hundred terms of size about 1
@@ -306,7 +304,7 @@ def test_bad_input_is_refused() -> None:
     net, x, y = mlp_case(0)
     space, point = from_net(net, x)
     with pytest.raises(ValueError, match="no hidden layer"):
-        from_net(init((2, 1)), x)
+        from_net(init((2, 1), generator=0), x)
     with pytest.raises(TypeError, match="joint 1 is Conv1d"):
         from_net(
             Chain([nn.Conv1d(2, 2, 1), nn.Linear(2, 1)], [nn.ReLU()]),
@@ -327,7 +325,7 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(ValueError, match=r"gamma is 1\.5"):
         mixture(point, point, 1.5)
     with pytest.raises(ValueError, match="bring both to one space"):
-        mixture(point, from_net(init((2, 2, 2)), x)[1], 0.5)
+        mixture(point, from_net(init((2, 2, 2), generator=0), x)[1], 0.5)
     with pytest.raises(ValueError, match="expected 3 numbers >= 0"):
         objective(space, point, y, strength=(1, 1))
     with pytest.raises(ValueError, match="smallest mass is -1"):

@@ -23,8 +23,7 @@ from lib.convex import (
     violation,
 )
 from lib.convex.two_layer import derivative, slope
-from lib.nets.losses import cross_entropy
-from lib.nets.mlp import MLP, init
+from lib.nets import MLP, cross_entropy, init
 
 SOLVER = 1e-6  # Clarabel stops at a relative gap of 1e-8; a factor 100 for the rounding of masses to zero
 

@@ -10,11 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.critical import CriticalPoint, polish
-from lib.critical.planted import plant
+from lib.critical import CriticalPoint, plant, polish
 from lib.curvature import hessian, inertia
-from lib.nets.losses import cross_entropy, gradient, risk
-from lib.nets.mlp import MLP, flatten, forward, init, stack
+from lib.nets import MLP, cross_entropy, flatten, forward, gradient, init, risk, stack
 
 F64 = torch.float64
 X = torch.linspace(-15, 15, 50, dtype=F64)[:, None]
@@ -192,7 +190,7 @@ def test_critical_points_index_as_a_batch():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"tol": 0.0}, "tol is 0.0"),
+        ({"tolerance": 0.0}, "tolerance is 0.0"),
         ({"max_steps": -1}, "max_steps is -1"),
         ({"max_steps": 2.5}, "max_steps is 2.5"),
         ({"radius": 0.0}, "radius is 0.0"),

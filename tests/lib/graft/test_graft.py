@@ -14,17 +14,15 @@ from lib.graft import Algorithm1, graft, graft_layers, graft_sgd, matching_loss
 from lib.joint.geometry import geometry
 from lib.joint.normal import NormalEquations
 from lib.joint.ridge import solve
-from lib.nets.chain import Chain
-from lib.nets.vgg import VGG
-from lib.train import sgd as vgg
+from lib.nets import VGG, Chain, initialise
 
 GENERATOR = torch.Generator().manual_seed(0)
 IMAGES = torch.randn(48, 3, 8, 8, generator=GENERATOR, dtype=torch.float64)
 
 
 def tiny(seed=0, **fields):
-    net = vgg.initialise(
-        VGG(**({"width": 1 / 16, "side": 8, "pools": 3, "hidden": 8} | fields)), seed=seed
+    net = initialise(
+        VGG(**({"width": 1 / 16, "side": 8, "pools": 3, "hidden": 8} | fields)), generator=seed
     )
     net.double().eval()
     # unit pre-activations with biases that matter: as drawn, the deep layers of nets this narrow

@@ -14,10 +14,8 @@ from lib.joint.dual import fit_dual, fit_features
 from lib.joint.fit import blocks, equations, fit_joint, restrict, with_targets
 from lib.joint.ridge import solve
 from lib.mixture import Matching, candidates, chosen, counts, mix, mixtures, refit_top
-from lib.nets.chain import Chain
-from lib.nets.initialisers import initialise
-from lib.nets.vgg import VGG
-from lib.train.sgd import l12
+from lib.nets import VGG, Chain, initialise
+from lib.train.sgd.regulariser import l12
 
 F32 = 2e-4  # outputs of nets in float32 whose weights came from a least-squares problem with condition up to 1e6
 
@@ -354,7 +352,7 @@ def test_matching_as_the_authors_did_lowers_their_loss() -> None:
 
 
 def test_vgg_mixture_runs_and_is_an_ordinary_net() -> None:
-    nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=16), seed=s) for s in (0, 1)]
+    nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=16), generator=s) for s in (0, 1)]
     x = torch.randn(40, 3, 8, 8, generator=draw(0))
     found = mix(*nets, 0.5, x)
     assert found.net.joint(1).weight.shape[0] == 8

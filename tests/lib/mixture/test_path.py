@@ -18,9 +18,7 @@ from lib.mixture import Path, barrier, bootstrap, measure, mix, weight_path
 from lib.mixture.barriers import excess
 from lib.mixture.line_penalty import penalties
 from lib.mixture.two_by_two import Run, pays
-from lib.nets.chain import Chain
-from lib.nets.initialisers import initialise
-from lib.nets.vgg import VGG
+from lib.nets import VGG, Chain, initialise
 from lib.symmetry.weight_matching import permute, rebasin
 from lib.train.sgd import evaluate, penalty
 from lib.train.sgd.regulariser import PENALTIES
@@ -30,7 +28,7 @@ METHODS = ("lanes", "vmap", "loop")
 
 def nets() -> list[VGG]:
     return [
-        initialise(VGG(width=1 / 16, side=8, pools=3, hidden=12), how, seed=3).eval()
+        initialise(VGG(width=1 / 16, side=8, pools=3, hidden=12), how, generator=3).eval()
         for how in ("he_normal", "he_uniform")
     ]
 
@@ -239,7 +237,7 @@ def test_bad_input_is_refused() -> None:
     a, b = nets()
     x, y = sample(6)
     with pytest.raises(ValueError, match="the nets differ in shape"):
-        weight_path(a, initialise(VGG(width=1 / 8, side=8, pools=3, hidden=12)), x, y)
+        weight_path(a, initialise(VGG(width=1 / 8, side=8, pools=3, hidden=12), generator=0), x, y)
     with pytest.raises(ValueError, match="P >= 1"):
         weight_path(a, b, x, y, gammas=0)
     with pytest.raises(ValueError, match="no method 'fast'"):

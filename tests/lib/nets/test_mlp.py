@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from mlp_oracle import arrays, loop_features, nets, samples
 from torch.utils import _pytree
 
+from lib.nets import MLP, features, flatten, forward, init, preactivations, stack, unflatten
 from lib.nets.activations import NAMES, get
-from lib.nets.mlp import MLP, features, flatten, forward, init, preactivations, stack, unflatten
 
 few = settings(max_examples=30, deadline=None, derandomize=True)
 BATCHES = ((), (3,), (2, 2))
@@ -88,7 +88,7 @@ def test_the_order_of_parameters_and_their_number():
 
 
 def test_it_is_a_pytree():
-    net = init((2, 3, 1), "relu", batch=(2,), output_bias=False)
+    net = init((2, 3, 1), "relu", batch=(2,), output_bias=False, generator=0)
     leaves, spec = _pytree.tree_flatten(net)
     assert len(leaves) == 3
     double = _pytree.tree_map(lambda p: 2 * p, net)
@@ -97,11 +97,11 @@ def test_it_is_a_pytree():
     assert double.activation == net.activation
     assert double.biases[1] is None
     assert spec == _pytree.tree_structure(double)
-    assert spec != _pytree.tree_structure(init((2, 3, 1), "tanh", output_bias=False))
+    assert spec != _pytree.tree_structure(init((2, 3, 1), "tanh", output_bias=False, generator=0))
 
 
 def test_transforms_see_through_it():
-    net = init((2, 3, 1), batch=(4,))
+    net = init((2, 3, 1), batch=(4,), generator=0)
     x = samples(net, 5)[0]
     by_vmap = torch.func.vmap(lambda n: forward(n, x))(net)
     torch.testing.assert_close(by_vmap, forward(net, x))
@@ -111,7 +111,7 @@ def test_transforms_see_through_it():
 
 
 def test_map_to_and_copies():
-    net = init((2, 3, 1))
+    net = init((2, 3, 1), generator=0)
     half = net.to(torch.float32)
     assert (half.dtype, net.dtype) == (torch.float32, torch.float64)
     assert torch.equal(flatten(net.map(torch.neg)), -flatten(net))
@@ -121,32 +121,33 @@ def test_map_to_and_copies():
 
 
 def test_it_is_frozen_and_compares_by_identity():
-    net = init((1, 2, 1))
+    net = init((1, 2, 1), generator=0)
     with pytest.raises(AttributeError):
         net.weights = ()
     assert net == net  # noqa: PLR0124
-    assert net != init((1, 2, 1))
-    assert len({net, init((1, 2, 1))}) == 2
+    assert net != init((1, 2, 1), generator=0)
+    assert len({net, init((1, 2, 1), generator=0)}) == 2
 
 
 def test_indexing():
-    net = init((1, 2, 1), batch=(3, 2))
+    net = init((1, 2, 1), batch=(3, 2), generator=0)
     assert net[1].batch == (2,)
     assert net[1, 0].batch == ()
     assert net[:, 1].batch == (3,)
     assert net[torch.tensor([True, False, True])].batch == (2, 2)
     assert torch.equal(flatten(net[2, 1]), flatten(net)[2, 1])
     with pytest.raises(IndexError, match="one net, not a batch"):
-        init((1, 2, 1))[0]
+        init((1, 2, 1), generator=0)[0]
     for bad in (3, (0, 2), (0, 0, 0)):
         with pytest.raises(IndexError):
             net[bad]
 
 
 def test_repr():
-    assert repr(init((2, 3, 1), "elu")) == "MLP(2-3-1, elu(1), 13 parameters)"
+    assert repr(init((2, 3, 1), "elu", generator=0)) == "MLP(2-3-1, elu(1), 13 parameters)"
     assert (
-        repr(init((2, 3, 1), batch=(4, 2), bias=False)) == "MLP((4, 2) x 2-3-1, tanh, 9 parameters)"
+        repr(init((2, 3, 1), batch=(4, 2), bias=False, generator=0))
+        == "MLP((4, 2) x 2-3-1, tanh, 9 parameters)"
     )
 
 
@@ -168,15 +169,15 @@ def test_stack(several):
 @pytest.mark.parametrize(
     "other",
     [
-        init((1, 2, 1), "relu"),
-        init((1, 2, 1), output_bias=False),
-        init((1, 2, 1), batch=(1,)),
-        init((1, 3, 1)),
+        init((1, 2, 1), "relu", generator=0),
+        init((1, 2, 1), output_bias=False, generator=0),
+        init((1, 2, 1), batch=(1,), generator=0),
+        init((1, 3, 1), generator=0),
     ],
 )
 def test_stack_refuses_different_nets(other):
     with pytest.raises(ValueError, match="cannot stack"):
-        stack([init((1, 2, 1)), other])
+        stack([init((1, 2, 1), generator=0), other])
 
 
 def test_stack_needs_nets():
@@ -192,9 +193,9 @@ def test_init_statistics_and_reproducibility():
     assert float(values.std()) == pytest.approx(0.5, rel=5 / (2 * n) ** 0.5)
     again = init((3, 50, 2), std=0.5, batch=(100,), generator=torch.Generator().manual_seed(1))
     assert torch.equal(flatten(again), values)
-    assert torch.equal(flatten(init((1, 2, 1))), flatten(init((1, 2, 1))))
-    assert float(flatten(init((1, 2, 1), std=0)).abs().max()) == 0
-    assert init((1, 2, 1), dtype=torch.float32).dtype == torch.float32
+    assert torch.equal(flatten(init((1, 2, 1), generator=0)), flatten(init((1, 2, 1), generator=0)))
+    assert float(flatten(init((1, 2, 1), std=0, generator=0)).abs().max()) == 0
+    assert init((1, 2, 1), dtype=torch.float32, generator=0).dtype == torch.float32
 
 
 @pytest.mark.parametrize(
@@ -206,12 +207,15 @@ def test_init_statistics_and_reproducibility():
     ],
 )
 def test_which_layers_have_biases(arguments, has):
-    assert [b is not None for b in init((1, 2, 1), **arguments).biases] == has
+    assert [b is not None for b in init((1, 2, 1), **arguments, generator=0).biases] == has
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_activation_by_name_or_object(name):
-    assert init((1, 2, 1), name).activation == init((1, 2, 1), get(name)).activation
+    assert (
+        init((1, 2, 1), name, generator=0).activation
+        == init((1, 2, 1), get(name), generator=0).activation
+    )
 
 
 ONE = torch.ones(1, 1)
@@ -262,22 +266,26 @@ ONE = torch.ones(1, 1)
             r"bias of layer 1 has shape \(2,\): expected \(4,\)",
         ),
         (lambda: MLP([ONE], activation="swish"), ValueError, r"activation 'swish' is unknown"),
-        (lambda: init((2,)), ValueError, r"widths \(2,\): expected at least two"),
+        (lambda: init((2,), generator=0), ValueError, r"widths \(2,\): expected at least two"),
         (
-            lambda: init((2, 0, 1)),
+            lambda: init((2, 0, 1), generator=0),
             ValueError,
             r"widths \(2, 0, 1\): expected at least two, each >= 1",
         ),
-        (lambda: init((2, 1), std=-1.0), ValueError, r"std is -1.0: expected >= 0"),
-        (lambda: init((2, 1), std=math.nan), ValueError, r"std is nan: expected >= 0"),
+        (lambda: init((2, 1), std=-1.0, generator=0), ValueError, r"std is -1.0: expected >= 0"),
+        (lambda: init((2, 1), std=math.nan, generator=0), ValueError, r"std is nan: expected >= 0"),
         (
-            lambda: forward(init((2, 1)), torch.ones(3, 1)),
+            lambda: forward(init((2, 1), generator=0), torch.ones(3, 1)),
             ValueError,
             r"inputs have shape \(3, 1\): expected \(n, 2\)",
         ),
-        (lambda: forward(init((2, 1)), torch.ones(2)), ValueError, r"inputs have shape \(2,\)"),
         (
-            lambda: unflatten(torch.ones(4), init((2, 1))),
+            lambda: forward(init((2, 1), generator=0), torch.ones(2)),
+            ValueError,
+            r"inputs have shape \(2,\)",
+        ),
+        (
+            lambda: unflatten(torch.ones(4), init((2, 1), generator=0)),
             ValueError,
             r"vector has 4 entries: expected 3",
         ),
@@ -289,10 +297,27 @@ def test_refusals(call, error, message):
 
 
 def test_no_samples_give_no_outputs():
-    assert forward(init((2, 3, 1)), torch.ones(0, 2).double()).shape == (0, 1)
+    assert forward(init((2, 3, 1), generator=0), torch.ones(0, 2).double()).shape == (0, 1)
 
 
 def test_a_batch_of_no_nets_flattens_and_comes_back():
-    none = init((2, 3, 1), batch=(4,))[torch.zeros(4, dtype=torch.bool)]
+    none = init((2, 3, 1), batch=(4,), generator=0)[torch.zeros(4, dtype=torch.bool)]
     assert flatten(none).shape == (0, 13)
     assert unflatten(flatten(none), none).batch == (0,)
+
+
+def test_without_a_generator_every_draw_is_fresh_and_its_seed_is_named():
+    state = torch.get_rng_state()
+    nets = []
+    for _ in range(2):
+        with pytest.warns(UserWarning, match=r"init drew with the fresh seed \d+: pass") as seen:
+            nets.append(init((1, 2, 1)))
+    assert not torch.equal(flatten(nets[0]), flatten(nets[1]))
+    seed = int(str(seen[0].message).rsplit("generator=")[1].split()[0])
+    assert torch.equal(flatten(init((1, 2, 1), generator=seed)), flatten(nets[1]))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_source_of_randomness_is_a_generator_or_a_seed():
+    with pytest.raises(TypeError, match="generator is 'a': expected a torch.Generator or an int"):
+        init((1, 2, 1), generator="a")

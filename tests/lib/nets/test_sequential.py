@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from mlp_oracle import nets, samples
 from torch import nn
 
-from lib.nets.activations import NAMES, Activation, elu, get, leaky_relu
-from lib.nets.mlp import MLP, flatten, forward, init
-from lib.nets.sequential import activation_module, activation_of, from_sequential, to_sequential
+from lib.nets import MLP, Activation, flatten, forward, from_sequential, init, to_sequential
+from lib.nets.activations import NAMES, elu, get, leaky_relu
+from lib.nets.sequential import activation_module, activation_of
 
 few = settings(max_examples=30, deadline=None, derandomize=True)
 
@@ -59,7 +59,7 @@ def test_parameters_are_copies_both_ways():
 
 
 def test_dtype_is_kept():
-    assert to_sequential(init((1, 2, 1)))[0].weight.dtype == torch.float64
+    assert to_sequential(init((1, 2, 1), generator=0))[0].weight.dtype == torch.float64
     assert from_sequential(nn.Sequential(nn.Linear(1, 1)).half()).dtype == torch.float16
 
 
@@ -116,8 +116,8 @@ def test_refusals(module, message):
 
 def test_batches_and_unknown_activations_are_refused():
     with pytest.raises(ValueError, match=r"is a batch of nets: index one first"):
-        to_sequential(init((1, 2, 1), batch=(2,)))
-    assert to_sequential(init((1, 2, 1), batch=(2,))[0])[0].in_features == 1
+        to_sequential(init((1, 2, 1), batch=(2,), generator=0))
+    assert to_sequential(init((1, 2, 1), batch=(2,), generator=0)[0])[0].in_features == 1
     own = Activation("square", torch.square, lambda t: 2 * t, lambda t: 2 * torch.ones_like(t))
     with pytest.raises(TypeError, match=r"square has no module: expected one of tanh"):
         to_sequential(MLP((torch.ones(2, 1), torch.ones(1, 2)), activation=own))

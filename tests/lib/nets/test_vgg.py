@@ -10,16 +10,17 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from lib.nets.chain import Chain
-from lib.nets.vgg import VGG
-from lib.train import sgd as vgg
-from lib.train.sgd import Recipe
+from lib.nets import VGG, Chain, Design, initialise
+from lib.nets.initialisers import INITIALISERS, draw_joint
+from lib.train.sgd import Recipe, to_images
+from lib.train.sgd.images import crop, draw_crops
+from lib.train.sgd.regulariser import l12, l12_paper, layer_penalties, penalty
 
 QUICK = settings(max_examples=20, deadline=None, derandomize=True)
 
 
 def tiny(seed=0, **fields):
-    return vgg.initialise(VGG(**({"width": 1 / 16, "hidden": 16} | fields)), seed=seed).eval()
+    return initialise(VGG(**({"width": 1 / 16, "hidden": 16} | fields)), generator=seed).eval()
 
 
 # shapes
@@ -110,15 +111,15 @@ def test_chains_refuse_bad_layers_and_counts():
     with pytest.raises(ValueError, match="1 joints and 1 activations"):
         Chain([nn.Linear(1, 1)], [nn.ReLU()])
     with pytest.raises(ValueError, match="one or the other"):
-        VGG(vgg.Design(), width=2.0)
+        VGG(Design(), width=2.0)
 
 
 # initial weights
 
 
-@pytest.mark.parametrize("how", vgg.INITIALISERS)
+@pytest.mark.parametrize("how", INITIALISERS)
 def test_initial_variances(how):
-    net = vgg.initialise(VGG(width=0.5, hidden=300), how, seed=3)
+    net = initialise(VGG(width=0.5, hidden=300), how, generator=3)
     for layer in (2, 4, 5, 8, 11, 12):
         w = net.joint(layer).weight
         factor = 1.0 if how == "code_uniform" and layer not in (4, 8, 12) else 2.0
@@ -135,8 +136,8 @@ def test_initial_variances(how):
 
 def test_shapes_of_the_initial_distributions():
     by = {
-        how: vgg.initialise(VGG(width=0.5), how).joint(6).weight.flatten().double()
-        for how in vgg.INITIALISERS
+        how: initialise(VGG(width=0.5), how, generator=0).joint(6).weight.flatten().double()
+        for how in INITIALISERS
     }
     n = 128 * 9
     assert by["code_normal"].abs().max() <= 2 * math.sqrt(
@@ -155,9 +156,9 @@ def test_a_seed_fixes_the_draws_and_seeds_differ():
 
 def test_unknown_initialisers_are_refused():
     with pytest.raises(ValueError, match="no initialiser 'xavier'"):
-        vgg.initialise(VGG(width=1 / 16), "xavier")
+        initialise(VGG(width=1 / 16), "xavier", generator=0)
     with pytest.raises(ValueError, match="no initialiser 'xavier'"):
-        vgg.draw_joint(nn.Conv2d(1, 1, 3), "xavier", layer=1, generator=torch.Generator())
+        draw_joint(nn.Conv2d(1, 1, 3), "xavier", layer=1, generator=torch.Generator())
 
 
 # regulariser
@@ -176,8 +177,8 @@ def test_l12_by_loops(shape):
             sum(np.abs(inputs * w[j, k]).sum() for j in range(outputs)) / outputs
         ) ** 2 / inputs
     # float64 sums in another order
-    assert vgg.l12(torch.tensor(w)).item() == pytest.approx(code, rel=1e-12)
-    assert vgg.l12_paper(torch.tensor(w)).item() == pytest.approx(paper, rel=1e-12)
+    assert l12(torch.tensor(w)).item() == pytest.approx(code, rel=1e-12)
+    assert l12_paper(torch.tensor(w)).item() == pytest.approx(paper, rel=1e-12)
     assert paper == pytest.approx(inputs * kernel**2 * code, rel=1e-12)
 
 
@@ -186,32 +187,32 @@ def test_l12_by_loops(shape):
 def test_l12_is_a_squared_norm_blind_to_permutations(scale, seed):
     generator = torch.Generator().manual_seed(seed)
     a, b = (torch.randn(4, 3, 2, 2, generator=generator, dtype=torch.float64) for _ in range(2))
-    norm = lambda w: vgg.l12(w).sqrt().item()  # noqa: E731
+    norm = lambda w: l12(w).sqrt().item()  # noqa: E731
     assert norm(scale * a) == pytest.approx(abs(scale) * norm(a), rel=1e-12, abs=1e-12)
     assert norm(a + b) <= norm(a) + norm(b) + 1e-12
-    assert vgg.l12(a[torch.randperm(4)][:, torch.randperm(3)]).item() == pytest.approx(
-        vgg.l12(a).item(), rel=1e-12
+    assert l12(a[torch.randperm(4)][:, torch.randperm(3)]).item() == pytest.approx(
+        l12(a).item(), rel=1e-12
     )
 
 
 def test_penalties_of_a_net():
     net = tiny()
-    code = vgg.layer_penalties(net, "l12")
+    code = layer_penalties(net, "l12")
     assert len(code) == 16
-    assert vgg.penalty(net).item() == pytest.approx(
+    assert penalty(net).item() == pytest.approx(
         sum(p.item() for p in code), rel=1e-6
     )  # float32 sums
-    paper = vgg.layer_penalties(net, "l12_paper")
+    paper = layer_penalties(net, "l12_paper")
     last = net.joint(16).weight
     assert paper[-1].item() == pytest.approx(
         16 * (last**2).sum().item(), rel=1e-5
     )  # (1/m) sum (m w)^2 with m = 16
     assert paper[1].item() == pytest.approx(4 * 81 * code[1].item(), rel=1e-5)
     decay = sum((p.detach().double() ** 2).sum().item() for p in net.parameters()) / 2
-    assert vgg.penalty(net, "l2").item() == pytest.approx(decay, rel=1e-5)
-    assert vgg.penalty(net, "none").item() == 0
+    assert penalty(net, "l2").item() == pytest.approx(decay, rel=1e-5)
+    assert penalty(net, "none").item() == 0
     with pytest.raises(ValueError, match="no penalty 'l1'"):
-        vgg.penalty(net, "l1")
+        penalty(net, "l1")
 
 
 # images
@@ -219,13 +220,13 @@ def test_penalties_of_a_net():
 
 def test_images_are_standardised_by_channel_and_resized():
     pixels = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3)).astype(np.uint8)
-    x = vgg.to_images(pixels, side=16)
+    x = to_images(pixels, side=16)
     expected = pixels.astype(np.float64).transpose(0, 3, 1, 2)
     expected = (expected - expected.mean((0, 2, 3), keepdims=True)) / expected.std(
         (0, 2, 3), keepdims=True
     )
     np.testing.assert_allclose(x.numpy(), expected, atol=2e-6)  # float32
-    larger = vgg.to_images(pixels[..., 0], side=32)
+    larger = to_images(pixels[..., 0], side=32)
     assert larger.shape == (20, 1, 32, 32)
     assert larger.mean().abs() < 1e-5
     assert (larger.std(correction=0) - 1).abs() < 1e-5
@@ -233,17 +234,17 @@ def test_images_are_standardised_by_channel_and_resized():
 
 def test_bad_images_are_refused():
     with pytest.raises(ValueError, match=r"\(4, 4\): expected \(n, height, width\)"):
-        vgg.to_images(np.zeros((4, 4)))
+        to_images(np.zeros((4, 4)))
     with pytest.raises(ValueError, match="channel 1 of the images is constant"):
-        vgg.to_images(np.stack([np.arange(32).reshape(2, 4, 4), np.ones((2, 4, 4))], -1), side=4)
+        to_images(np.stack([np.arange(32).reshape(2, 4, 4), np.ones((2, 4, 4))], -1), side=4)
     with pytest.raises(ValueError, match=r"expected \(2, 3\)"):
-        vgg.crop(torch.zeros(2, 1, 4, 4), torch.zeros(1, 3, dtype=torch.int64), 1)
+        crop(torch.zeros(2, 1, 4, 4), torch.zeros(1, 3, dtype=torch.int64), 1)
 
 
 def test_crops_against_numpy():
     generator = torch.Generator().manual_seed(0)
-    x, crops = torch.randn(30, 2, 6, 6, generator=generator), vgg.draw_crops(30, 3, generator)
-    got = vgg.crop(x, crops, 3).numpy()
+    x, crops = torch.randn(30, 2, 6, 6, generator=generator), draw_crops(30, 3, generator)
+    got = crop(x, crops, 3).numpy()
     for image, (down, right, flip), out in zip(x.numpy(), crops.tolist(), got, strict=True):
         padded = np.pad(image, ((0, 0), (3, 3), (3, 3)))
         cut = padded[:, down : down + 6, right : right + 6]
@@ -263,22 +264,15 @@ def test_the_rate_follows_the_authors_schedulers():
     ):  # their MultiStepLR returns the rate and then checks the milestone, counted from 1
         expected += [0.01 * rate * ((s + 1) / steps if epoch < 1 else 1) for s in range(steps)]
         rate *= 0.2 if epoch + 1 in (60, 120, 180) else 1
-    got = [recipe.rate_at(e, s, steps) for e in range(200) for s in range(steps)]
+    got = [recipe.lr_at(e, s, steps) for e in range(200) for s in range(steps)]
     np.testing.assert_allclose(got, expected, rtol=1e-12)
-
-
-def test_checkpoints_are_the_papers_24():
-    kept = vgg.checkpoint_epochs(200)
-    assert len(kept) == 24
-    assert kept[:7] == (1, 2, 5, 8, 10, 20, 30)
-    assert kept[-1] == 200
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"epochs": 0}, "epochs 0"),
-        ({"rate": 0.0}, "rate 0.0"),
+        ({"lr": 0.0}, "lr 0.0"),
         ({"momentum": 1.0}, "momentum 1.0"),
         ({"milestones": (5, 2)}, "milestones"),
         ({"penalty": "lasso"}, "penalty 'lasso'"),

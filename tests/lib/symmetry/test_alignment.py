@@ -9,14 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.nets.vgg import VGG
+from lib.nets import VGG, initialise
 from lib.symmetry.alignment import aligned_distance, match_rows
-from lib.train import sgd as vgg
 
 
 def tiny(seed=0, **fields):
-    return vgg.initialise(
-        VGG(**({"width": 1 / 16, "side": 32, "pools": 4, "hidden": 6} | fields)), seed=seed
+    return initialise(
+        VGG(**({"width": 1 / 16, "side": 32, "pools": 4, "hidden": 6} | fields)), generator=seed
     )
 
 

@@ -9,10 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlp_oracle import arrays, nets, neurons, samples
 
-from lib.critical.planted import plant
+from lib.critical import plant
 from lib.curvature import hessian, inertia
-from lib.nets.losses import gradient
-from lib.nets.mlp import flatten, forward, init
+from lib.nets import flatten, forward, gradient, init
 from lib.symmetry.neurons import permute, rescale, rescaling_direction
 from lib.width import append, split
 
@@ -61,7 +60,7 @@ def test_rescaling_transports_the_gradient(data, net, factor):
 
 
 def test_the_direction_is_the_derivative_of_rescaling():
-    net, h = init((2, 3, 2, 1), "leaky_relu", batch=(2,)), 1e-6
+    net, h = init((2, 3, 2, 1), "leaky_relu", batch=(2,), generator=0), 1e-6
     difference = (flatten(rescale(net, 2, 1, 1 + h)) - flatten(rescale(net, 2, 1, 1 - h))) / (2 * h)
     # central difference: error h^2 * third derivative, plus eps / h
     torch.testing.assert_close(
@@ -85,7 +84,13 @@ def test_claim_a16_one_zero_mode_for_every_active_neuron(name):
 
 
 def test_a_silent_neuron_has_a_direction_along_its_input_weights_only():
-    net = append(init((1, 1, 1), "relu"), 1, torch.ones(1).double(), 0.5, torch.zeros(1).double())
+    net = append(
+        init((1, 1, 1), "relu", generator=0),
+        1,
+        torch.ones(1).double(),
+        0.5,
+        torch.zeros(1).double(),
+    )
     direction = rescaling_direction(net, 1, 1)
     assert direction.weights[1].tolist() == [[0, 0]]
     assert direction.weights[0].tolist() == [[0], [1]]
@@ -106,39 +111,51 @@ def test_rescaled_splits_stay_critical():
     ("call", "error", "message"),
     [
         (
-            lambda: permute(init((1, 2, 1)), 1, [0, 0]),
+            lambda: permute(init((1, 2, 1), generator=0), 1, [0, 0]),
             ValueError,
             r"order is \[0, 0\]: expected a permutation of 0..1",
         ),
-        (lambda: permute(init((1, 2, 1)), 1, [0]), ValueError, r"expected a permutation"),
-        (lambda: permute(init((1, 2, 1)), 2, [0]), ValueError, r"layer 2 outside"),
         (
-            lambda: rescale(init((1, 2, 1), "tanh"), 1, 0, 2.0),
+            lambda: permute(init((1, 2, 1), generator=0), 1, [0]),
+            ValueError,
+            r"expected a permutation",
+        ),
+        (lambda: permute(init((1, 2, 1), generator=0), 2, [0]), ValueError, r"layer 2 outside"),
+        (
+            lambda: rescale(init((1, 2, 1), "tanh", generator=0), 1, 0, 2.0),
             ValueError,
             r"tanh is not homogeneous: expected relu",
         ),
         (
-            lambda: rescale(init((1, 2, 1), "elu"), 1, 0, 2.0),
+            lambda: rescale(init((1, 2, 1), "elu", generator=0), 1, 0, 2.0),
             ValueError,
             r"elu\(1\) is not homogeneous",
         ),
         (
-            lambda: rescaling_direction(init((1, 2, 1), "sigmoid"), 1, 0),
+            lambda: rescaling_direction(init((1, 2, 1), "sigmoid", generator=0), 1, 0),
             ValueError,
             r"sigmoid is not homogeneous",
         ),
         (
-            lambda: rescale(init((1, 2, 1), "relu"), 1, 0, 0.0),
+            lambda: rescale(init((1, 2, 1), "relu", generator=0), 1, 0, 0.0),
             ValueError,
             r"factor is 0: expected > 0",
         ),
         (
-            lambda: rescale(init((1, 2, 1), "relu"), 1, 0, -2.0),
+            lambda: rescale(init((1, 2, 1), "relu", generator=0), 1, 0, -2.0),
             ValueError,
             r"factor is -2: expected > 0",
         ),
-        (lambda: rescale(init((1, 2, 1), "relu"), 1, 0, math.nan), ValueError, r"factor is nan"),
-        (lambda: rescale(init((1, 2, 1), "relu"), 1, 4, 2.0), ValueError, r"neuron 4 outside"),
+        (
+            lambda: rescale(init((1, 2, 1), "relu", generator=0), 1, 0, math.nan),
+            ValueError,
+            r"factor is nan",
+        ),
+        (
+            lambda: rescale(init((1, 2, 1), "relu", generator=0), 1, 4, 2.0),
+            ValueError,
+            r"neuron 4 outside",
+        ),
     ],
 )
 def test_impossible_requests(call, error, message):

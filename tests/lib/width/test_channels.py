@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lib.certificate.modules import certify_modules, module_gradient
-from lib.critical.planted import plant
+from lib.critical import plant
+from lib.nets import flatten, init, to_sequential
 from lib.nets.flat_module import parameter_vector
-from lib.nets.mlp import flatten, init
-from lib.nets.sequential import to_sequential
 from lib.width import merge_channel, split, split_channel
 
 few = settings(max_examples=25, deadline=None, derandomize=True)
@@ -160,7 +159,7 @@ def test_flatten_lays_the_pixels_of_a_channel_side_by_side_in_loops():
 
 
 def test_linear_nets_are_split_as_mlps_are():
-    net = init((2, 3, 2, 1), "elu")
+    net = init((2, 3, 2, 1), "elu", generator=0)
     wide = split_channel(to_sequential(net), 2, 1, -0.4)
     assert torch.equal(parameter_vector(wide), flatten(split(net, 2, 1, -0.4)))
 

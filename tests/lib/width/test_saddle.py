@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from lib.critical.planted import plant
+from lib.critical import plant
 from lib.curvature import decompose, hessian, inertia
+from lib.nets import MLP, cross_entropy, flatten, forward, gradient, init, unflatten
 from lib.nets.activations import get
-from lib.nets.losses import cross_entropy, gradient
-from lib.nets.mlp import MLP, flatten, forward, init, unflatten
 from lib.width import saddle_witness, three_fold
 
 

@@ -7,10 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlp_oracle import nets, neurons, samples
 
-from lib.critical.planted import plant
+from lib.critical import plant
 from lib.curvature import hessian, inertia
-from lib.nets.losses import cross_entropy
-from lib.nets.mlp import flatten, init, unflatten
+from lib.nets import cross_entropy, flatten, init, unflatten
 from lib.width import split_into, split_spectrum
 
 few = settings(max_examples=30, deadline=None, derandomize=True)
@@ -90,7 +89,7 @@ def test_batches_and_other_losses():
 
 
 def test_what_cannot_be_is_refused():
-    net, x = init((1, 2, 1)), torch.ones(3, 1, dtype=torch.float64)
+    net, x = init((1, 2, 1), generator=0), torch.ones(3, 1, dtype=torch.float64)
     with pytest.raises(ValueError, match="layer 2"):
         split_spectrum(net, 2, 0, x, x)
     with pytest.raises(ValueError, match="copies is 1: expected an int >= 2"):

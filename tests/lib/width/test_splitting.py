@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlp_oracle import alphas, arrays, loop_backward, loop_features, nets, neurons, samples
 
-from lib.critical.planted import plant
-from lib.nets.losses import cross_entropy, gradient
-from lib.nets.mlp import MLP, flatten, forward, init, stack
+from lib.critical import plant
+from lib.nets import MLP, cross_entropy, flatten, forward, gradient, init, stack
 from lib.width import embed, merge_copy, split, split_into
 
 few = settings(max_examples=40, deadline=None, derandomize=True)
@@ -145,7 +144,10 @@ def test_batches_are_nets_side_by_side(data, net, alpha):
 
 
 def test_one_alpha_a_net_and_many_alphas_for_one_net():
-    net, several = init((2, 3, 2)), torch.tensor([-1.0, 0.0, 0.5, 2.0], dtype=torch.float64)
+    net, several = (
+        init((2, 3, 2), generator=0),
+        torch.tensor([-1.0, 0.0, 0.5, 2.0], dtype=torch.float64),
+    )
     wide = split(net, 1, 1, several)
     assert wide.batch == (4,)
     for i, alpha in enumerate(several.tolist()):
@@ -183,7 +185,7 @@ def test_split_into_is_a_composition_of_splittings(data, net, free):
 
 
 def test_equal_split_of_figure_3():
-    net = init((1, 2, 1), output_bias=False)
+    net = init((1, 2, 1), output_bias=False, generator=0)
     wide = split_into(net, 1, 0, [1 / 3] * 3)
     assert wide.widths == (1, 4, 1)
     w = float(net.weights[1][0, 0])
@@ -194,7 +196,7 @@ def test_equal_split_of_figure_3():
 
 
 def test_a_split_keeps_the_loops_output_for_one_sample():
-    net = init((2, 3, 3, 2), "elu")
+    net = init((2, 3, 3, 2), "elu", generator=0)
     sample = [0.3, -2.0]
     before = loop_features(*arrays(net), "elu", sample)[-1]
     assert loop_features(*arrays(split(net, 2, 0, -7.0)), "elu", sample)[-1] == pytest.approx(
@@ -203,7 +205,7 @@ def test_a_split_keeps_the_loops_output_for_one_sample():
 
 
 def test_operands_are_left_alone_and_other_dtypes_work():
-    net = init((1, 2, 1)).to(torch.float32)
+    net = init((1, 2, 1), generator=0).to(torch.float32)
     before = flatten(net).clone()
     wide = split(net, 1, 0, 0.5)
     assert wide.dtype == torch.float32
@@ -241,7 +243,7 @@ def test_operands_are_left_alone_and_other_dtypes_work():
             ValueError,
             r"leading shape \(3,\): it does not broadcast with batch \(2,\)",
         ),
-        (lambda n: split(init((2, 1)), 1, 0, 0.5), ValueError, r"has no hidden layer"),
+        (lambda n: split(init((2, 1), generator=0), 1, 0, 0.5), ValueError, r"has no hidden layer"),
         (
             lambda n: split_into(n, 1, 0, [0.5, 0.4]),
             ValueError,
@@ -260,11 +262,11 @@ def test_operands_are_left_alone_and_other_dtypes_work():
 )
 def test_impossible_requests(call, error, message):
     with pytest.raises(error, match=message):
-        call(init((1, 2, 3, 1)))
+        call(init((1, 2, 3, 1), generator=0))
 
 
 def test_copies_that_differ_in_the_bias_alone_are_no_copies():
-    net = split(init((1, 2, 1)), 1, 0, 0.5)
+    net = split(init((1, 2, 1), generator=0), 1, 0, 0.5)
     assert merge_copy(net, 1, 0).widths == (1, 2, 1)
     one_ulp = torch.tensor([1.0, 1.0, 1 + 2**-52], dtype=torch.float64)
     with pytest.raises(ValueError, match="or biases do"):

@@ -20,9 +20,8 @@ from hypothesis import strategies as st
 import lib.train.descent.front as front
 from lib._simd.compiled import cached
 from lib._simd.pointwise import KINDS
-from lib.nets.activations import NAMES, Activation, elu, leaky_relu
-from lib.nets.losses import cross_entropy, gradient, risk
-from lib.nets.mlp import MLP, flatten, init, stack
+from lib.nets import MLP, Activation, cross_entropy, flatten, gradient, init, risk, stack
+from lib.nets.activations import NAMES, elu, leaky_relu
 from lib.train.descent import Diverged, Trajectory, descend, record_steps
 from lib.train.descent.numba_kernel import kernel
 
@@ -535,7 +534,7 @@ def test_an_unbatched_trajectory_prints_itself():
 def test_moments_of_a_dead_neuron_end_at_zero(widths):
     """0.9^7500 is below the normal numbers: without a floor the first moment would stay at the
     smallest subnormal one."""
-    net = init(widths, "relu", output_bias=False).map(torch.ones_like)
+    net = init(widths, "relu", output_bias=False, generator=0).map(torch.ones_like)
     x, y = torch.ones(1, 1, dtype=torch.float64), -torch.ones(1, 1, dtype=torch.float64)
     run = descend(
         net, x, y, steps=7500, lr=3.0, optimizer="adam", backend="numba"
@@ -553,10 +552,10 @@ def test_kernels_cached_by_different_processes_keep_their_activations(tmp_path):
     script = """
 import sys, torch
 from lib.train.descent import descend
-from lib.nets.mlp import flatten, init
+from lib.nets import flatten, init
 x = torch.linspace(-2, 2, 20, dtype=torch.float64)[:, None]
 for sigma in sys.argv[1:]:
-    net = init((1, 3, 1), sigma, batch=(4,))
+    net = init((1, 3, 1), sigma, batch=(4,), generator=0)
     ends = [descend(net, x, x.sin(), steps=50, lr=0.01, backend=b).net for b in ("numba", "torch")]
     gap = (flatten(ends[0]) - flatten(ends[1])).abs().max().item()
     assert gap < 1e-12, f"{sigma}: {gap}"  # 50 steps of a few roundings

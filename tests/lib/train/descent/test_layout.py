@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib._simd.lanes import LANES, aligned
-from lib.nets.mlp import MLP, flatten, init
+from lib.nets import MLP, flatten, init
 from lib.train.descent.layout import Layout, columns, filled
 
 shapes = st.tuples(st.integers(1, 6), st.integers(1, 20), st.integers(1, 3))

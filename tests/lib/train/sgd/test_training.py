@@ -13,9 +13,11 @@ import torch
 from torch.nn import functional
 
 from experiments import checkpoints as checkpoint
-from lib.nets.vgg import VGG
-from lib.train import sgd as vgg
-from lib.train.sgd import Execution, Recipe, State, train
+from experiments.families import Unfinished, checkpoint_epochs, train_family
+from experiments.processes import in_processes
+from lib.nets import VGG, initialise
+from lib.train.sgd import Execution, Recipe, State, evaluate, train
+from lib.train.sgd.regulariser import l12
 
 GENERATOR = torch.Generator().manual_seed(0)
 IMAGES, LABELS = torch.randn(24, 3, 8, 8, generator=GENERATOR), torch.arange(24) % 10
@@ -23,8 +25,8 @@ SHORT = Recipe(epochs=3, batch=8, pad=2, milestones=(2,))
 
 
 def tiny(seed=0, **fields):
-    return vgg.initialise(
-        VGG(**({"width": 1 / 32, "side": 8, "pools": 3, "hidden": 8} | fields)), seed=seed
+    return initialise(
+        VGG(**({"width": 1 / 32, "side": 8, "pools": 3, "hidden": 8} | fields)), generator=seed
     )
 
 
@@ -44,7 +46,7 @@ def same(a: State, b: State):
 def test_the_update_is_nesterovs():
     net = tiny(dropout=0.0).double()
     x, y = IMAGES[:8].double(), LABELS[:8]
-    recipe = Recipe(epochs=4, batch=8, pad=None, rate=0.05, warmup=2, milestones=(3,), weight=0.3)
+    recipe = Recipe(epochs=4, batch=8, pad=None, lr=0.05, warmup=2, milestones=(3,), weight=0.3)
     got = train([net], x, y, recipe)
     w = [p.detach().clone() for p in net.parameters()]
     momentum = [torch.zeros_like(p) for p in w]
@@ -52,7 +54,7 @@ def test_the_update_is_nesterovs():
         rate = 0.05 * (0.5 if epoch == 0 else 1) * (0.2 if epoch >= 3 else 1)
         named = {k: p.requires_grad_() for (k, _), p in zip(net.named_parameters(), w, strict=True)}
         loss = functional.cross_entropy(torch.func.functional_call(net, named, (x,)), y)
-        loss = loss + 0.3 * sum(vgg.l12(p) for k, p in named.items() if k.endswith("weight"))
+        loss = loss + 0.3 * sum(l12(p) for k, p in named.items() if k.endswith("weight"))
         gradients = torch.autograd.grad(loss, list(named.values()))
         momentum = [0.9 * m + g for m, g in zip(momentum, gradients, strict=True)]
         w = [
@@ -103,11 +105,11 @@ def test_training_learns():
         [net],
         images,
         (LABELS < 5).long(),
-        Recipe(epochs=15, batch=8, pad=None, rate=0.03, penalty="none"),
+        Recipe(epochs=15, batch=8, pad=None, lr=0.03, penalty="none"),
     )
     assert state.history[0].cross_entropy[0] > 0.5  # ln 2 = 0.69 is guessing
     assert state.history[-1].cross_entropy[0] < 0.1
-    assert vgg.evaluate(state.nets[0], images, (LABELS < 5).long()).accuracy == 1
+    assert evaluate(state.nets[0], images, (LABELS < 5).long()).accuracy == 1
 
 
 def test_without_momentum_or_penalty_it_is_plain_descent():
@@ -206,7 +208,7 @@ def test_sigkill_at_arbitrary_moments_changes_nothing(tmp_path):
         process.stdout.close()
     nets = (tiny(1), tiny(2))
     resumed = checkpoint.resume(file, State(0, nets))
-    assert 1 <= resumed.epoch
+    assert resumed.epoch >= 1
     same(train(resumed, IMAGES, LABELS, LONG, seed=4), train(nets, IMAGES, LABELS, LONG, seed=4))
 
 
@@ -251,7 +253,7 @@ def test_evaluation_against_numpy():
     net = tiny().eval()
     logits = net(IMAGES).detach().double().numpy()
     log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
-    got = vgg.evaluate(net.train(), IMAGES, LABELS, batch=7)
+    got = evaluate(net.train(), IMAGES, LABELS, batch=7)
     assert got.cross_entropy == pytest.approx(
         -log_p[np.arange(24), LABELS].mean(), rel=1e-6
     )  # float32 logits
@@ -259,7 +261,7 @@ def test_evaluation_against_numpy():
     assert got.error == 1 - got.accuracy
     assert net.training
     with pytest.raises(ValueError, match="0 images"):
-        vgg.evaluate(net, IMAGES[:0], LABELS[:0])
+        evaluate(net, IMAGES[:0], LABELS[:0])
 
 
 def test_bfloat16_products_stay_close():
@@ -291,10 +293,10 @@ def test_a_gpu_trains_like_a_cpu():
 def test_a_family_is_the_same_in_one_process_as_in_several():
     members = [("he_normal", 0), ("he_normal", 1), ("code_uniform", 0)]
     design = tiny().design
-    one = vgg.train_family(
+    one = train_family(
         design, members, IMAGES, LABELS, SHORT, seed=2, checkpoints=[1, 7], processes=1
     )
-    two = vgg.train_family(
+    two = train_family(
         design, members, IMAGES, LABELS, SHORT, seed=2, checkpoints=[1, 7], processes=2
     )
     for a, b in zip(one, two, strict=True):
@@ -311,15 +313,13 @@ def test_a_family_is_the_same_in_one_process_as_in_several():
 def test_a_family_stops_in_time_and_goes_on_from_its_folder(tmp_path):
     call = dict(seed=2, checkpoints=[1], processes=1)
     members = [("he_normal", 0), ("he_uniform", 0)]
-    whole = vgg.train_family(tiny().design, members, IMAGES, LABELS, SHORT, **call)
+    whole = train_family(tiny().design, members, IMAGES, LABELS, SHORT, **call)
     for _ in range(2):  # each call stops after one epoch, for it is over its time
-        with pytest.raises(vgg.Unfinished, match="run it again to go on"):
-            vgg.train_family(
+        with pytest.raises(Unfinished, match="run it again to go on"):
+            train_family(
                 tiny().design, members, IMAGES, LABELS, SHORT, folder=tmp_path, minutes=0, **call
             )
-    resumed = vgg.train_family(
-        tiny().design, members, IMAGES, LABELS, SHORT, folder=tmp_path, **call
-    )
+    resumed = train_family(tiny().design, members, IMAGES, LABELS, SHORT, folder=tmp_path, **call)
     for a, b in zip(whole, resumed, strict=True):
         assert list(a.nets) == list(b.nets)
         assert a.history == b.history
@@ -327,15 +327,22 @@ def test_a_family_stops_in_time_and_goes_on_from_its_folder(tmp_path):
             assert torch.equal(parameters(a.nets[epoch]), parameters(b.nets[epoch]))
 
 
+def test_checkpoints_are_the_papers_24():
+    kept = checkpoint_epochs(200)
+    assert len(kept) == 24
+    assert kept[:7] == (1, 2, 5, 8, 10, 20, 30)
+    assert kept[-1] == 200
+
+
 def test_bad_families_are_refused():
     with pytest.raises(ValueError, match="no members"):
-        vgg.train_family(tiny().design, [], IMAGES, LABELS, SHORT)
+        train_family(tiny().design, [], IMAGES, LABELS, SHORT)
     with pytest.raises(ValueError, match="needs a folder"):
-        vgg.train_family(tiny().design, [("he_normal", 0)], IMAGES, LABELS, SHORT, minutes=1)
+        train_family(tiny().design, [("he_normal", 0)], IMAGES, LABELS, SHORT, minutes=1)
     with pytest.raises(ValueError, match="one number a net"):
         train([tiny()], IMAGES, LABELS, SHORT, numbers=[0, 1])
     with pytest.raises(ValueError, match="processes is 0"):
-        vgg.one_a_core(max, [(1, 2)], processes=0)
+        in_processes(max, [(1, 2)], processes=0)
 
 
 def test_every_library_of_a_process_of_its_own_has_one_thread() -> None:
@@ -343,5 +350,5 @@ def test_every_library_of_a_process_of_its_own_has_one_thread() -> None:
     than one."""
     from threadpoolctl import threadpool_info
 
-    for pools in vgg.one_a_core(threadpool_info, [(), ()], processes=2):
+    for pools in in_processes(threadpool_info, [(), ()], processes=2):
         assert pools and all(pool["num_threads"] == 1 for pool in pools)

@@ -1,0 +1,54 @@
+"""What a fully connected net computes: pre-activations, features and the output."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from lib.nets.mlp import MLP
+
+
+def preactivations(net: MLP, x: Tensor) -> tuple[Tensor, ...]:
+    """W^[l] f^[l-1] + b^[l] for l = 1..L; the last one is the output.
+
+    Args:
+        x: inputs (n, m_0), shared by every net of the batch.
+    Returns:
+        L tensors (*batch, n, m_l).
+    Raises:
+        ValueError: x is not (n, m_0).
+
+    >>> [tuple(t.shape) for t in preactivations(init((3, 4, 2)), torch.ones(5, 3, dtype=torch.float64))]
+    [(5, 4), (5, 2)]
+    """
+    width = net.weights[0].shape[-1]
+    if x.dim() != 2 or x.shape[-1] != width:
+        raise ValueError(f"inputs have shape {tuple(x.shape)}: expected (n, {width})")
+    out, f = [], x
+    for layer, (w, b) in enumerate(zip(net.weights, net.biases, strict=True)):
+        f = f if layer == 0 else net.activation.value(out[-1])
+        z = f @ w.mT
+        out.append(z if b is None else z + b.unsqueeze(-2))
+    return tuple(out)
+
+
+def features(net: MLP, x: Tensor) -> tuple[Tensor, ...]:
+    """f^[0..L]: the input, the hidden features and the output.
+
+    Returns:
+        L + 1 tensors: (n, m_0), then (*batch, n, m_l).
+
+    >>> [tuple(t.shape) for t in features(init((3, 4, 2)), torch.ones(5, 3, dtype=torch.float64))]
+    [(5, 3), (5, 4), (5, 2)]
+    """
+    z = preactivations(net, x)
+    return (x, *(net.activation.value(t) for t in z[:-1]), z[-1])
+
+
+def forward(net: MLP, x: Tensor) -> Tensor:
+    """The output f(x), (*batch, n, m_L).
+
+    >>> forward(MLP((torch.ones(2, 1), torch.ones(1, 2)), activation="relu"), torch.tensor([[3.0], [-1.0]]))
+    tensor([[6.],
+            [0.]])
+    """
+    return preactivations(net, x)[-1]
