@@ -42,7 +42,7 @@ from companion.sketch import draw_net
 from experiments.width import diagram, escape, spectra, theorems, wide_net
 from experiments.width.theorems import gaussian
 from lib.critical import plant
-from lib.nets import flatten, forward, gradient, init
+from lib.nets import flatten, forward, gradient, init, mse
 from lib.width import affine_family, append, null_embed, split_spectrum
 
 run = chapter.start("01_width", globals())
@@ -485,7 +485,7 @@ run.claim("A5", [i.counts[0] for i in steps_up])
 # generically has rank two, and *two* negative eigenvalues a split are the least that can happen.
 
 # %%
-adds = [split_spectrum(two.net, 1, 0, x1, y1).inertia().counts]
+adds = [split_spectrum(two.net, x1, y1, mse, 1, 0).inertia().counts]
 run.glue("width-two-adds", str(adds[0]))
 
 # %% [markdown]
@@ -555,7 +555,7 @@ run.figure(
 zi = spectra.scaled_inputs(xi)[0]
 ones = spectra.iris_saddles(xi, yi, draws)
 embedded = [spectra.equal_splits(net, zi, yi, (1, 2, 3, 4)) for net in ones.nets]
-adds += [split_spectrum(net, 1, 0, zi, yi).inertia().counts for net in ones.nets]
+adds += [split_spectrum(net, zi, yi, mse, 1, 0).inertia().counts for net in ones.nets]
 
 # %% tags=["hide-input"]
 fig, axes = panels.frame(len(ones.nets), 3.1, share="y")

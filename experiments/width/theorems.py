@@ -14,7 +14,7 @@ from lib.certificate import certify
 from lib.critical import plant
 from lib.curvature import hessian, inertia
 from lib.nets import MLP, flatten, forward, gradient, init
-from lib.symmetry.neurons import rescale, rescaling_direction
+from lib.symmetry import rescale, rescaling_direction
 from lib.width import (
     embedding,
     general_dimension,
@@ -163,7 +163,7 @@ def split_planted_channel(generator: Generator) -> tuple[float, float]:
         torch.nn.init.normal_(p, std=0.5, generator=generator)
     images = gaussian(generator, 100, 1, 8, 8)
     y = plant(net, images, generator)
-    wider = split_channel(net, 0, channel=1, alpha=-0.7)
+    wider = split_channel(net, 1, channel=1, alpha=-0.7)
     gap = float((wider(images) - net(images)).detach().abs().max())
     torch.nn.functional.mse_loss(wider(images), y).backward()
     return gap, sum(float(p.grad.abs().sum()) for p in wider.parameters())
