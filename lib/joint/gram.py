@@ -174,9 +174,7 @@ def _pieces(window: tuple[range, range], rows: int, columns: int):
     corners."""
     left_out = []
     for inside, size in zip(window, (rows, columns), strict=True):
-        sides = (
-            (range(inside.start), range(inside.stop, size)) if len(inside) else (range(size),)
-        )
+        sides = (range(inside.start), range(inside.stop, size)) if len(inside) else (range(size),)
         left_out.append([side for side in sides if len(side)])
     everything = (range(rows), range(columns))
     yield 1, everything
