@@ -5,6 +5,7 @@ from copy import deepcopy
 
 import pytest
 import torch
+from draws import seeded
 from torch import nn
 from torch.func import functional_call, jacrev
 
@@ -22,10 +23,6 @@ from lib.depth import (
 from lib.depth.pieces import place
 from lib.nets.activations import get
 from lib.nets.sequential import activation_of
-
-
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def data(n: int, width: int, seed: int = 0):
