@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.nets import VGG, initialise
-from lib.symmetry.alignment import aligned_distance, match_rows
+from lib.symmetry import aligned_distance
+from lib.symmetry.alignment import match_rows
 
 
 def tiny(seed=0, **fields):
