@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lib.depth.layers import one_net
 from lib.merge.grouping import Groups
 from lib.merge.rows import Likeness, RowMerge, lipschitz, plan_merge
 from lib.nets import MLP, features, forward
+from lib.nets.checks import check_single
 from lib.nets.drawing import Randomness
 from lib.nets.samples import check_samples
 
@@ -103,7 +103,7 @@ def merge_neurons(
     >>> merge_neurons(split(net, 1, 0, 0.25), cosine=1.0).layers[0].groups
     ((0, 3), (1,), (2,))
     """
-    one_net(net)
+    check_single(net)
     if x is not None:
         check_samples(x)
     like = Likeness(cosine, amplitude, tolerance, rule, representative, generator)
@@ -133,8 +133,9 @@ def _apply(net: MLP, layer: int, plan: RowMerge) -> MLP:
     weights, biases = list(net.weights), list(net.biases)
     weights[layer - 1] = plan.rows[:, :-1]
     biases[layer - 1] = None if biases[layer - 1] is None else plan.rows[:, -1]
-    if biases[layer] is not None:
-        biases[layer] = biases[layer] + weights[layer] @ plan.constants
+    behind = biases[layer]
+    if behind is not None:
+        biases[layer] = behind + weights[layer] @ plan.constants
     weights[layer] = weights[layer] @ plan.mixing
     return MLP(weights, biases, net.activation)
 
@@ -163,7 +164,8 @@ def _remove_dead(net: MLP, reports: list[LayerReport]) -> tuple[MLP, list[LayerR
         keep = read.nonzero().flatten()
         weights, biases, layer = list(net.weights), list(net.biases), report.layer
         weights[layer - 1], weights[layer] = weights[layer - 1][keep], weights[layer][:, keep]
-        biases[layer - 1] = None if biases[layer - 1] is None else biases[layer - 1][keep]
+        bias = biases[layer - 1]
+        biases[layer - 1] = None if bias is None else bias[keep]
         net = MLP(weights, biases, net.activation)
         orphans = tuple(
             i for kept, g in zip(read.tolist(), report.groups, strict=True) if not kept for i in g

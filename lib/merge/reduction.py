@@ -6,16 +6,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from lib.depth.layers import one_net
 from lib.merge.batchnorm import as_mlp
 from lib.merge.layers import fit_layers
 from lib.merge.neurons import merge_neurons
 from lib.nets import MLP, Loss, forward, mse, to_sequential
-from lib.nets.checks import finite_number
+from lib.nets.checks import check_single, finite_number
 
 COSINES = (0.9, 0.95, 0.99, 0.999, 1.0)
 TOLERANCES = (0.1, 0.01, 1e-3, 0.0)
@@ -94,11 +94,13 @@ def reduce(
             mlp, head(x), y, loss, budget=budget, cosines=cosines, amplitude=amplitude,
             tolerances=tolerances,
         )  # fmt: skip
-        return Reduction(nn.Sequential(*head, *to_sequential(done.net)).eval(), done.steps)
+        return Reduction(
+            nn.Sequential(*head, *to_sequential(cast(MLP, done.net))).eval(), done.steps
+        )
     budget = finite_number("budget", budget)
     if budget < 0:
         raise ValueError(f"budget is {budget!r}: expected >= 0, the largest increase of the risk")
-    one_net(net)
+    check_single(net)
     judge = _Judge(x, y, loss, forward(net, x))
     steps = [judge.step("start", 0.0, net, math.inf)]
     if not math.isfinite(steps[0].risk):
