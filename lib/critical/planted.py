@@ -36,7 +36,8 @@ def plant(
     >>> from lib.nets import init
     >>> from lib.nets import gradient, risk
     >>> g = torch.Generator().manual_seed(0)
-    >>> net, x = init((2, 3, 3, 1), generator=0), torch.randn(40, 2, generator=g, dtype=torch.float64)
+    >>> net = init((2, 3, 3, 1), generator=0)
+    >>> x = torch.randn(40, 2, generator=g, dtype=torch.float64)
     >>> y = plant(net, x, g)
     >>> round(float(risk(net, x, y)), 9), bool(flatten(gradient(net, x, y)).abs().max() < 1e-14)
     (1.0, True)

@@ -34,7 +34,8 @@ class CriticalPoint:
 
     >>> from lib.nets import init
     >>> x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
-    >>> polish(init((1, 1, 1), std=0.5, output_bias=False, generator=0), x, torch.tanh(x))  # doctest: +ELLIPSIS
+    >>> net = init((1, 1, 1), std=0.5, output_bias=False, generator=0)
+    >>> polish(net, x, torch.tanh(x))  # doctest: +ELLIPSIS
     CriticalPoint(loss=..., gradient=..., converged)
     """
 

@@ -130,11 +130,10 @@ def layer_on_data(net: MLP, x: Tensor, layer: int, *, flat: bool = False) -> Lay
 def layers_on_data(net: MLP, x: Tensor, *, flat: bool = False) -> tuple[LayerOnData, ...]:
     """`layer_on_data` of every hidden layer, from one pass.
 
-        >>> from lib.linear import rank
-    from lib.nets import init
-        >>> net = init((1, 3, 3, 1), generator=torch.Generator().manual_seed(0))
-        >>> [on.layer for on in layers_on_data(net, torch.ones(2, 1).double())]
-        [1, 2]
+    >>> from lib.nets import init
+    >>> net = init((1, 3, 3, 1), generator=torch.Generator().manual_seed(0))
+    >>> [on.layer for on in layers_on_data(net, torch.ones(2, 1).double())]
+    [1, 2]
     """
     z = preactivations(net, x)[:-1]
     f = (x, *(net.activation.value(t) for t in z))
