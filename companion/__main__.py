@@ -103,17 +103,15 @@ def verdicts(jobs, root: Path) -> list[str]:
     import nbformat
 
     from companion import claims, gate
-    from companion.numbers import pretty
 
     ledger, lines = claims.load(root / "book" / "claims.yaml"), []
     for job in jobs:
-        for name, m in gate.measurements(nbformat.read(root / job.executed, 4)).items():
-            measured = (
-                ""
-                if m.measured is None
-                else f": measured {pretty(m.measured)}, printed {ledger[name].printed_text}"
-            )
-            lines.append(f"  {name} {m.verdict(ledger[name])}{measured}")
+        measured = gate.measurements(nbformat.read(root / job.executed, 4))
+        for name, m in measured.items():
+            found = "" if m.skipped else f": measured {m.text}, bound {ledger[name].bound_text}"
+            lines.append(f"  {name} {m.verdict(ledger[name])}{found}")
+        changed = gate.changed_verdicts(measured, ledger, job.profile)
+        lines += [f"  changed: {line}" for line in changed]
     return lines
 
 

@@ -113,7 +113,7 @@ def _gather(notebooks, profile: str, source: Path, root: Path, alone: bool) -> l
     table = scorecard.columns(ledger, fresh, profile, root)
     extra = source / "_extra"
     extra.mkdir()
-    (extra / "claims.json").write_text(scorecard.as_json(ledger, table, root))
+    (extra / "claims.json").write_text(scorecard.as_json_text(ledger, table, root))
     if alone:
         pages = [*chapters, *ALONE]
         toc = {
