@@ -27,21 +27,6 @@ def all_pieces(sigma: Activation, flat: bool = False) -> tuple[AffinePiece, ...]
     return sigma.pieces + (_FLAT.get(sigma.name, ()) if flat else ())
 
 
-def check_hidden(net: MLP, layer: int) -> None:
-    """Refuse a layer that is not one of the hidden layers 1..L-1.
-
-    Raises:
-        TypeError: not an int.  ValueError: out of range.
-
-    >>> from lib.nets import init
-    >>> check_hidden(init((2, 3, 1), generator=0), 1)
-    """
-    if isinstance(layer, bool) or not isinstance(layer, int):
-        raise TypeError(f"layer is {layer!r}: expected an int")
-    if not 1 <= layer < net.depth:
-        raise ValueError(f"layer {layer} outside 1..{net.depth - 1}, the hidden layers of {net!r}")
-
-
 def place(z: Tensor, sigma: Activation, flat: bool = False) -> Tensor:
     """Index of the affine piece that strictly holds every sample's pre-activation, -1 where none
     does.
@@ -70,25 +55,6 @@ def place(z: Tensor, sigma: Activation, flat: bool = False) -> Tensor:
     return index
 
 
-def pieces_of(net: MLP, x: Tensor, layer: int, *, flat: bool = False) -> Tensor:
-    """The affine piece of every neuron of a hidden layer on the data, -1 where the neuron is not
-    linearised.
-
-    Args:
-        x: inputs (n, m_0);  layer: hidden layer, 1..L-1;  flat: count constant intervals as pieces.
-    Returns:
-        int64 (*batch, m_layer).
-    Raises:
-        ValueError: the layer is no hidden layer, or x does not fit.
-
-    >>> net = MLP((torch.tensor([[1.0], [-1.0]]), torch.ones(1, 2)), activation="relu")
-    >>> pieces_of(net, torch.tensor([[1.0], [2.0]]), 1)
-    tensor([ 0, -1])
-    """
-    check_hidden(net, layer)
-    return place(preactivations(net, x)[layer - 1], net.activation, flat)
-
-
 def linearised_share(net: MLP, x: Tensor, *, flat: bool = False) -> Tensor:
     """Share of the neurons of each hidden layer whose data all lie in one affine piece: (*batch,
     L - 1), in 0..1.
@@ -97,7 +63,8 @@ def linearised_share(net: MLP, x: Tensor, *, flat: bool = False) -> Tensor:
         measure.
 
     >>> net = MLP((torch.tensor([[1.0], [-1.0]]), torch.ones(1, 2)), activation="relu")
-    >>> linearised_share(net, torch.tensor([[1.0], [2.0]])), linearised_share(net, torch.tensor([[1.0]]), flat=True)
+    >>> x = torch.tensor([[1.0], [2.0]])
+    >>> linearised_share(net, x), linearised_share(net, x, flat=True)
     (tensor([0.5000]), tensor([1.]))
     """
     z = preactivations(net, x)[:-1]

@@ -6,9 +6,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lib.depth.boundary import layer_error
-from lib.depth.pieces import check_hidden
-from lib.nets import MLP, Loss, features, mse, preactivations
+from lib.depth import layer_on_data
+from lib.nets import MLP, Loss, mse
 
 
 def bending(net: MLP, x: Tensor, y: Tensor, layer: int, loss: Loss = mse) -> Tensor:
@@ -36,10 +35,10 @@ def bending(net: MLP, x: Tensor, y: Tensor, layer: int, loss: Loss = mse) -> Ten
 
     >>> from lib.nets import init
     >>> x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
-    >>> bending(init((1, 3, 1), generator=0), x, x**2, 1).shape
+    >>> bending(init((1, 3, 1), generator=torch.Generator().manual_seed(0)), x, x**2, 1).shape
     torch.Size([4])
     """
-    check_hidden(net, layer)
+    on = layer_on_data(net, x, layer)
     outer = net.weights[layer]
     _, s, rows = torch.linalg.svd(outer, full_matrices=True)
     rank = int((s > s.max() * max(outer.shape) * torch.finfo(s.dtype).eps).sum())
@@ -49,9 +48,8 @@ def bending(net: MLP, x: Tensor, y: Tensor, layer: int, loss: Loss = mse) -> Ten
             f"layer {layer} of {net!r} has no free direction: its {net.widths[layer]} neurons are"
             f" all fixed by the layer behind; expected more than {rank} neurons"
         )
-    f, z = features(net, x)[layer - 1], preactivations(net, x)[layer - 1]
-    e = layer_error(net, x, y, layer + 1, loss)
-    f = torch.cat([f, torch.ones_like(f[:, :1])], 1)
-    blocks = torch.einsum("ij,ia,ib->jab", (e @ outer) * net.activation.second(z), f, f)
+    e = on.reader_errors(y, loss)
+    f = torch.cat([on.inputs, torch.ones_like(on.inputs[:, :1])], 1)
+    blocks = torch.einsum("ij,ia,ib->jab", (e @ outer) * net.activation.second(on.z), f, f)
     k = torch.einsum("pj,jab,qj->paqb", free, blocks, free)
     return torch.linalg.eigvalsh(k.reshape(len(free) * f.shape[1], -1))
