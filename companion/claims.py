@@ -102,6 +102,7 @@ def load(path: Path | None = None) -> dict[str, Claim]:
     path = path or paths.root() / "book" / "claims.yaml"
     ledger: dict[str, Claim] = {}
     for entry in yaml.safe_load(path.read_text(encoding="utf-8")) or []:
+        entry = {"null" if k is None else k: v for k, v in entry.items()}  # YAML reads null as None
         name = entry.get("id", "?")
         try:
             claim = _claim(entry, name)

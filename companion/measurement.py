@@ -89,6 +89,8 @@ class Measurement:
 
     def passing_nulls(self, claim: Claim) -> list[str]:
         """The nulls that meet the claim's bound: with one, the bound is no criterion."""
+        if not self.nulls:
+            return []
         bound = Bound.parse(claim.bound, claim.id)
         return [k for k, t in self.nulls.items() if bound.place(*t.interval()) is Place.INSIDE]
 
@@ -179,10 +181,8 @@ def from_json(found: Mapping[str, object]) -> Measurement:
     run, and says what was measured.
     """
     if "trials" not in found:
-        old = found.get("skipped") or (
-            f"Recorded under an earlier criterion (measured {pretty(found.get('measured'))})."
-        )
-        return Measurement(skipped=str(old))
+        skipped = str(found.get("skipped") or "Recorded under an earlier criterion.")
+        return Measurement(measured=found.get("measured"), skipped=skipped)
     return Measurement(
         measured=found["measured"],
         trials=_trials(found["trials"]),

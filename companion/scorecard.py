@@ -114,7 +114,8 @@ def _verdict(claim: Claim, measurement: Measurement | None) -> str:
 def _cell(claim: Claim, m: Measurement | None) -> str:
     if m is None:
         return "no record yet"
-    return f"{mark(claim, m)}<br>{m.skipped or m.text}"
+    measured = "" if m.text == "–" else m.text
+    return "<br>".join(part for part in (mark(claim, m), measured, m.skipped) if part)
 
 
 def as_json_text(ledger: Mapping[str, Claim], table: Table, root: Path) -> str:

@@ -6,8 +6,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from companion.measurement import Measurement, as_json
 from companion import chapter, paths, records
+from companion.measurement import Measurement, as_json
 from companion.params import ParameterError
 
 

@@ -105,7 +105,9 @@ def test_a_claim_outside_the_ledger_is_refused(chapter) -> None:
 
 
 def test_a_changed_verdict_is_refused(chapter) -> None:
-    chapter.ledger["T1"] = dataclasses.replace(chapter.ledger["T1"], expected={"quick": "undecided"})
+    chapter.ledger["T1"] = dataclasses.replace(
+        chapter.ledger["T1"], expected={"quick": "undecided"}
+    )
     refused(
         chapter, "claim T1: the verdict is “reproduced” .* expects “undecided” at the quick profile"
     )
@@ -117,7 +119,9 @@ def test_a_verdict_that_no_longer_follows_is_refused(chapter) -> None:
 
 
 def test_another_verdict_with_parameters_of_ones_own_is_a_result(chapter) -> None:
-    chapter.ledger["T1"] = dataclasses.replace(chapter.ledger["T1"], expected={"quick": "undecided"})
+    chapter.ledger["T1"] = dataclasses.replace(
+        chapter.ledger["T1"], expected={"quick": "undecided"}
+    )
     chapter.job = dataclasses.replace(chapter.job, overrides={"seed": 0})
     chapter.pass_gate()
 

@@ -16,9 +16,7 @@ def test_a_record_comes_back(tmp_path) -> None:
         "parameters": {"trials": 3},
         "provenance": {"commit": "abc"},
         "figures": ["loss", "eig"],
-        "claims": {
-            "T1": as_json(Measurement([1.5, 2], note="n"))
-        },
+        "claims": {"T1": as_json(Measurement([1.5, 2], note="n"))},
     }
     eig = np.array([[1.0, -2.0]])
     drawn = {
