@@ -54,10 +54,8 @@ from experiments.depth.escape import open_exit
 from experiments.depth.nonlinearity import bending
 from experiments.depth.normalised import descend_normalised
 from experiments.depth.volume import in_hull, one_piece_probability
-from lib.certificate.dense import certify
-from lib.certificate.modules import module_gradient
-from lib.critical import polish, slow_windows, smallest_gradient_iterates
-from lib.critical.planted import plant
+from lib.certificate import certify, module_gradient
+from lib.critical import plant, polish, slow_windows, smallest_gradient_iterates
 from lib.curvature import hessian, inertia
 from lib.depth import (
     approximate_lift,
@@ -216,7 +214,8 @@ for sigma, saddle, widths in itertools.product(
         q = turn % net.depth
         width = min(net.widths[q : q + 2]) + turn % 3
         deep = lift(net, x, q, width, generator=draws)
-        c = certify(net, deep, x, y, off_sample=far, curvature=net.n_parameters < 20)
+        counts = inertia if net.n_parameters < 20 else None
+        c = certify(net, x, y, after=deep, off_sample=far, spectrum=counts)
         rank = torch.linalg.matrix_rank(layer_on_data(deep, x, q + 1).jacobian())
         off = float(c.off_sample_gap / forward(net, far).abs().max())
         fit = [int(deep.n_parameters - rank) - lifted_dimension(net.widths, q, width)]
@@ -1256,7 +1255,7 @@ def plateaus(result, count: int):
 
 
 catalogue = polish(
-    plateaus(iris_runs[hidden[0]], seeds).net, iris_x, iris_y, tol=1e-11, max_steps=150
+    plateaus(iris_runs[hidden[0]], seeds).net, iris_x, iris_y, tolerance=1e-11, max_steps=150
 ).found
 known, known_loss = forward(catalogue.net, iris_x), catalogue.loss
 spread = float((iris_y - iris_y.mean(0)).square().mean().sqrt())
@@ -1276,7 +1275,7 @@ for h in hidden[1:]:
         (h, float(found.loss[i]), *nearest(found.net[i]), float(linear[i]))
         for i in range(len(found.index))
     ]
-    deep = polish(found.net, iris_x, iris_y, tol=1e-11, max_steps=60)
+    deep = polish(found.net, iris_x, iris_y, tolerance=1e-11, max_steps=60)
     for i in deep.converged.nonzero().flatten().tolist():
         net, layers = (
             deep.net[i],

@@ -64,7 +64,7 @@ from experiments.pruning.comparison import compare
 from experiments.pruning.samples import accuracy, agreement, standardise
 from experiments.pruning.stuck_images import stuck
 from experiments.pruning.training import softmax_mse, train
-from lib.critical.windows import slow_windows, smallest_gradient_iterates
+from lib.critical import slow_windows, smallest_gradient_iterates
 from lib.depth import lift
 from lib.merge import group_directions, merge_layers, merge_neurons, reduce
 from lib.nets import flatten, forward, init, mse, risk

@@ -3,7 +3,7 @@ end."""
 
 import torch
 
-from lib.critical.planted import plant
+from lib.critical import plant
 from lib.curvature import hessian, inertia
 from lib.depth import layer_on_data, lift
 from lib.nets import init

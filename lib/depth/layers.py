@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.func import jacrev
 
 from lib.depth.pieces import NO_PIECE, all_pieces, place
+from lib.linear import rank
 from lib.nets import MLP, Loss, features, flatten, mse, preactivations, unflatten
 from lib.nets.checks import check_layer
 
@@ -84,8 +85,8 @@ class LayerOnData:
         one_net(self.net)
         inner = slope.unsqueeze(-1) * self.net.weights[self.layer - 1]
         outer = self.net.weights[self.layer] * slope
-        rank = torch.linalg.matrix_rank
-        return bool(rank(inner) == inner.shape[-1] or rank(outer) == outer.shape[-2])
+        ranks = [int(rank(matrix, clear=0.0).value) for matrix in (inner, outer)]
+        return ranks[0] == inner.shape[-1] or ranks[1] == outer.shape[-2]
 
     def reader_errors(self, y: Tensor, loss: Loss = mse) -> Tensor:
         """dR / dz^[l+1], what every sample asks of the next layer of one net: (n, m_{l+1})."""
@@ -125,10 +126,11 @@ def layer_on_data(net: MLP, x: Tensor, layer: int, *, flat: bool = False) -> Lay
 def layers_on_data(net: MLP, x: Tensor, *, flat: bool = False) -> tuple[LayerOnData, ...]:
     """`layer_on_data` of every hidden layer, from one pass.
 
-    >>> from lib.nets import init
-    >>> net = init((1, 3, 3, 1), generator=torch.Generator().manual_seed(0))
-    >>> [on.layer for on in layers_on_data(net, torch.ones(2, 1).double())]
-    [1, 2]
+        >>> from lib.linear import rank
+    from lib.nets import init
+        >>> net = init((1, 3, 3, 1), generator=torch.Generator().manual_seed(0))
+        >>> [on.layer for on in layers_on_data(net, torch.ones(2, 1).double())]
+        [1, 2]
     """
     z = preactivations(net, x)[:-1]
     f = (x, *(net.activation.value(t) for t in z))

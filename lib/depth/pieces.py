@@ -6,6 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lib.linear import above_rounding
 from lib.nets import MLP, Activation, features, preactivations
 from lib.nets.activations import AffinePiece
 
@@ -100,8 +101,7 @@ def affine_error(h: Tensor, f: Tensor) -> Tensor:
         )
     h, f = h - h.mean(-2, keepdim=True), f - f.mean(-2, keepdim=True)
     u, s, _ = torch.linalg.svd(f, full_matrices=False)
-    rounding = s.amax(-1, keepdim=True) * max(f.shape[-2:]) * torch.finfo(s.dtype).eps
-    basis = u * (s > rounding).to(u.dtype).unsqueeze(-2)
+    basis = u * above_rounding(s, f.shape).to(u.dtype).unsqueeze(-2)
     rest = h - basis @ (basis.mT @ h)
     total = h.square().sum((-2, -1))
     return torch.where(

@@ -6,7 +6,7 @@ from lifted_minima import data, lifted_minimum, seeded
 
 from experiments.depth.escape import open_exit
 from experiments.depth.nonlinearity import bending
-from lib.critical.planted import plant
+from lib.critical import plant
 from lib.curvature import decompose, hessian, inertia
 from lib.depth import approximate_lift, exits, layer_on_data, lift, lifted_from, slide
 from lib.nets import MLP, flatten, forward, gradient, init, risk, unflatten

@@ -4,7 +4,7 @@ import pytest
 import torch
 from lifted_minima import data, lifted_minimum, seeded
 
-from lib.critical.planted import plant
+from lib.critical import plant
 from lib.curvature import hessian
 from lib.depth import approximate_lift, exits, layer_on_data, lift, lifted_from, slide
 from lib.nets import (

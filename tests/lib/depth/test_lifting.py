@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.func import jacrev
 
-from lib.critical.planted import plant
+from lib.critical import plant
 from lib.curvature import hessian, inertia
 from lib.depth import (
     layer_on_data,

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.linear_model import LinearRegression
 
-from lib.critical.planted import plant
+from lib.critical import plant
 from lib.curvature import hessian, inertia
 from lib.depth import (
     layer_affine_error,
