@@ -52,9 +52,7 @@ adam_epochs: int = 3  # epochs of Adam a layer for those (the paper: 7), >= 1
 simplex: int = 4  # steps along a side of the triangle of three nets, >= 3
 descents: int = 5  # nets of each width that descend towards the convex optimum, >= 3
 descent_steps: int = 4000  # steps of that descent, >= 100
-training: int = (
-    1  # processes over which nets are dealt out to be trained; starting one takes seconds, >= 1
-)
+training: int = 1  # processes that train nets; starting one takes seconds, >= 1
 processes: int = 2  # processes over which pairs of nets are dealt out, one a core, >= 1
 device: str = "cpu"  # where nets are trained, one of cpu, cuda
 store: str = ""  # folder that keeps finished stages, so that a long run resumes; empty for none
