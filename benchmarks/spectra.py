@@ -3,7 +3,7 @@ ends of its spectrum.
 
     python -m benchmarks spectra          (curvlinops comes with `uv pip install -e .[bench]`)
 
-curvlinops' `HessianLinearOperator` takes any module and data loader; ours, `lib.curvature.hvp`,
+curvlinops' `HessianLinearOperator` takes any module and data loader; ours, `lib.curvature.matrix_free.hvp`,
 takes an `MLP` and a batch of vectors. Both go through the same ARPACK iteration, so only the
 product differs."""
 
@@ -17,8 +17,9 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 
 from benchmarks.operations import multiply_adds
 from benchmarks.timing import Contender, Row, Unavailable, compare, interleave, peak_mib
-from lib.curvature import extreme_eigenvalues, hvp
-from lib.nets import MLP, init
+from lib.curvature import extreme_eigenvalues
+from lib.curvature.matrix_free import hvp
+from lib.nets import MLP, init, to_sequential
 
 CASES = [((1, 500, 1), 50), ((784, 128, 128, 10), 256)]
 RIVAL = "curvlinops"
@@ -34,21 +35,12 @@ def problem(widths: tuple[int, ...], n: int) -> tuple[MLP, torch.Tensor, torch.T
     )
 
 
-def as_module(net: MLP) -> torch.nn.Sequential:
-    layers: list[torch.nn.Module] = []
-    for w, b in zip(net.weights, net.biases, strict=True):
-        linear = torch.nn.Linear(w.shape[1], w.shape[0], bias=b is not None).double()
-        linear.weight.data, linear.bias.data = w.clone(), b.clone()
-        layers += [linear, torch.nn.Tanh()]
-    return torch.nn.Sequential(*layers[:-1])
-
-
 def operator(net: MLP, x: torch.Tensor, y: torch.Tensor):
     try:
         from curvlinops import HessianLinearOperator
     except ImportError:
         raise Unavailable("curvlinops is not installed: uv pip install -e .[bench]") from None
-    module = as_module(net)
+    module = to_sequential(net)
     parameters = list(module.parameters())
     return HessianLinearOperator(
         module, torch.nn.MSELoss(), parameters, [(x, y)], check_deterministic=False

@@ -66,7 +66,7 @@ def plain(net: VGG, x: torch.Tensor, y: torch.Tensor, augment: bool, device: str
         parts += [joint, act]
     model, recipe = nn.Sequential(*parts).to(device).train(), Recipe()
     optimizer = torch.optim.SGD(
-        model.parameters(), lr=recipe.rate, momentum=recipe.momentum, nesterov=True, foreach=False
+        model.parameters(), lr=recipe.lr, momentum=recipe.momentum, nesterov=True, foreach=False
     )
     loader = torch.utils.data.DataLoader(Augmented(x, y, augment), batch_size=BATCH, shuffle=True)
     loss = nn.CrossEntropyLoss()

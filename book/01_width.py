@@ -43,11 +43,8 @@ import torch
 
 from companion import chapter
 from companion.sketch import draw_net
-from lib.certificate.dense import certify
-from lib.critical import polish
-from lib.critical.clustering import cluster
-from lib.critical.planted import plant
-from lib.critical.windows import smallest_gradient_iterates
+from lib.certificate import certify
+from lib.critical import cluster, plant, polish, smallest_gradient_iterates
 from lib.curvature import hessian, inertia
 from lib.nets import MLP, concatenate, flatten, forward, gradient, init, risk, unflatten
 from lib.symmetry.neurons import rescale, rescaling_direction
@@ -157,8 +154,8 @@ for sigma, depth in itertools.product(("tanh", "sigmoid", "relu", "leaky_relu", 
     y_any, y_critical = gaussian(60, 2), plant(net, x, draws)
     for layer, alpha in itertools.product(range(1, depth), (-2.0, 0.3, 1.0, 4.0)):
         op = embedding(net, [(layer, 1, alpha)])
-        free = certify(net, None, x, y_any, embedding=op, off_sample=far, curvature=False)
-        critical = certify(net, None, x, y_critical, embedding=op, curvature=False)
+        free = certify(net, x, y_any, after=op, off_sample=far, spectrum=None)
+        critical = certify(net, x, y_critical, after=op, spectrum=None)
         scale = float(forward(net, far).abs().max()), float(free.gradient_before)
         rows.append(
             (
@@ -379,7 +376,7 @@ while len(kept) < 12:
     x = gaussian(60, 2)
     y = plant(net, x, draws, residual=0.5)
     op = random_embedding(net, (2, 3 + len(kept) % 2, 3, 1), draws)
-    c = certify(net, None, x, y, embedding=op, spectrum=partial(inertia, require=False))
+    c = certify(net, x, y, after=op, spectrum=partial(inertia, require=False))
     gaps += [float(c.compression_gap), float(c.intertwining_gap)]
     if c.inertia_before.clear and c.inertia_after.clear:
         kept.append(bool(c.inertia_kept) and int(c.found_zeros) >= int(c.predicted_zeros))

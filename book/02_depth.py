@@ -50,36 +50,30 @@ import torch
 
 from companion import chapter
 from companion.sketch import draw_net
-from lib.certificate.dense import certify
-from lib.certificate.modules import module_gradient
-from lib.critical import polish, slow_windows, smallest_gradient_iterates
-from lib.critical.planted import plant
+from experiments.depth.escape import open_exit
+from experiments.depth.nonlinearity import bending
+from experiments.depth.normalised import descend_normalised
+from experiments.depth.volume import in_hull, one_piece_probability
+from lib.certificate import certify, module_gradient
+from lib.critical import plant, polish, slow_windows, smallest_gradient_iterates
 from lib.curvature import hessian, inertia
 from lib.depth import (
     approximate_lift,
-    bending,
-    descend_normalised,
     exits,
-    in_hull,
     insert_block,
     insert_layer,
-    is_regular,
-    kink_errors,
     layer_affine_error,
+    layer_on_data,
     lift,
     lift_layers,
     lifted_dimension,
     lifted_from,
     linearised_block,
     linearised_share,
-    merge,
-    merging_jacobian,
     null_block,
-    one_piece_probability,
-    open_exit,
-    pieces_of,
     slide,
     stream_at,
+    unlift,
     zero_output_block,
 )
 from lib.nets import MLP, flatten, forward, gradient, init, risk, stack, unflatten
@@ -123,7 +117,7 @@ def norm(net: MLP, x: torch.Tensor, y: torch.Tensor) -> float:
 # with $\Lambda = \mathrm{diag}(\lambda)$. All nets that satisfy both form the
 # {term}`lifted manifold` $\mathcal{T}_S(\theta)$. The library draws a random element of it, with
 # `lift(net, x, position, width)`, for any position, any width that is possible, and any mixture of
-# pieces; `merge` is its left inverse $\pi$.
+# pieces; `unlift` is its left inverse $\pi$.
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.0))
@@ -220,8 +214,9 @@ for sigma, saddle, widths in itertools.product(
         q = turn % net.depth
         width = min(net.widths[q : q + 2]) + turn % 3
         deep = lift(net, x, q, width, generator=draws)
-        c = certify(net, deep, x, y, off_sample=far, curvature=net.n_parameters < 20)
-        rank = torch.linalg.matrix_rank(merging_jacobian(deep, x, q + 1))
+        counts = inertia if net.n_parameters < 20 else None
+        c = certify(net, x, y, after=deep, off_sample=far, spectrum=counts)
+        rank = torch.linalg.matrix_rank(layer_on_data(deep, x, q + 1).jacobian())
         off = float(c.off_sample_gap / forward(net, far).abs().max())
         fit = [int(deep.n_parameters - rank) - lifted_dimension(net.widths, q, width)]
         if c.inertia_after is not None:
@@ -463,7 +458,7 @@ def lifted_minimum(sigma):
         if (
             bool(found.clear)
             and found.counts[0] == 0
-            and kink_errors(deep, x, y, 2).norm(dim=-1).min() > 1e-4
+            and exits(deep, x, y, 2).errors.norm(dim=-1).min() > 1e-4
         ):
             return net, deep, x, y
 
@@ -679,7 +674,7 @@ for kind, number in itertools.product(("elu", "tanh"), range(nets_tried)):
         continue
     for s in scales:
         found = approximate_lift(
-            net, x, y, 0, 3, scale=float(s), generator=torch.Generator().manual_seed(number)
+            net, x, 0, 3, scale=float(s), generator=torch.Generator().manual_seed(number)
         )
         smallest = float(torch.linalg.eigvalsh(hessian(found.net, x, y))[0])
         tanh_rows.append(
@@ -687,21 +682,21 @@ for kind, number in itertools.product(("elu", "tanh"), range(nets_tried)):
                 number,
                 s,
                 found.error,
-                found.gradient_norm,
+                norm(found.net, x, y),
                 smallest,
                 float(bending(found.net, x, y, 1)[0]),
             )
         )
     for s in (0.3, 0.1, 0.03):
         found = approximate_lift(
-            net, x, y, 0, 3, scale=s, generator=torch.Generator().manual_seed(number)
+            net, x, 0, 3, scale=s, generator=torch.Generator().manual_seed(number)
         )
         point = polish(found.net, x, y, max_steps=300)
         both = [inertia(hessian(n, x, y), require=False) for n in (found.net, point.net)]
         slopes.append(
             (
                 s,
-                found.gradient_norm,
+                norm(found.net, x, y),
                 norm(point.net, x, y),
                 float(point.converged),
                 *both[0].counts,
@@ -1260,7 +1255,7 @@ def plateaus(result, count: int):
 
 
 catalogue = polish(
-    plateaus(iris_runs[hidden[0]], seeds).net, iris_x, iris_y, tol=1e-11, max_steps=150
+    plateaus(iris_runs[hidden[0]], seeds).net, iris_x, iris_y, tolerance=1e-11, max_steps=150
 ).found
 known, known_loss = forward(catalogue.net, iris_x), catalogue.loss
 spread = float((iris_y - iris_y.mean(0)).square().mean().sqrt())
@@ -1280,21 +1275,21 @@ for h in hidden[1:]:
         (h, float(found.loss[i]), *nearest(found.net[i]), float(linear[i]))
         for i in range(len(found.index))
     ]
-    deep = polish(found.net, iris_x, iris_y, tol=1e-11, max_steps=60)
+    deep = polish(found.net, iris_x, iris_y, tolerance=1e-11, max_steps=60)
     for i in deep.converged.nonzero().flatten().tolist():
         net, layers = (
             deep.net[i],
             [
                 k
                 for k in range(2, h + 1)
-                if bool((pieces_of(deep.net[i], iris_x, k, flat=True) >= 0).all())
+                if bool((layer_on_data(deep.net[i], iris_x, k, flat=True).pieces >= 0).all())
             ],
         )
         exact.append((h, float(deep.loss[i]), *nearest(net), len(layers)))
         regular = True
         for layer in reversed(layers):
-            regular &= is_regular(net, iris_x, layer, flat=True)
-            net = merge(net, iris_x, layer, flat=True)
+            regular &= layer_on_data(net, iris_x, layer, flat=True).is_regular
+            net = unlift(net, iris_x, layer, flat=True)
         if layers:
             merged.append(
                 (

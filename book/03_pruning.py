@@ -64,8 +64,8 @@ from experiments.pruning.comparison import compare
 from experiments.pruning.samples import accuracy, agreement, standardise
 from experiments.pruning.stuck_images import stuck
 from experiments.pruning.training import softmax_mse, train
-from lib.critical.windows import slow_windows, smallest_gradient_iterates
-from lib.depth.lifting import lift
+from lib.critical import slow_windows, smallest_gradient_iterates
+from lib.depth import lift
 from lib.merge import group_directions, merge_layers, merge_neurons, reduce
 from lib.nets import flatten, forward, init, mse, risk
 from lib.symmetry.neurons import rescale
@@ -812,7 +812,7 @@ def right(net) -> float:
 rows = []
 for k in range(len(resting.step)):
     net, loss = resting.net[k], float(resting.loss[k])
-    less = reduce(net, (xi, yi), 0.01 * loss)
+    less = reduce(net, xi, yi, budget=0.01 * loss)
     after = [descent(n, records=2, keep_smallest=False) for n in (net, less.net)]
     rows.append(
         {

@@ -76,7 +76,7 @@ from experiments.grafting import (
     partner_width,
 )
 from lib.nets import Design
-from lib.symmetry.alignment import aligned_distance
+from lib.symmetry import aligned_distance
 from lib.train.sgd import Execution, Recipe, checkpoint_epochs, to_images
 
 run = chapter.start("04_grafting", globals())
@@ -94,7 +94,7 @@ design = Design(depth=depth, width=width, channels=x.shape[1])
 recipe = Recipe(
     epochs=epochs,
     batch=batch,
-    rate=rate,
+    lr=rate,
     milestones=tuple(milestones),
     weight=penalty * width,
     pad=pad or None,

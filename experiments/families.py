@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from experiments import checkpoints as checkpoint
-from experiments.processes import one_a_core
+from experiments.processes import in_processes
 from lib.nets import VGG, Design, initialise
 from lib.nets.initialisers import INITIALISERS
 from lib.train.sgd.recipe import Recipe
@@ -37,6 +37,15 @@ class Member:
     replica: int
     nets: dict[int, VGG]
     history: tuple[Record, ...]
+
+
+def checkpoint_epochs(epochs: int) -> tuple[int, ...]:
+    """The epochs after which the authors kept the parameters: 1, 2, 5, 8 and every tenth.
+
+    >>> checkpoint_epochs(30)
+    (1, 2, 5, 8, 10, 20, 30)
+    """
+    return tuple(e for e in range(1, epochs + 1) if e in (1, 2, 5, 8) or e % 10 == 0)
 
 
 def train_family(
@@ -92,7 +101,7 @@ def train_family(
         (design, share, *common, place, minutes)
         for share, place in zip(shares, places, strict=True)
     ]
-    trained = one_a_core(_train_share, jobs, processes=processes if len(jobs) > 1 else 1)
+    trained = in_processes(_train_share, jobs, processes=processes if len(jobs) > 1 else 1)
     found = {number: member for share in trained for number, member in share}
     return tuple(found[number] for number in range(len(members)))
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from experiments.checkpoints import remember
-from experiments.processes import one_a_core
+from experiments.processes import in_processes
 from lib.mixture.curve import Path
 from lib.mixture.hybrid import mixtures
 from lib.mixture.path import measure, weight_path
@@ -112,7 +112,7 @@ def all_paths(
         (file, pair, images, labels, settings)
         for file, pair in zip(files, pairs.values(), strict=True)
     ]
-    return dict(zip(pairs, one_a_core(_remembered, jobs, processes=processes), strict=True))
+    return dict(zip(pairs, in_processes(_remembered, jobs, processes=processes), strict=True))
 
 
 def _remembered(

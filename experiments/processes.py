@@ -13,7 +13,9 @@ import torch
 from threadpoolctl import threadpool_limits
 
 
-def one_a_core(function: Callable, jobs: Iterable[tuple], *, processes: int | None = None) -> list:
+def in_processes(
+    function: Callable, jobs: Iterable[tuple], *, processes: int | None = None
+) -> list:
     """[function(*job) for job in jobs], in fresh processes of one thread each, results in order.
 
     Args:
@@ -24,7 +26,7 @@ def one_a_core(function: Callable, jobs: Iterable[tuple], *, processes: int | No
     Raises:
         ValueError: processes < 1; and whatever a job raises.
 
-    >>> one_a_core(max, [(1, 2), (4, 3)], processes=1)
+    >>> in_processes(max, [(1, 2), (4, 3)], processes=1)
     [2, 4]
     """
     jobs = list(jobs)

@@ -50,9 +50,7 @@ def rank(matrix: Tensor, *, tolerance: float | None = None, clear: float = 1e3) 
             " numbers"
         )
     s = torch.linalg.svdvals(matrix)
-    if tolerance is None:
-        tolerance = max(matrix.shape[-2:]) * torch.finfo(matrix.dtype).eps * 32
-    counted = s > tolerance * s[..., :1]
+    counted = above_rounding(s, matrix.shape, tolerance)
     value = counted.sum(-1)
     last = torch.where(counted, s, math.inf).amin(-1)
     first = torch.where(counted, 0.0, s).amax(-1)
@@ -64,6 +62,23 @@ def rank(matrix: Tensor, *, tolerance: float | None = None, clear: float = 1e3) 
             " set tolerance"
         )
     return Rank(value, gap, s)
+
+
+def above_rounding(
+    singular_values: Tensor, shape: Sequence[int], tolerance: float | None = None
+) -> Tensor:
+    """Which singular values count: those above tolerance * (the largest one). The one rule of rank.
+
+    Args:
+        singular_values: (*batch, k), descending, of matrices of this shape.
+        tolerance: default max(rows, columns) * eps * 32 of the dtype.
+
+    >>> above_rounding(torch.tensor([2.0, 1e-3, 1e-9]), (3, 5))
+    tensor([ True,  True, False])
+    """
+    if tolerance is None:
+        tolerance = max(shape[-2:]) * torch.finfo(singular_values.dtype).eps * 32
+    return singular_values > tolerance * singular_values[..., :1]
 
 
 def jacobian(output: Tensor, inputs: Sequence[Tensor]) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from experiments.families import Member, train_family
 from experiments.grafting.stages import Stage
-from experiments.processes import one_a_core
+from experiments.processes import in_processes
 from lib.nets import Design
 from lib.train.sgd import Execution, Recipe, evaluate
 
@@ -81,7 +81,7 @@ class Training:
         if self.stage.folder:
             return [job(processes=self.processes, minutes=self.stage.left) for job in jobs]
         calls = [(partial(job, processes=1),) for job in jobs]
-        return one_a_core(operator.call, calls, processes=self.processes)
+        return in_processes(operator.call, calls, processes=self.processes)
 
 
 def accuracies(nets: Sequence[Member], epochs: Sequence[int], x: Tensor, y: Tensor) -> np.ndarray:

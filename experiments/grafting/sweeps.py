@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from experiments.grafting.stages import Stage
-from experiments.processes import one_a_core
+from experiments.processes import in_processes
 from lib.graft import increases, random_features
 from lib.nets import Chain
 
@@ -84,7 +84,7 @@ class Bench:
         jobs = [
             (pairs[k::dealt], self.fit, self.images, self.labels, cuts, joint) for k in range(dealt)
         ]
-        parts = one_a_core(increases, jobs, processes=dealt)
+        parts = in_processes(increases, jobs, processes=dealt)
         found = [parts[k % dealt][k // dealt] for k in range(len(pairs))]
         return {
             "points": [[100 * e for e in i.error] for i in found],

@@ -1,1 +1,7 @@
 """Certificates that an embedding keeps outputs, criticality and inertia."""
+
+from lib.certificate.dense import certify
+from lib.certificate.modules import certify_modules, module_gradient
+from lib.certificate.report import Certificate
+
+__all__ = ["Certificate", "certify", "certify_modules", "module_gradient"]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lib.certificate.dense import Certificate
+from lib.certificate.report import Certificate
 from lib.curvature import inertia
 from lib.linear import jacobian
 from lib.nets import Loss, mse

@@ -127,15 +127,15 @@ def cluster(
     x: Tensor,
     *,
     losses: Tensor | None = None,
-    loss_tol: float = 1e-6,
-    output_tol: float = 1e-4,
-    input_tol: float | None = None,
+    loss_tolerance: float = 1e-6,
+    output_tolerance: float = 1e-4,
+    input_tolerance: float | None = None,
 ) -> tuple[Cluster, ...]:
     """Group critical points by loss, output function on the data and, if asked, input weights
     modulo symmetry.
 
-    Two points are one cluster when their losses differ by at most `loss_tol`, their outputs f(x) by
-    at most `output_tol` in root mean square, and their (w, b) by at most `input_tol` in
+    Two points are one cluster when their losses differ by at most `loss_tolerance`, their outputs f(x) by
+    at most `output_tolerance` in root mean square, and their (w, b) by at most `input_tolerance` in
     `orbit_distance`. Mirror images x -> -x, y -> -y are different functions and stay apart.
 
     Args:
@@ -143,7 +143,7 @@ def cluster(
             batch, taken flat.
         x: inputs (n, m_0) on which functions are compared.
         losses: (*batch), only with nets.
-        input_tol: compare input weights as well (two-layer nets); None leaves that out, since
+        input_tolerance: compare input weights as well (two-layer nets); None leaves that out, since
             neurons with zero output weights may point anywhere.
     Returns:
         Clusters by falling loss; those of one loss in the order of their outputs.
@@ -160,9 +160,9 @@ def cluster(
     """
     net, loss, gradient = _flat(points, losses)
     for name, tol in (
-        ("loss_tol", loss_tol),
-        ("output_tol", output_tol),
-        ("input_tol", input_tol or 0.0),
+        ("loss_tolerance", loss_tolerance),
+        ("output_tolerance", output_tolerance),
+        ("input_tolerance", input_tolerance or 0.0),
     ):
         if not tol >= 0:
             raise ValueError(f"{name} is {tol}: expected >= 0")
@@ -172,19 +172,19 @@ def cluster(
     # In the order of their gradients, so that the best point of each cluster is the one the others
     # are compared with.
     for i in gradient.sort(stable=True).indices.tolist():
-        near = [k for k, j in enumerate(leaders) if abs(float(loss[i] - loss[j])) <= loss_tol]
-        near = [k for k in near if _rms(output[i], output[leaders[k]]) <= output_tol]
-        if input_tol is not None:
+        near = [k for k, j in enumerate(leaders) if abs(float(loss[i] - loss[j])) <= loss_tolerance]
+        near = [k for k in near if _rms(output[i], output[leaders[k]]) <= output_tolerance]
+        if input_tolerance is not None:
             near = [
                 k
                 for k in near
-                if orbit_distance(net[i], net[leaders[k]], output_weights=False) <= input_tol
+                if orbit_distance(net[i], net[leaders[k]], output_weights=False) <= input_tolerance
             ]
         if len(near) > 1:
             raise ValueError(
                 f"point {i} is within tolerance of clusters led by points"
-                f" {[leaders[k] for k in near]}: tolerances loss {loss_tol}, output {output_tol},"
-                f" input {input_tol} do not separate these points; polish further, or change the"
+                f" {[leaders[k] for k in near]}: tolerances loss {loss_tolerance}, output {output_tolerance},"
+                f" input {input_tolerance} do not separate these points; polish further, or change the"
                 " tolerances"
             )
         if near:
@@ -204,7 +204,10 @@ def cluster(
     return tuple(
         sorted(
             found,
-            key=lambda c: (-round(c.loss / max(loss_tol, 1e-300)), c.output.flatten().tolist()),
+            key=lambda c: (
+                -round(c.loss / max(loss_tolerance, 1e-300)),
+                c.output.flatten().tolist(),
+            ),
         )
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lib.linear import jacobian
+from lib.linear import above_rounding, jacobian
 from lib.nets import MLP, flatten, forward, unflatten
 from lib.nets.flat_module import output_at, parameter_vector
 
@@ -48,7 +48,7 @@ def plant(
     # The full left singular basis: its columns beyond the rank span the kernel of J^T, to machine
     # precision.
     left, s, _ = torch.linalg.svd(derivative, full_matrices=True)
-    found = int((s > max(derivative.shape) * torch.finfo(output.dtype).eps * s[0]).sum())
+    found = int(above_rounding(s, derivative.shape).sum())
     free = output.numel() - found
     if free == 0:
         raise ValueError(

@@ -6,10 +6,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lib.curvature import hessian
-from lib.nets import MLP, Loss, flatten, gradient, mse, risk, unflatten
+from lib.nets import MLP, Loss, flatten, from_sequential, gradient, mse, risk, unflatten
 
 TOLERANCE = 1e-13
 # Directions whose eigenvalue is rounding (see lib.curvature.signs) carry no information: the
@@ -71,38 +71,37 @@ class CriticalPoint:
 
 
 def polish(
-    net: MLP,
+    net: MLP | nn.Sequential,
     x: Tensor,
     y: Tensor,
     loss: Loss = mse,
     *,
-    tol: float = TOLERANCE,
+    tolerance: float = TOLERANCE,
     max_steps: int = 200,
     radius: float = 0.1,
     reach: float = 3.0,
 ) -> CriticalPoint:
     """Move every net to a critical point nearby, whatever its index, until its gradient's L1 norm
-    is at most `tol`.
+    is at most `tolerance`.
 
     Each step s minimises ||g + H s|| within ||s|| <= Delta: with H = Q diag(lambda) Q^T,
         s = -Q diag(lambda / (lambda^2 + mu)) Q^T g,   mu >= ||g||^2 the least that keeps ||s|| <=
         Delta,
     where eigenvalues within rounding of zero are dropped (pseudo-inverse), so that degenerate
     points converge as fast as others; it is accepted when ||g|| falls. Nothing in it prefers
-    minima: a saddle is as good an end as a minimum. Below `tol` it goes on while steps still halve
-        the gradient: embeddings multiply what is left of it.
+    minima: a saddle is as good an end as a minimum. Below `tolerance` it goes on while steps still
+    halve the gradient: embeddings multiply what is left of it.
 
     Args:
         net: float64, any depth and batch; x: (n, m_0); y: targets.
-        tol: the L1 norm of the gradient to reach.
+        tolerance: the L1 norm of the gradient to reach.
         max_steps: of which each costs one Hessian and one eigendecomposition for the nets still
             under way.
         radius: Delta at the start, relative to the norm of a net's parameters; grows and shrinks as
             steps succeed or fail.
         reach: give a net up once it is farther from its start than this many times the norm of its
             parameters there: it is not near a critical point, and gradients also vanish at
-                infinity, where neurons saturate. `math.inf` to
-            allow.
+            infinity, where neurons saturate. `math.inf` to allow.
     Returns:
         A `CriticalPoint`; read `converged` (or take `.found`) before using it.
     Raises:
@@ -110,78 +109,97 @@ def polish(
         ValueError: shapes do not match; a setting out of range; a non-finite parameter or gradient.
 
     Source: (Zhang et al. 2021, Sec. 3.2) calls the point of least gradient in a slow window an
-        empirical critical
-    point; this turns it into one to rounding.
+    empirical critical point; this turns it into one to rounding.
 
     >>> from lib.nets import init
     >>> x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
-    >>> points = polish(init((1, 2, 1), std=0.5, batch=(5,), output_bias=False, generator=0), x, torch.tanh(2 * x))
+    >>> nets = init((1, 2, 1), std=0.5, batch=(5,), output_bias=False, generator=0)
+    >>> points = polish(nets, x, torch.tanh(2 * x))
     >>> bool((points.found.gradient <= 1e-13).all())
     True
     """
-    _check(tol, max_steps, radius, reach)
-    batch, like = net.batch, net.map(lambda p: p.detach().reshape(-1, *p.shape[len(net.batch) :]))
-    start = flatten(like)
-    theta = start.clone()
-    g = _slope(theta, like, x, y, loss)
-    if not bool(torch.isfinite(g).all()):
-        bad = (~torch.isfinite(g).all(-1)).nonzero().flatten()[:5].tolist()
-        raise ValueError(
-            f"the gradient is not finite at nets {bad} of the flattened batch: polish needs finite"
-            " nets and data"
-        )
-    before = g.abs().sum(-1)
-    size = start.norm(dim=-1).clamp_min(
-        1e-3
-    )  # so that the zero net, a critical point, has room to move as well
-    delta = radius * size
-    steps = torch.zeros_like(before, dtype=torch.int64)
-    done = torch.zeros_like(before, dtype=torch.bool)
-
+    _check(tolerance, max_steps, radius, reach)
+    net = from_sequential(net) if isinstance(net, nn.Sequential) else net
+    like = net.map(lambda p: p.detach().reshape(-1, *p.shape[len(net.batch) :]))
+    search = _Search(like, x, y, loss, tolerance, radius, reach)
+    before = search.gradient.abs().sum(-1)
     for _ in range(max_steps):
-        live = (~done).nonzero().flatten()
+        live = (~search.done).nonzero().flatten()
         if not len(live):
             break
-        here, slope = theta[live], g[live]
-        values, vectors = torch.linalg.eigh(hessian(unflatten(here, like), x, y, loss))
-        s, predicted = _step(values, vectors, slope, delta[live])
-        trial = here + s
-        g_trial = _slope(trial, like, x, y, loss)
-        old, new, length = slope.norm(dim=-1), g_trial.norm(dim=-1), s.norm(dim=-1)
-        gain = (old - new) / (old - predicted).clamp_min(torch.finfo(old.dtype).tiny)
-        ok = torch.isfinite(new) & (new < old)
-        wider = torch.where((gain > 0.75) & (length > 0.9 * delta[live]), 2.0, 1.0)
-        delta[live] = torch.where(ok & (gain > 0.1), delta[live] * wider, 0.25 * length)
-        theta[live] = torch.where(ok.unsqueeze(-1), trial, here)
-        g[live] = torch.where(ok.unsqueeze(-1), g_trial, slope)
-        steps[live] += ok
-        reached = g[live].abs().sum(-1) <= tol
-        # An allowed length below rounding, or a step that moves nothing, cannot help.
-        stuck = delta[live] <= torch.finfo(old.dtype).eps * size[live]
-        lost = (theta[live] - start[live]).norm(dim=-1) > reach * size[live]
-        done[live] = (reached & ~(ok & (new < old / 2))) | stuck | lost
-
-    moved = (theta - start).norm(dim=-1)
-    final = unflatten(theta, like)
-    after = g.abs().sum(-1)
-
-    def shaped(t: Tensor) -> Tensor:
-        return t.reshape(batch)
-
+        search.step(live)
+    after, moved = search.gradient.abs().sum(-1), search.moved
+    values = {
+        "loss": risk(unflatten(search.theta, like), x, y, loss),
+        "gradient": after,
+        "gradient_before": before,
+        "moved": moved,
+        "steps": search.steps,
+        "converged": (after <= tolerance) & (moved <= reach * search.size),
+    }
     return CriticalPoint(
-        net=unflatten(theta.reshape(*batch, theta.shape[-1]), like),
-        loss=shaped(risk(final, x, y, loss)),
-        gradient=shaped(after),
-        gradient_before=shaped(before),
-        moved=shaped(moved),
-        steps=shaped(steps),
-        converged=shaped((after <= tol) & (moved <= reach * size)),
-        tolerance=tol,
+        net=unflatten(search.theta.reshape(*net.batch, search.theta.shape[-1]), like),
+        tolerance=tolerance,
+        **{name: value.reshape(net.batch) for name, value in values.items()},
     )
 
 
-def _slope(theta: Tensor, like: MLP, x: Tensor, y: Tensor, loss: Loss) -> Tensor:
-    return flatten(gradient(unflatten(theta, like), x, y, loss))
+class _Search:
+    """Where every net of a flat batch stands, and the step that all of them take."""
+
+    def __init__(
+        self,
+        like: MLP,
+        x: Tensor,
+        y: Tensor,
+        loss: Loss,
+        tolerance: float,
+        radius: float,
+        reach: float,
+    ) -> None:
+        self.like, self.x, self.y, self.loss = like, x, y, loss
+        self.tolerance, self.reach = tolerance, reach
+        self.start = flatten(like)
+        self.theta = self.start.clone()
+        self.gradient = self.slope(self.theta)
+        if not bool(torch.isfinite(self.gradient).all()):
+            bad = (~torch.isfinite(self.gradient).all(-1)).nonzero().flatten()[:5].tolist()
+            raise ValueError(
+                f"the gradient is not finite at nets {bad} of the flattened batch: polish needs"
+                " finite nets and data"
+            )
+        # so that the zero net, a critical point, has room to move as well
+        self.size = self.start.norm(dim=-1).clamp_min(1e-3)
+        self.delta = radius * self.size
+        self.steps = torch.zeros_like(self.size, dtype=torch.int64)
+        self.done = torch.zeros_like(self.size, dtype=torch.bool)
+
+    @property
+    def moved(self) -> Tensor:
+        return (self.theta - self.start).norm(dim=-1)
+
+    def slope(self, theta: Tensor) -> Tensor:
+        return flatten(gradient(unflatten(theta, self.like), self.x, self.y, self.loss))
+
+    def step(self, live: Tensor) -> None:
+        here, slope, delta = self.theta[live], self.gradient[live], self.delta[live]
+        h = hessian(unflatten(here, self.like), self.x, self.y, self.loss)
+        s, predicted = _step(*torch.linalg.eigh(h), slope, delta)
+        trial = here + s
+        at_trial = self.slope(trial)
+        old, new, length = slope.norm(dim=-1), at_trial.norm(dim=-1), s.norm(dim=-1)
+        gain = (old - new) / (old - predicted).clamp_min(torch.finfo(old.dtype).tiny)
+        ok = torch.isfinite(new) & (new < old)
+        wider = torch.where((gain > 0.75) & (length > 0.9 * delta), 2.0, 1.0)
+        self.delta[live] = torch.where(ok & (gain > 0.1), delta * wider, 0.25 * length)
+        self.theta[live] = torch.where(ok.unsqueeze(-1), trial, here)
+        self.gradient[live] = torch.where(ok.unsqueeze(-1), at_trial, slope)
+        self.steps[live] += ok
+        reached = self.gradient[live].abs().sum(-1) <= self.tolerance
+        # An allowed length below rounding, or a step that moves nothing, cannot help.
+        stuck = self.delta[live] <= torch.finfo(old.dtype).eps * self.size[live]
+        lost = self.moved[live] > self.reach * self.size[live]
+        self.done[live] = (reached & ~(ok & (new < old / 2))) | stuck | lost
 
 
 def _step(values: Tensor, vectors: Tensor, g: Tensor, delta: Tensor) -> tuple[Tensor, Tensor]:
@@ -195,7 +213,8 @@ def _step(values: Tensor, vectors: Tensor, g: Tensor, delta: Tensor) -> tuple[Te
     def along(mu: Tensor) -> Tensor:
         return torch.where(values == 0, 0.0, -values * c / (values.square() + mu))
 
-    # ||s|| falls in mu: bisection on log mu between ||g||^2 and the mu at which even the steepest bound obeys Delta
+    # ||s|| falls in mu: bisection on log mu between ||g||^2 and the mu at which even the steepest
+    # bound obeys Delta
     high = torch.maximum(low, scale * c.norm(dim=-1, keepdim=True) / delta.unsqueeze(-1)) * 2
     low = low.clamp_min(1e-300)
     inside = along(low).norm(dim=-1, keepdim=True) <= delta.unsqueeze(-1)
@@ -209,9 +228,9 @@ def _step(values: Tensor, vectors: Tensor, g: Tensor, delta: Tensor) -> tuple[Te
     return (vectors @ s.unsqueeze(-1)).squeeze(-1), predicted
 
 
-def _check(tol: float, max_steps: int, radius: float, reach: float) -> None:
-    if not tol > 0:
-        raise ValueError(f"tol is {tol}: expected > 0")
+def _check(tolerance: float, max_steps: int, radius: float, reach: float) -> None:
+    if not tolerance > 0:
+        raise ValueError(f"tolerance is {tolerance}: expected > 0")
     if not isinstance(max_steps, int) or max_steps < 0:
         raise ValueError(f"max_steps is {max_steps!r}: expected an integer >= 0")
     if not radius > 0:

@@ -1,25 +1,13 @@
-"""Lifting in depth (Bai et al. 2024): lift, merge, membership, linearisation measures, boundaries
-and volumes."""
+"""Embedding in depth (Bai et al. 2024): lift and its inverse, what is linearised on the data, and
+where lifted manifolds end."""
 
-from lib.depth.approximate import ApproximateLift, approximate_lift
-from lib.depth.boundary import Exits, exits, kink_errors, layer_error, slide
-from lib.depth.escape import open_exit
-from lib.depth.factorisation import Factors, factor
+from lib.depth.approximate import approximate_lift
+from lib.depth.boundary import exits, slide
+from lib.depth.layers import layer_on_data
 from lib.depth.lifting import lift, lift_layers, lifted_dimension
-from lib.depth.merging import (
-    Membership,
-    is_regular,
-    lifted_from,
-    membership,
-    merge,
-    merge_known,
-    merge_layers,
-    merging_jacobian,
-)
+from lib.depth.merging import lifted_from, membership, unlift
 from lib.depth.modules import insert_layer, merge_layer, stream_at
-from lib.depth.nonlinearity import bending
-from lib.depth.normalised import NormalisedRun, descend_normalised, normalised_layers
-from lib.depth.pieces import affine_error, layer_affine_error, linearised_share, pieces_of, place
+from lib.depth.pieces import layer_affine_error, linearised_share
 from lib.depth.residual import (
     ResidualBlock,
     insert_block,
@@ -27,28 +15,15 @@ from lib.depth.residual import (
     null_block,
     zero_output_block,
 )
-from lib.depth.volume import in_hull, one_piece_probability
 
 __all__ = [
-    "ApproximateLift",
-    "Exits",
-    "Factors",
-    "Membership",
-    "NormalisedRun",
     "ResidualBlock",
-    "affine_error",
     "approximate_lift",
-    "bending",
-    "descend_normalised",
     "exits",
-    "factor",
-    "in_hull",
     "insert_block",
     "insert_layer",
-    "is_regular",
-    "kink_errors",
     "layer_affine_error",
-    "layer_error",
+    "layer_on_data",
     "lift",
     "lift_layers",
     "lifted_dimension",
@@ -56,18 +31,10 @@ __all__ = [
     "linearised_block",
     "linearised_share",
     "membership",
-    "merge",
-    "merge_known",
     "merge_layer",
-    "merge_layers",
-    "merging_jacobian",
-    "normalised_layers",
     "null_block",
-    "one_piece_probability",
-    "open_exit",
-    "pieces_of",
-    "place",
     "slide",
     "stream_at",
+    "unlift",
     "zero_output_block",
 ]

@@ -3,7 +3,8 @@ to claim B6).
 
 Inside the manifold the risk is R(pi(theta')): a lifted local minimum is a local minimum. Past its
 boundary the neuron follows another branch of sigma, and the risk can fall at first order (ReLU) or
-at second order (ELU with alpha = 1)."""
+at second order (ELU with alpha = 1).
+"""
 
 from __future__ import annotations
 
@@ -13,9 +14,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lib.depth.merging import merge
-from lib.depth.pieces import all_pieces, pieces_of
-from lib.nets import MLP, Loss, mse, preactivations
+from lib.depth.layers import LayerOnData, layer_on_data, one_net
+from lib.depth.pieces import all_pieces
+from lib.nets import MLP, Loss, mse
+from lib.nets.activations import AffinePiece
+from lib.nets.checks import check_neuron, replace
 
 
 @dataclass(frozen=True)
@@ -26,14 +29,15 @@ class Exits:
     Args:
         first: (m,) per unit of pre-activation;  second: (m,), to be used where `first` is 0.
         sample: (m,) a sample that reaches the kink first.
-
-    >>> Exits(torch.tensor([-1.0]), torch.zeros(1), torch.zeros(1, dtype=torch.int64)).descends
-    tensor([True])
+        errors: dR/dz^[l+1], summed over the samples that reach the end of each neuron's piece
+            first: (m, m_{l+1}). Several are first when they share a feature vector, as all inactive
+            samples of a ReLU layer do.
     """
 
     first: Tensor
     second: Tensor
     sample: Tensor
+    errors: Tensor
 
     @property
     def descends(self) -> Tensor:
@@ -41,30 +45,15 @@ class Exits:
         return (self.first < 0) | ((self.first == 0) & (self.second < 0))
 
 
-def layer_error(net: MLP, x: Tensor, y: Tensor, layer: int, loss: Loss = mse) -> Tensor:
-    """dR / dz^[l], the derivative of the risk with respect to every sample's pre-activation of
-    layer l: (n, m_l).
+@dataclass(frozen=True)
+class _End:
+    """The nearer end of a neuron's affine piece: where, on which side, and who comes closest."""
 
-    Args:
-        layer: 1..L, one net.
-    Raises:
-        ValueError: layer outside 1..L, or a batch of nets.
-
-    >>> net = MLP((torch.ones(1, 1),), (torch.zeros(1),))
-    >>> layer_error(net, torch.ones(2, 1), torch.zeros(2, 1), 1)
-    tensor([[1.],
-            [1.]])
-    """
-    if net.batch:
-        raise ValueError(f"{net!r} is a batch of nets: index one first")
-    if not 1 <= layer <= net.depth:
-        raise ValueError(f"layer {layer} outside 1..{net.depth}")
-    z = preactivations(net, x)[layer - 1].detach().requires_grad_()
-    out = z
-    for w, b in zip(net.weights[layer:], net.biases[layer:], strict=True):
-        out = net.activation.value(out) @ w.mT.detach()
-        out = out if b is None else out + b.detach()
-    return torch.autograd.grad(loss(out, y), z)[0]
+    piece: AffinePiece
+    side: float  # -1: the lower end
+    at: float
+    nearest: Tensor
+    sample: Tensor
 
 
 def slide(net: MLP, x: Tensor, layer: int, neuron: int, distance: float) -> MLP:
@@ -87,65 +76,29 @@ def slide(net: MLP, x: Tensor, layer: int, neuron: int, distance: float) -> MLP:
     >>> moved = slide(net, torch.tensor([[0.0], [3.0]]), 1, 0, 0.25); moved.biases
     (tensor([0.2500]), tensor([0.7500]))
     """
-    piece = _piece_of(net, x, layer, neuron)
-    z = preactivations(net, x)[layer - 1][:, neuron]
-    nearest, _ = _nearest(z, piece)
-    move = (
-        piece.low + distance - nearest
-        if math.isfinite(piece.low)
-        else piece.high - distance - nearest
-    )
-    inner, outer = net.biases[layer - 1].clone(), net.biases[layer]
+    check_neuron(net, layer, neuron)
+    on, (inner, outer) = _bounded(net, x, layer)
+    end = _end(on, neuron)
+    move = end.at - end.side * distance - end.nearest
+    inner = inner.clone()
     inner[neuron] += move
-    outer = outer - net.weights[layer][:, neuron] * piece.slope * move
-    return MLP(
-        net.weights,
-        [*net.biases[: layer - 1], inner, outer, *net.biases[layer + 1 :]],
-        net.activation,
-    )
-
-
-def kink_errors(net: MLP, x: Tensor, y: Tensor, layer: int, loss: Loss = mse) -> Tensor:
-    """Error dR/dz^[l+1], summed over the samples that reach the end of each neuron's piece first:
-    (m_l, m_{l+1}).
-
-    Several samples count as first when their pre-activations agree to rounding: those that share a
-    feature vector, as all inactive samples of a ReLU layer do.
-
-    Args:
-        x, y: the sample;  layer: linearised hidden layer l of one net.
-    Raises:
-        ValueError: the layer is not linearised, a piece has no end, a bias is missing, or a batch
-            of nets.
-
-    >>> net = MLP((torch.ones(1, 1), torch.ones(1, 1)), (torch.ones(1), torch.zeros(1)), "relu")
-    >>> kink_errors(net, torch.tensor([[0.0], [3.0]]), torch.tensor([[2.0], [3.0]]), 1)
-    tensor([[-1.]])
-    """
-    z = preactivations(net, x)[layer - 1]
-    pieces = [_piece_of(net, x, layer, j) for j in range(net.widths[layer])]
-    errors, rows = layer_error(net, x, y, layer + 1, loss), []
-    for j, piece in enumerate(pieces):
-        nearest, _ = _nearest(z[:, j], piece)
-        first = (z[:, j] - nearest).abs() <= 64 * torch.finfo(z.dtype).eps * (
-            1 + z[:, j].abs().max()
-        )
-        rows.append(errors[first].sum(0))
-    return torch.stack(rows)
+    outer = outer - net.weights[layer][:, neuron] * end.piece.slope * move
+    return replace(net, {}, {layer: inner, layer + 1: outer})
 
 
 def exits(net: MLP, x: Tensor, y: Tensor, layer: int, loss: Loss = mse) -> Exits:
     """One-sided derivatives of the risk just past the boundary of each neuron of a linearised
     layer.
 
-    With e_j the `kink_errors` of neuron j and A = W^[l+1],
+    With e_j the `errors` of neuron j and A = W^[l+1],
     first_j = <e_j, A_j> |slope - sigma'(outside)| up to the side's sign, second_j = <e_j, A_j>
     sigma''(outside).
 
     Args:
         x, y: the sample;  layer: linearised hidden layer l of one net.
     Raises:
-        ValueError: as `kink_errors`.
+        ValueError: the layer is not linearised, a piece has no end, a bias is missing, or a batch
+            of nets.
 
     Source: ours (the boundary case left open by "a lifted local minimum can become a strict
         saddle", Bai et al., v1).
@@ -154,43 +107,53 @@ def exits(net: MLP, x: Tensor, y: Tensor, layer: int, loss: Loss = mse) -> Exits
     >>> exits(net, torch.tensor([[0.0], [3.0]]), torch.tensor([[2.0], [3.0]]), 1).first
     tensor([-1.])
     """
-    pulls = (kink_errors(net, x, y, layer, loss) * net.weights[layer].mT).sum(-1)
-    z = preactivations(net, x)[layer - 1]
-    first, second, sample = [], [], []
-    for j, pull in enumerate(pulls):
-        piece = _piece_of(net, x, layer, j)
-        side, end = (-1.0, piece.low) if math.isfinite(piece.low) else (1.0, piece.high)
-        outside = torch.nextafter(
-            torch.tensor(end, dtype=net.dtype), torch.tensor(side * math.inf, dtype=net.dtype)
-        )
-        outside = outside.to(net.device)
-        # sigma(end + side d) - (slope (end + side d) + shift) = side (sigma' - slope) d + sigma''
-        # d^2 / 2 + ...
-        first.append(pull * side * (net.activation.derivative(outside) - piece.slope))
-        second.append(pull * net.activation.second(outside))
-        sample.append(_nearest(z[:, j], piece)[1])
-    return Exits(torch.stack(first), torch.stack(second), torch.stack(sample))
+    on, _ = _bounded(net, x, layer)
+    ends = [_end(on, j) for j in range(net.widths[layer])]
+    each = on.reader_errors(y, loss)
+    errors = torch.stack([each[_at_the_end(on, j, end)].sum(0) for j, end in enumerate(ends)])
+    outside = torch.stack(
+        [
+            torch.nextafter(*(torch.tensor(t, dtype=net.dtype) for t in (e.at, e.side * math.inf)))
+            for e in ends
+        ]
+    ).to(net.device)
+    # sigma(end + side d) - (slope (end + side d) + shift) = side (sigma' - slope) d + sigma'' d^2/2
+    side, slope = (
+        torch.tensor(values, dtype=net.dtype, device=net.device)
+        for values in ([e.side for e in ends], [e.piece.slope for e in ends])
+    )
+    pull = (errors * net.weights[layer].mT).sum(-1)
+    first = pull * side * (net.activation.derivative(outside) - slope)
+    second = pull * net.activation.second(outside)
+    return Exits(first, second, torch.stack([e.sample for e in ends]), errors)
 
 
-def _piece_of(net: MLP, x: Tensor, layer: int, neuron: int):
-    merge(net, x, layer)  # refuses a layer that is not linearised, and names the neurons
-    if net.batch:
-        raise ValueError(f"{net!r} is a batch of nets: index one first")
-    if not 0 <= neuron < net.widths[layer]:
-        raise ValueError(f"neuron {neuron} outside 0..{net.widths[layer] - 1} of layer {layer}")
-    if net.biases[layer - 1] is None or net.biases[layer] is None:
+def _bounded(net: MLP, x: Tensor, layer: int) -> tuple[LayerOnData, tuple[Tensor, Tensor]]:
+    # A linearised layer whose biases, and those of the layer behind it, can move.
+    on = layer_on_data(net, x, layer)
+    _ = on.lines  # refuses a layer that is not linearised, and names the neurons
+    one_net(net)
+    inner, outer = net.biases[layer - 1], net.biases[layer]
+    if inner is None or outer is None:
         raise ValueError(
             f"layers {layer} and {layer + 1} of {net!r} need biases: they move along the manifold"
         )
-    piece = all_pieces(net.activation)[int(pieces_of(net, x, layer)[neuron])]
+    return on, (inner, outer)
+
+
+def _end(on: LayerOnData, neuron: int) -> _End:
+    piece = all_pieces(on.net.activation)[int(on.pieces[neuron])]
     if not (math.isfinite(piece.low) or math.isfinite(piece.high)):
         raise ValueError(
-            f"the affine piece of {net.activation!r} has no end: its lifted manifold has no"
+            f"the affine piece of {on.net.activation!r} has no end: its lifted manifold has no"
             " boundary"
         )
-    return piece
+    z, low = on.z[:, neuron], math.isfinite(piece.low)
+    sample = z.argmin() if low else z.argmax()
+    return _End(piece, -1.0 if low else 1.0, piece.low if low else piece.high, z[sample], sample)
 
 
-def _nearest(z: Tensor, piece) -> tuple[Tensor, Tensor]:
-    i = z.argmin() if math.isfinite(piece.low) else z.argmax()
-    return z[i], i
+def _at_the_end(on: LayerOnData, neuron: int, end: _End) -> Tensor:
+    # Samples whose pre-activations agree with the nearest one to rounding.
+    z = on.z[:, neuron]
+    return (z - end.nearest).abs() <= 64 * torch.finfo(z.dtype).eps * (1 + z.abs().max())

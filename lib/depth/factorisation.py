@@ -23,9 +23,6 @@ class Factors:
     Args:
         weight_in: W', (*batch, width, m_q);  bias_in: b', (*batch, width).
         weight_out: A, (*batch, m_{q+1}, width);  bias_out: c, (*batch, m_{q+1}).
-
-    >>> Factors(torch.ones(2, 1), torch.ones(2), torch.ones(1, 2), torch.zeros(1)).weight_in.shape
-    torch.Size([2, 1])
     """
 
     weight_in: Tensor
@@ -41,9 +38,9 @@ def factor(
     width: int,
     sigma: Activation,
     *,
+    generator: torch.Generator,
     pieces: Pieces = None,
     margin: float = 0.5,
-    generator: torch.Generator | None = None,
 ) -> Factors:
     """A random factorisation W = A diag(slope) W', b = A (slope * b' + shift) + c with the data
     inside affine pieces.
@@ -59,59 +56,36 @@ def factor(
         pieces: index into `sigma.pieces`, one for all neurons or one each, or None: at random.
         margin: least distance of a pre-activation from the end of its piece, in units of the
             neuron's own range over the data (1 for a neuron constant on them), > 0.
-        generator: source of randomness; without one, seed 0.
     Raises:
         ValueError: width, pieces or margin are impossible, or sigma has no affine piece.
 
     >>> from lib.nets.activations import relu
-    >>> g = factor(torch.ones(1, 2), torch.zeros(1), torch.tensor([[-1.0, 0.5]]), 3, relu)
-    >>> h = torch.relu(torch.tensor([-1.0, 0.5]) @ g.weight_in.mT + g.bias_in)
+    >>> draws, f = torch.Generator().manual_seed(0), torch.tensor([[-1.0, 0.5]])
+    >>> g = factor(torch.ones(1, 2), torch.zeros(1), f, 3, relu, generator=draws)
+    >>> h = torch.relu(f @ g.weight_in.mT + g.bias_in)
     >>> bool((h @ g.weight_out.mT + g.bias_out + 0.5).abs() < 1e-5)
     True
     """
-    out, into = weight.shape[-2:]
-    check_place((into, out), 0, width)
+    check_place((weight.shape[-1], weight.shape[-2]), 0, width)
     if not (isinstance(margin, (int, float)) and math.isfinite(margin) and margin > 0):
         raise ValueError(
             f"margin is {margin!r}: expected a finite number > 0 (at 0 the data touch the kink)"
         )
-    generator = generator or torch.Generator().manual_seed(0)
     chosen = _choose(pieces, width, sigma, generator)
     slope, shift, low, high = (
-        torch.tensor(
-            [getattr(sigma.pieces[k], name) for k in chosen],
-            dtype=weight.dtype,
-            device=weight.device,
-        )
+        weight.new_tensor([getattr(sigma.pieces[k], name) for k in chosen])
         for name in ("slope", "shift", "low", "high")
     )
-
-    def noise(*shape: int) -> Tensor:
-        return torch.randn(*weight.shape[:-2], *shape, generator=generator, dtype=weight.dtype).to(
-            weight.device
-        )
-
-    if width >= into:
-        first = _full_rank(noise(width, into), generator)
-        pinv = torch.linalg.pinv(first)
-        free = noise(out, width)
-        last = weight @ pinv + free - (free @ first) @ pinv
-    else:
-        last = _full_rank(noise(width, out), generator).mT
-        pinv = torch.linalg.pinv(last)
-        free = noise(width, into)
-        first = pinv @ weight + free - pinv @ (last @ free)
-
+    first, last = _random_factors(weight, width, generator)
     inner = first / slope.unsqueeze(-1)
-    u = f @ inner.mT
-    reach = u.amax(-2) - u.amin(-2)
+    reach = _reach(f @ inner.mT)
     # A bounded piece may be narrower than the neuron's range: shrink that row and grow its outgoing
     # column to match.
     room = (high - low) / (1 + 4 * margin)
     shrink = torch.where(reach > room, room / reach, torch.ones_like(reach))
+    u = (f @ inner.mT) * shrink.unsqueeze(-2)
     inner, last = inner * shrink.unsqueeze(-1), last / shrink.unsqueeze(-2)
-    u, reach = u * shrink.unsqueeze(-2), reach * shrink
-    start = _starts(u, reach, low, high, margin, generator)
+    start = _starts(u, reach * shrink, low, high, margin, generator)
     outer_bias = bias - (last @ (slope * start + shift).unsqueeze(-1)).squeeze(-1)
     wanted = torch.tensor(chosen, device=u.device).expand(start.shape)
     if not torch.equal(place(u + start.unsqueeze(-2), sigma), wanted):
@@ -178,14 +152,38 @@ def _choose(pieces: Pieces, width: int, sigma: Activation, generator: torch.Gene
     return chosen
 
 
+def _random_factors(
+    weight: Tensor, width: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    # first (width, m_q) and last (m_{q+1}, width) with last @ first = weight.
+    out, into = weight.shape[-2:]
+
+    def noise(*shape: int) -> Tensor:
+        drawn = torch.randn(*weight.shape[:-2], *shape, generator=generator, dtype=weight.dtype)
+        return drawn.to(weight.device)
+
+    if width >= into:
+        first = _full_rank(noise(width, into), generator)
+        pinv = torch.linalg.pinv(first)
+        free = noise(out, width)
+        return first, weight @ pinv + free - (free @ first) @ pinv
+    last = _full_rank(noise(width, out), generator).mT
+    pinv = torch.linalg.pinv(last)
+    free = noise(width, into)
+    return pinv @ weight + free - pinv @ (last @ free), last
+
+
 def _full_rank(gaussian: Tensor, generator: torch.Generator) -> Tensor:
     # Tall matrix of full column rank with condition number <= 4: rounding then stays far below
     # every tolerance.
     u, _, v = torch.linalg.svd(gaussian, full_matrices=False)
-    s = 0.5 + 1.5 * torch.rand(u.shape[:-2] + u.shape[-1:], generator=generator, dtype=u.dtype).to(
-        u.device
-    )
+    drawn = torch.rand(u.shape[:-2] + u.shape[-1:], generator=generator, dtype=u.dtype)
+    s = 0.5 + 1.5 * drawn.to(u.device)
     return (u * s.unsqueeze(-2)) @ v
+
+
+def _reach(u: Tensor) -> Tensor:
+    return u.amax(-2) - u.amin(-2)
 
 
 def _starts(

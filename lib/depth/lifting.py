@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from lib.depth.factorisation import Pieces, check_place, check_position, factor
 from lib.nets import MLP, features
+from lib.nets.drawing import Randomness, source_of
 
 
 def lifted_dimension(widths: Sequence[int], position: int, width: int) -> int:
@@ -43,7 +43,7 @@ def lift(
     *,
     pieces: Pieces = None,
     margin: float = 0.5,
-    generator: torch.Generator | None = None,
+    generator: Randomness = None,
 ) -> MLP:
     """A random element of the lifted manifold T_S(net): one more layer, the same outputs on the
     data x.
@@ -59,17 +59,22 @@ def lift(
         position: q in 0..L-1; the new layer comes between layer q and q+1 (q = 0: right after the
             input, q = L-1: right before the output layer) and is hidden layer q+1 of the result.
         width: of the new layer, >= min(m_q, m_{q+1}).
-        pieces, margin, generator: as in `factor`.
+        pieces: index into the activation's affine pieces, one for all neurons or one each; None
+            draws them.
+        margin: least distance of the data from the end of a piece, in units of a neuron's range.
+        generator: source of randomness, or a seed; without it a fresh seed, named by a warning.
     Returns:
-        a net of depth L + 1; `merge(result, x, position + 1)` gives `net` back.
+        a net of depth L + 1; `unlift(result, x, position + 1)` gives `net` back.
     Raises:
         ValueError: an argument is impossible, layer q+1 has no bias, or sigma has no affine piece.
 
     Source: (Bai et al. 2024), one-layer lifting; the sampling of the manifold is ours.
 
+    >>> import torch
     >>> from lib.nets import forward, init
-    >>> net, x = init((2, 3, 1), "relu", generator=0), torch.eye(2, dtype=torch.float64)
-    >>> deep = lift(net, x, 1, 4); deep
+    >>> x = torch.eye(2, dtype=torch.float64)
+    >>> net = init((2, 3, 1), "relu", generator=0)
+    >>> deep = lift(net, x, 1, 4, generator=0); deep
     MLP(2-3-4-1, relu, 30 parameters)
     >>> bool((forward(deep, x) - forward(net, x)).abs().max() < 1e-14)
     True
@@ -94,7 +99,7 @@ def lift(
         net.activation,
         pieces=pieces,
         margin=margin,
-        generator=generator,
+        generator=source_of(generator, "lift"),
     )
     return MLP(
         [*net.weights[:position], parts.weight_in, parts.weight_out, *net.weights[position + 1 :]],
@@ -110,7 +115,7 @@ def lift_layers(
     *,
     pieces: Pieces = None,
     margin: float = 0.5,
-    generator: torch.Generator | None = None,
+    generator: Randomness = None,
 ) -> MLP:
     """Several layers inserted at once: the composition of one-layer lifts.
 
@@ -121,19 +126,21 @@ def lift_layers(
     Raises:
         ValueError: as `lift`, or no insert at all.
 
+    >>> import torch
     >>> from lib.nets import init
-    >>> lift_layers(init((2, 3, 1), "relu", generator=0), torch.eye(2, dtype=torch.float64), [(0, 2), (1, 4), (1, 5)])
+    >>> x = torch.eye(2, dtype=torch.float64)
+    >>> net = init((2, 3, 1), "relu", generator=0)
+    >>> lift_layers(net, x, [(0, 2), (1, 4), (1, 5)], generator=0)
     MLP(2-2-3-4-5-1, relu, 62 parameters)
     """
     if not inserts:
         raise ValueError("inserts is empty: expected at least one (position, width)")
-    generator = generator or torch.Generator().manual_seed(0)
+    source = source_of(generator, "lift_layers")
     for position, _ in inserts:
         check_position(net.widths, position)
-    for already, (position, width) in enumerate(
-        sorted(inserts, key=lambda pair: pair[0])
-    ):  # sorted is stable
+    in_order = sorted(inserts, key=lambda pair: pair[0])  # stable
+    for already, (position, width) in enumerate(in_order):
         net = lift(
-            net, x, position + already, width, pieces=pieces, margin=margin, generator=generator
+            net, x, position + already, width, pieces=pieces, margin=margin, generator=source
         )
     return net

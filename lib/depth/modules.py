@@ -11,6 +11,7 @@ from lib.depth.factorisation import Pieces, factor
 from lib.depth.pieces import NO_PIECE, place
 from lib.nets import Activation
 from lib.nets.activations import get
+from lib.nets.drawing import Randomness, source_of
 from lib.nets.sequential import activation_module, activation_of
 
 
@@ -24,7 +25,7 @@ def insert_layer(
     normalise: bool = False,
     pieces: Pieces = None,
     margin: float = 0.5,
-    generator: torch.Generator | None = None,
+    generator: Randomness = None,
 ) -> nn.Sequential:
     """A copy whose `Linear` at `index` became Linear - [BatchNorm1d -] sigma - Linear with the same
     outputs on x.
@@ -51,7 +52,7 @@ def insert_layer(
 
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)).double()
     >>> x = torch.eye(2, dtype=torch.float64)
-    >>> deep = insert_layer(net, 2, x, 4, "relu", normalise=True)
+    >>> deep = insert_layer(net, 2, x, 4, "relu", normalise=True, generator=0)
     >>> [type(m).__name__ for m in deep], bool((deep(x) - net(x)).abs().max() < 1e-12)
     (['Linear', 'ReLU', 'Linear', 'BatchNorm1d', 'ReLU', 'Linear'], True)
     """
@@ -76,7 +77,7 @@ def insert_layer(
             sigma,
             pieces=pieces,
             margin=margin,
-            generator=generator,
+            generator=source_of(generator, "insert_layer"),
         )
         inner = _linear(parts.weight_in, None if normalise else parts.bias_in)
         outer = _linear(parts.weight_out, parts.bias_out)
@@ -100,7 +101,7 @@ def merge_layer(module: nn.Sequential, index: int, x: Tensor) -> nn.Sequential:
 
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)).double()
     >>> x = torch.eye(2, dtype=torch.float64)
-    >>> back = merge_layer(insert_layer(net, 2, x, 4, "relu"), 2, x)
+    >>> back = merge_layer(insert_layer(net, 2, x, 4, "relu", generator=0), 2, x)
     >>> bool((back[2].weight - net[2].weight).abs().max() < 1e-12)
     True
     """

@@ -6,6 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lib.linear import above_rounding
 from lib.nets import MLP, Activation, features, preactivations
 from lib.nets.activations import AffinePiece
 
@@ -25,21 +26,6 @@ def all_pieces(sigma: Activation, flat: bool = False) -> tuple[AffinePiece, ...]
     (1, 0.0)
     """
     return sigma.pieces + (_FLAT.get(sigma.name, ()) if flat else ())
-
-
-def check_hidden(net: MLP, layer: int) -> None:
-    """Refuse a layer that is not one of the hidden layers 1..L-1.
-
-    Raises:
-        TypeError: not an int.  ValueError: out of range.
-
-    >>> from lib.nets import init
-    >>> check_hidden(init((2, 3, 1), generator=0), 1)
-    """
-    if isinstance(layer, bool) or not isinstance(layer, int):
-        raise TypeError(f"layer is {layer!r}: expected an int")
-    if not 1 <= layer < net.depth:
-        raise ValueError(f"layer {layer} outside 1..{net.depth - 1}, the hidden layers of {net!r}")
 
 
 def place(z: Tensor, sigma: Activation, flat: bool = False) -> Tensor:
@@ -70,25 +56,6 @@ def place(z: Tensor, sigma: Activation, flat: bool = False) -> Tensor:
     return index
 
 
-def pieces_of(net: MLP, x: Tensor, layer: int, *, flat: bool = False) -> Tensor:
-    """The affine piece of every neuron of a hidden layer on the data, -1 where the neuron is not
-    linearised.
-
-    Args:
-        x: inputs (n, m_0);  layer: hidden layer, 1..L-1;  flat: count constant intervals as pieces.
-    Returns:
-        int64 (*batch, m_layer).
-    Raises:
-        ValueError: the layer is no hidden layer, or x does not fit.
-
-    >>> net = MLP((torch.tensor([[1.0], [-1.0]]), torch.ones(1, 2)), activation="relu")
-    >>> pieces_of(net, torch.tensor([[1.0], [2.0]]), 1)
-    tensor([ 0, -1])
-    """
-    check_hidden(net, layer)
-    return place(preactivations(net, x)[layer - 1], net.activation, flat)
-
-
 def linearised_share(net: MLP, x: Tensor, *, flat: bool = False) -> Tensor:
     """Share of the neurons of each hidden layer whose data all lie in one affine piece: (*batch,
     L - 1), in 0..1.
@@ -97,7 +64,8 @@ def linearised_share(net: MLP, x: Tensor, *, flat: bool = False) -> Tensor:
         measure.
 
     >>> net = MLP((torch.tensor([[1.0], [-1.0]]), torch.ones(1, 2)), activation="relu")
-    >>> linearised_share(net, torch.tensor([[1.0], [2.0]])), linearised_share(net, torch.tensor([[1.0]]), flat=True)
+    >>> x = torch.tensor([[1.0], [2.0]])
+    >>> linearised_share(net, x), linearised_share(net, x, flat=True)
     (tensor([0.5000]), tensor([1.]))
     """
     z = preactivations(net, x)[:-1]
@@ -133,8 +101,7 @@ def affine_error(h: Tensor, f: Tensor) -> Tensor:
         )
     h, f = h - h.mean(-2, keepdim=True), f - f.mean(-2, keepdim=True)
     u, s, _ = torch.linalg.svd(f, full_matrices=False)
-    rounding = s.amax(-1, keepdim=True) * max(f.shape[-2:]) * torch.finfo(s.dtype).eps
-    basis = u * (s > rounding).to(u.dtype).unsqueeze(-2)
+    basis = u * above_rounding(s, f.shape).to(u.dtype).unsqueeze(-2)
     rest = h - basis @ (basis.mT @ h)
     total = h.square().sum((-2, -1))
     return torch.where(

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lib.depth.factorisation import factor
 from lib.nets import Activation
 from lib.nets.activations import get
+from lib.nets.drawing import Randomness, source_of
 from lib.nets.sequential import activation_module
 
 
@@ -70,7 +71,7 @@ def zero_output_block(
     hidden: int,
     activation: str | Activation,
     *,
-    generator: torch.Generator | None = None,
+    generator: Randomness = None,
     dtype: torch.dtype | None = None,
 ) -> ResidualBlock:
     """A residual block with V = 0, c = 0 and Gaussian U, b: keeps the function, but is not critical
@@ -79,11 +80,11 @@ def zero_output_block(
     dR/dV = sum_i e_i sigma(U x_i + b)^T with e = dR/d(stream): the shallow net's criticality says
     nothing about it.
 
-    >>> int(zero_output_block(2, 3, "relu").outer.weight.count_nonzero())
+    >>> int(zero_output_block(2, 3, "relu", generator=0).outer.weight.count_nonzero())
     0
     """
     block = null_block(width, hidden, activation, dtype=dtype)
-    generator = generator or torch.Generator().manual_seed(0)
+    generator = source_of(generator, "a block")
     with torch.no_grad():
         for p in block.inner.parameters():
             p.copy_(torch.randn(p.shape, generator=generator, dtype=p.dtype))
@@ -122,7 +123,7 @@ def linearised_block(
     activation: str | Activation,
     stream: Tensor,
     *,
-    generator: torch.Generator | None = None,
+    generator: Randomness = None,
 ) -> ResidualBlock:
     """A residual block that is affine on the data and adds nothing: V diag(slope) U = 0, V (slope *
     b + shift) + c = 0.
@@ -138,11 +139,12 @@ def linearised_block(
     Args:
         stream: the stream's values on S before the block, (n, width);  hidden: >= width.
 
-    >>> block = linearised_block(2, 3, "relu", torch.eye(2, dtype=torch.float64))
+    >>> block = linearised_block(2, 3, "relu", torch.eye(2, dtype=torch.float64), generator=0)
     >>> bool((block(torch.eye(2, dtype=torch.float64)) - torch.eye(2)).abs().max() < 1e-14)
     True
     """
     zero = stream.new_zeros(width, width)
+    generator = source_of(generator, "a block")
     parts = factor(zero, zero[0], stream, hidden, get(activation), generator=generator)
     block = ResidualBlock(width, hidden, activation, stream.dtype)
     with torch.no_grad():

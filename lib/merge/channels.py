@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from lib.merge.batchnorm import fold_batchnorm
 from lib.merge.neurons import LayerReport
-from lib.merge.rows import RowMerge, plan_merge
+from lib.merge.rows import Likeness, RowMerge, plan_merge
 from lib.nets import Activation
 from lib.nets.activations import get
+from lib.nets.drawing import Randomness
 from lib.nets.sequential import activation_of
 from lib.width.channels import ELEMENTWISE, _columns, _put, _trace
 
@@ -49,7 +50,7 @@ def merge_channels(
     tolerance: float | None = None,
     rule: str = "complete",
     representative: str = "mean",
-    generator: torch.Generator | None = None,
+    generator: Randomness = None,
 ) -> ChannelMerge:
     """Each group of similar channels (and of neurons of dense layers) becomes one, as in
     `merge_neurons`.
@@ -76,6 +77,7 @@ def merge_channels(
     folded = fold_batchnorm(net)
     if len(x) == 0:
         raise ValueError("got no inputs: expected at least one to compare outputs on")
+    like = Likeness(cosine, amplitude, tolerance, rule, representative, generator)
     reports = []
     last = max(at for at, m in enumerate(folded) if isinstance(m, (nn.Conv2d, nn.Linear)))
     places = [
@@ -91,12 +93,7 @@ def merge_channels(
                 _kernels(folded[at]),
                 columns.movedim(1, -1).flatten(0, -2),
                 _activation(folded, at, path.reader),
-                cosine=cosine,
-                amplitude=amplitude,
-                tolerance=tolerance,
-                rule=rule,
-                representative=representative,
-                generator=generator,
+                like,
                 foldable=_takes_constants(folded, at, path.reader),
             )
             _apply(folded[at], reader, columns, plan)

@@ -78,6 +78,7 @@ def group_directions(
     v = v / largest  # so that squares neither overflow nor vanish
     v = v / v.norm(dim=1, keepdim=True)
     threshold = cosine - 4 * math.sqrt(d) * torch.finfo(v.dtype).eps
+    v = v.float() if v.dtype == torch.bfloat16 else v  # which numpy does not know
     labels, leaders, count = np.full(n, -1), np.zeros(n, dtype=np.int64), 0
     for start in range(0, n, block):
         stop = min(start + block, n)

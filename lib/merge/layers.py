@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lib.depth.merging import merge, merge_known
-from lib.depth.pieces import NO_PIECE, pieces_of
+from lib.depth.layers import LayerOnData, layers_on_data, merge_affine, one_net
 from lib.merge.batchnorm import as_mlp
-from lib.nets import MLP, features, forward, preactivations, to_sequential
+from lib.nets import MLP, forward, to_sequential
+from lib.nets.checks import check_layer
 
 FITS = ("affine", "neuron")
 
@@ -35,6 +35,26 @@ class MergedLayer:
     exact: bool
     error: float
     change: float
+
+
+@dataclass(frozen=True, eq=False)
+class LayerFit:
+    """The affine map that stands for a hidden layer on the data: features ~ weight f^[l-1] + bias.
+
+    Args:
+        layer: l in 1..L-1;  exact, error: as in `MergedLayer`.
+        weight: (m_l, m_{l-1});  bias: (m_l,).
+    """
+
+    layer: int
+    exact: bool
+    error: float
+    weight: Tensor
+    bias: Tensor
+
+    def merged(self, net: MLP) -> MLP:
+        """The net without the layer; its layers up to l must be those of the fit."""
+        return merge_affine(net, self.layer, self.weight, self.bias)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,88 +107,80 @@ def merge_layers(
         TypeError: an `nn.Sequential` that is no chain of dense layers.
     Source: (Bai et al. 2024) for exact merging; the fits are ours.
 
-    >>> from lib.depth.lifting import lift
+    >>> from lib.depth import lift
     >>> from lib.nets import init
-    >>> shallow, x = init((1, 3, 1), "relu", generator=0), torch.tensor([[-1.0], [0.3], [2.0]], dtype=torch.float64)
-    >>> merge_layers(lift(shallow, x, 1, 4), x).net
+    >>> draws, x = torch.Generator().manual_seed(0), torch.tensor([[-1.0], [0.3], [2.0]]).double()
+    >>> shallow = init((1, 3, 1), "relu", generator=draws)
+    >>> merge_layers(lift(shallow, x, 1, 4, generator=draws), x).net
     MLP(1-3-1, relu, 10 parameters)
     """
     if isinstance(net, nn.Sequential):
         head, mlp = as_mlp(net)
         done = merge_layers(mlp, head(x), tolerance, fit=fit, layers=layers)
-        tail = to_sequential(done.net)
-        whole = nn.Sequential(*head, *tail).eval()
+        whole = nn.Sequential(*head, *to_sequential(done.net)).eval()
         return LayerMerge(whole, done.merged, done.errors, done.change)
-    allowed = _check(net, tolerance, fit, layers)
-    before, errors = net, tuple(_error(net, x, layer, fit) for layer in range(1, net.depth))
-    numbers, merged = (
-        list(range(1, net.depth)),
-        [],
-    )  # numbers[l - 1]: what layer l was called in the net before
-    while True:
-        open_layers = [
-            (_error(net, x, l, fit), l) for l in range(1, net.depth) if numbers[l - 1] in allowed
-        ]
-        open_layers = [(error, l) for error, l in open_layers if error <= tolerance]
-        if not open_layers:
-            break
-        error, layer = min(open_layers)
-        after = _without(net, x, layer, fit)
-        change = _gap(after, net, x)
-        merged.append(MergedLayer(numbers.pop(layer - 1), is_exact(net, x, layer), error, change))
-        net = after
-    return LayerMerge(net, tuple(merged), errors, _gap(net, before, x))
+    allowed = _check(net, tolerance, layers)
+    fits = fit_layers(net, x, fit)
+    errors, numbers = tuple(f.error for f in fits), list(range(1, net.depth))
+    start = output = forward(net, x)
+    merged: list[MergedLayer] = []
+    while ready := [f for f in fits if numbers[f.layer - 1] in allowed and f.error <= tolerance]:
+        best = min(ready, key=lambda f: (f.error, f.layer))
+        net = best.merged(net)
+        after = forward(net, x)
+        number = numbers.pop(best.layer - 1)  # what the layer was called in the net before
+        merged.append(MergedLayer(number, best.exact, best.error, _gap(after, output)))
+        output = after
+        # Nothing before the layer has changed; whatever comes after it may have.
+        fits = fits[: best.layer - 1] + fit_layers(net, x, fit, first=best.layer)
+    return LayerMerge(net, tuple(merged), errors, _gap(output, start))
 
 
-def is_exact(net: MLP, x: Tensor, layer: int) -> bool:
-    """Whether every neuron of a hidden layer stays in one affine piece of sigma, or is constant, on
-    the data.
+def fit_layers(net: MLP, x: Tensor, fit: str, *, first: int = 1) -> list[LayerFit]:
+    """The affine map that stands for each hidden layer from `first` on, from one pass over the
+    data.
+
+    Raises:
+        ValueError: a batch of nets, an unknown fit, non-finite features, or too few samples.
 
     >>> net = MLP((torch.tensor([[1.0], [-1.0]]), torch.ones(1, 2)), activation="relu")
-    >>> is_exact(net, torch.tensor([[1.0], [2.0]]), 1), is_exact(net, torch.tensor([[-1.0], [2.0]]), 1)
-    (True, False)
+    >>> fit_layers(net, torch.tensor([[1.0], [2.0]]), "neuron")[0].error
+    0.0
     """
-    return bool((pieces_of(net, x, layer, flat=True) != NO_PIECE).all())
+    one_net(net)
+    if fit not in FITS:
+        raise ValueError(f"fit {fit!r} is unknown: expected one of {', '.join(FITS)}")
+    return [_fit(on, fit) for on in layers_on_data(net, x, flat=True)[first - 1 :]]
 
 
-def _error(net: MLP, x: Tensor, layer: int, fit: str) -> float:
-    if is_exact(net, x, layer):
-        return 0.0
-    h = features(net, x)[layer]
-    total = (h - h.mean(0)).square().sum()
-    rest = (h - _fitted(net, x, layer, fit)).square().sum()
-    return max(float(rest / total), torch.finfo(h.dtype).tiny)  # 0 is kept for exact layers
-
-
-def _fitted(net: MLP, x: Tensor, layer: int, fit: str) -> Tensor:
+def _fit(on: LayerOnData, fit: str) -> LayerFit:
+    if not torch.isfinite(on.z).all():
+        raise ValueError(
+            f"pre-activations of layer {on.layer} of {on.net!r} hold inf or nan: expected finite"
+            " data and parameters"
+        )
+    if on.is_linearised:
+        return LayerFit(on.layer, True, 0.0, *_through_lines(on, *on.lines))
+    h = on.net.activation.value(on.z)
     if fit == "neuron":
-        slope, shift = _lines(net, x, layer)
-        return preactivations(net, x)[layer - 1] * slope + shift
-    f = features(net, x)[layer - 1]
-    weight, bias = _affine_fit(f, features(net, x)[layer])
-    return f @ weight.T + bias
+        slope, shift = _lines(on.z, h)
+        fitted, (weight, bias) = on.z * slope + shift, _through_lines(on, slope, shift)
+    else:
+        weight, bias = _affine_fit(on.inputs, h)
+        fitted = on.inputs @ weight.T + bias
+    total, rest = (h - h.mean(0)).square().sum(), (h - fitted).square().sum()
+    error = max(float(rest / total), torch.finfo(h.dtype).tiny)  # 0 is kept for exact layers
+    return LayerFit(on.layer, False, error, weight, bias)
 
 
-def _without(net: MLP, x: Tensor, layer: int, fit: str) -> MLP:
-    if is_exact(net, x, layer):
-        return merge(net, x, layer, flat=True)
-    if fit == "neuron":
-        return merge_known(net, layer, *_lines(net, x, layer))
-    f = features(net, x)
-    weight, bias = _affine_fit(f[layer - 1], f[layer])
-    outer, outer_bias = net.weights[layer], net.biases[layer]
-    bias = outer @ bias if outer_bias is None else outer @ bias + outer_bias
-    return MLP(
-        [*net.weights[: layer - 1], outer @ weight, *net.weights[layer + 1 :]],
-        [*net.biases[: layer - 1], bias, *net.biases[layer + 1 :]],
-        net.activation,
-    )
+def _through_lines(on: LayerOnData, slope: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    bias = on.net.biases[on.layer - 1]
+    weight = slope.unsqueeze(-1) * on.net.weights[on.layer - 1]
+    return weight, shift if bias is None else slope * bias + shift
 
 
-def _lines(net: MLP, x: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+def _lines(z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
     # Per neuron the regression line of sigma(z) on z; a z that does not vary gives slope 0.
-    z = preactivations(net, x)[layer - 1]
-    h = net.activation.value(z)
     centred = z - z.mean(0)
     variance = centred.square().sum(0)
     slope = torch.where(
@@ -185,26 +197,21 @@ def _affine_fit(f: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
             f" more than {width + 1} samples, or fit='neuron'"
         )
     mean = f.mean(0)
-    weight = torch.linalg.lstsq(
-        f - mean, h - h.mean(0), driver="gelsd" if f.device.type == "cpu" else None
-    ).solution.T
+    driver = "gelsd" if f.device.type == "cpu" else None
+    weight = torch.linalg.lstsq(f - mean, h - h.mean(0), driver=driver).solution.T
     return weight, h.mean(0) - weight @ mean
 
 
-def _gap(a: MLP, b: MLP, x: Tensor) -> float:
-    return float((forward(a, x) - forward(b, x)).norm(dim=-1).max())
+def _gap(a: Tensor, b: Tensor) -> float:
+    return float((a - b).norm(dim=-1).max())
 
 
-def _check(net: MLP, tolerance: float, fit: str, layers: Sequence[int] | None) -> set[int]:
-    if net.batch:
-        raise ValueError(f"{net!r} is a batch of nets: index one first")
+def _check(net: MLP, tolerance: float, layers: Sequence[int] | None) -> set[int]:
+    one_net(net)
     if not (math.isfinite(tolerance) and 0 <= tolerance <= 1):
         raise ValueError(f"tolerance is {tolerance!r}: expected a share of variance in 0..1")
-    if fit not in FITS:
-        raise ValueError(f"fit {fit!r} is unknown: expected one of {', '.join(FITS)}")
-    allowed = set(range(1, net.depth)) if layers is None else set(layers)
-    if not allowed <= set(range(1, net.depth)):
-        raise ValueError(
-            f"layers {sorted(allowed)} outside 1..{net.depth - 1}, the hidden layers of {net!r}"
-        )
-    return allowed
+    if layers is None:
+        return set(range(1, net.depth))
+    for layer in layers:
+        check_layer(net, layer)
+    return set(layers)

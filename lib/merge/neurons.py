@@ -3,15 +3,17 @@ rescaling."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from lib.depth.layers import one_net
 from lib.merge.grouping import Groups
-from lib.merge.rows import RowMerge, lipschitz, plan_merge
+from lib.merge.rows import Likeness, RowMerge, lipschitz, plan_merge
 from lib.nets import MLP, features, forward
+from lib.nets.drawing import Randomness
+from lib.nets.samples import check_samples
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,7 @@ def merge_neurons(
     tolerance: float | None = None,
     rule: str = "complete",
     representative: str = "mean",
-    generator: torch.Generator | None = None,
-    layers: Sequence[int] | None = None,
+    generator: Randomness = None,
     x: Tensor | None = None,
 ) -> NeuronMerge:
     """Each group of similar neurons becomes one; neurons that write nothing go, constant ones join
@@ -87,14 +88,13 @@ def merge_neurons(
         rule: what makes a group, see `lib.merge.grouping`.
         representative: direction of v_j: "mean" of the members, weighted by amplitude, "medoid"
             (the most central member), or "random" (any member, the paper's choice, drawn with
-            `generator`; default seed 0).
-        layers: hidden layers to merge, 1..L-1, in this order; default all, from the input on.
+            `generator`).
         x: inputs (n, m_0) on which the output change is predicted and found.
     Returns:
         The net, the groups of every layer, and the output change.
     Raises:
-        ValueError: a batch of nets, no such hidden layer, parameters that are not finite,
-            thresholds out of range.
+        ValueError: a batch of nets, parameters or inputs that are not finite, thresholds out of
+            range.
     Source: (Zhang et al. 2021, Sec. 3.2 and Fig. 5).
 
     >>> from lib.nets import init
@@ -103,28 +103,15 @@ def merge_neurons(
     >>> merge_neurons(split(net, 1, 0, 0.25), cosine=1.0).layers[0].groups
     ((0, 3), (1,), (2,))
     """
-    if net.batch:
-        raise ValueError(f"{net!r} is a batch of nets: index one first, their groups differ")
-    chosen = list(range(1, net.depth) if layers is None else layers)
-    if len(set(chosen)) != len(chosen):
-        raise ValueError(f"layers {chosen} repeat: expected distinct hidden layers")
+    one_net(net)
+    if x is not None:
+        check_samples(x)
+    like = Likeness(cosine, amplitude, tolerance, rule, representative, generator)
     before, reports, predicted = net, [], 0.0
-    for layer in chosen:
-        if isinstance(layer, bool) or not isinstance(layer, int) or not 1 <= layer < net.depth:
-            raise ValueError(
-                f"layer {layer!r} outside 1..{net.depth - 1}, the hidden layers of {net!r}"
-            )
+    for layer in range(1, net.depth):
+        foldable = net.biases[layer] is not None
         plan = plan_merge(
-            _rows(net, layer),
-            net.weights[layer],
-            net.activation,
-            cosine=cosine,
-            amplitude=amplitude,
-            tolerance=tolerance,
-            rule=rule,
-            representative=representative,
-            generator=generator,
-            foldable=net.biases[layer] is not None,
+            _rows(net, layer), net.weights[layer], net.activation, like, foldable=foldable
         )
         if x is not None:
             predicted += _predict(net, layer, plan.bound, x)

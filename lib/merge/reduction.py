@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from lib.depth.layers import one_net
 from lib.merge.batchnorm import as_mlp
-from lib.merge.layers import merge_layers
+from lib.merge.layers import fit_layers
 from lib.merge.neurons import merge_neurons
 from lib.nets import MLP, Loss, forward, mse, to_sequential
+from lib.nets.checks import finite_number
 
 COSINES = (0.9, 0.95, 0.99, 0.999, 1.0)
 TOLERANCES = (0.1, 0.01, 1e-3, 0.0)
@@ -53,15 +55,14 @@ class Reduction:
 
 def reduce(
     net: MLP | nn.Sequential,
-    data: tuple[Tensor, Tensor],
-    budget: float,
-    *,
+    x: Tensor,
+    y: Tensor,
     loss: Loss = mse,
+    *,
+    budget: float,
     cosines: Sequence[float] = COSINES,
     amplitude: float = 0.01,
     tolerances: Sequence[float] = TOLERANCES,
-    fit: str = "neuron",
-    rule: str = "complete",
 ) -> Reduction:
     """Merges neurons and layers in turn while R_S(theta') <= R_S(theta) + budget, to a fixed point.
 
@@ -71,12 +72,11 @@ def reduce(
 
     Args:
         net: one net, or an `nn.Sequential` of dense layers in eval mode.
-        data: (x, y) on which the risk is measured: a sample that was not trained on, to be safe.
-        budget: largest increase of the risk, >= 0, in the units of the loss.
+        x, y: the sample on which the risk is measured: one that was not trained on, to be safe.
         loss: as in `lib.nets.losses.risk`.
-        cosines, tolerances: tried in this order, boldest first: arguments of `merge_neurons` and
-            `merge_layers`.
-        amplitude, rule, fit: further arguments of theirs.
+        budget: largest increase of the risk, >= 0, in the units of the loss.
+        cosines, amplitude: of `merge_neurons`, the cosines tried in this order, boldest first.
+        tolerances: of `merge_layers` with a line for each neuron, tried in this order.
     Raises:
         ValueError: the budget is negative or not finite, the risk of the net is not finite, or bad
             thresholds.
@@ -84,72 +84,75 @@ def reduce(
     >>> from lib.nets import init
     >>> from lib.width import split
     >>> x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
-    >>> reduce(split(init((1, 2, 1), generator=0), 1, 0, 0.3), (x, x**2), 0.0, tolerances=()).net
+    >>> net = init((1, 2, 1), generator=torch.Generator().manual_seed(0))
+    >>> reduce(split(net, 1, 0, 0.3), x, x**2, budget=0.0, tolerances=()).net
     MLP(1-2-1, tanh, 7 parameters)
     """
     if isinstance(net, nn.Sequential):
         head, mlp = as_mlp(net)
         done = reduce(
-            mlp, (head(data[0]), data[1]), budget, loss=loss, cosines=cosines, amplitude=amplitude,
-            tolerances=tolerances, fit=fit, rule=rule,
+            mlp, head(x), y, loss, budget=budget, cosines=cosines, amplitude=amplitude,
+            tolerances=tolerances,
         )  # fmt: skip
         return Reduction(nn.Sequential(*head, *to_sequential(done.net)).eval(), done.steps)
-    if not (isinstance(budget, (int, float)) and math.isfinite(budget) and budget >= 0):
-        raise ValueError(
-            f"budget is {budget!r}: expected a finite number >= 0, the largest increase of the risk"
-        )
-    if net.batch:
-        raise ValueError(f"{net!r} is a batch of nets: index one first")
-    x, y = data
-    start = forward(net, x)
-    risk = float(loss(start, y))
-    if not math.isfinite(risk):
-        raise ValueError(f"the risk of {net!r} is {risk}: expected a finite number")
-    limit = risk + budget + 64 * torch.finfo(net.dtype).eps * abs(risk)
-    steps = [
-        Step("start", 0.0, net.widths, net.n_parameters, risk, 0.0, _agreement(start, start), True)
-    ]
+    budget = finite_number("budget", budget)
+    if budget < 0:
+        raise ValueError(f"budget is {budget!r}: expected >= 0, the largest increase of the risk")
+    one_net(net)
+    judge = _Judge(x, y, loss, forward(net, x))
+    steps = [judge.step("start", 0.0, net, math.inf)]
+    if not math.isfinite(steps[0].risk):
+        raise ValueError(f"the risk of {net!r} is {steps[0].risk}: expected a finite number")
+    limit = steps[0].risk + budget + 64 * torch.finfo(net.dtype).eps * abs(steps[0].risk)
     while True:
-        for action, setting, candidate in _attempts(
-            net, x, cosines, amplitude, tolerances, fit, rule
-        ):
+        for action, setting, candidate in _attempts(net, x, cosines, amplitude, tolerances):
             if candidate.n_parameters >= net.n_parameters:
                 continue
-            output = forward(candidate, x)
-            found, change = float(loss(output, y)), float((output - start).norm(dim=-1).max())
-            accepted = found <= limit
-            shape = (candidate.widths, candidate.n_parameters)
-            steps.append(
-                Step(action, setting, *shape, found, change, _agreement(output, start), accepted)
-            )
-            if accepted:
+            steps.append(judge.step(action, setting, candidate, limit))
+            if steps[-1].accepted:
                 net = candidate
                 break
         else:
             return Reduction(net, tuple(steps))
 
 
+@dataclass(frozen=True, eq=False)
+class _Judge:
+    """The sample, the loss, and the outputs at the start."""
+
+    x: Tensor
+    y: Tensor
+    loss: Loss
+    start: Tensor
+
+    def step(self, action: str, setting: float, net: MLP, limit: float) -> Step:
+        output = forward(net, self.x)
+        risk = float(self.loss(output, self.y))
+        same = (output.argmax(-1) == self.start.argmax(-1)).double().mean()
+        return Step(
+            action,
+            setting,
+            net.widths,
+            net.n_parameters,
+            risk,
+            change=float((output - self.start).norm(dim=-1).max()),
+            agreement=float(same) if output.shape[-1] > 1 else None,
+            accepted=risk <= limit,
+        )
+
+
 def _attempts(
-    net: MLP,
-    x: Tensor,
-    cosines: Sequence[float],
-    amplitude: float,
-    tolerances: Sequence[float],
-    fit: str,
-    rule: str,
+    net: MLP, x: Tensor, cosines: Sequence[float], amplitude: float, tolerances: Sequence[float]
 ) -> Iterator[tuple[str, float, MLP]]:
     for cosine in cosines if net.activation.degree is not None else cosines[-1:]:
-        yield "merge neurons", cosine, merge_neurons(net, cosine, amplitude, rule=rule).net
+        yield "merge neurons", cosine, merge_neurons(net, cosine, amplitude).net
     if amplitude > 0:
-        yield "merge neurons", 1.0, merge_neurons(net, 1.0, 0.0, rule=rule).net
+        yield "merge neurons", 1.0, merge_neurons(net, 1.0, 0.0).net
+    if not tolerances:
+        return
+    fits = fit_layers(net, x, "neuron")
+    without = {fit.layer: fit.merged(net) for fit in fits if fit.error <= max(tolerances)}
     for tolerance in tolerances:
-        for layer in range(1, net.depth):
-            done = merge_layers(net, x, tolerance, fit=fit, layers=[layer])
-            if done.merged:
-                yield "merge layer", tolerance, done.net
-
-
-def _agreement(output: Tensor, start: Tensor) -> float | None:
-    if output.shape[-1] == 1:
-        return None
-    return float((output.argmax(-1) == start.argmax(-1)).double().mean())
+        for fit in fits:
+            if fit.error <= tolerance:
+                yield "merge layer", tolerance, without[fit.layer]

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from lib.merge.grouping import Groups, group_directions, group_duplicates
 from lib.nets import Activation
+from lib.nets.checks import finite_tolerance
+from lib.nets.drawing import Randomness, source_of
 
 REPRESENTATIVES = ("mean", "medoid", "random")
 _LIPSCHITZ = {"tanh": 1.0, "sigmoid": 0.25, "relu": 1.0, "identity": 1.0}
@@ -55,17 +57,59 @@ def lipschitz(sigma: Activation) -> float:
     return _LIPSCHITZ.get(sigma.name, math.inf)
 
 
+@dataclass(frozen=True)
+class Likeness:
+    """Which neurons of a layer become one, and which one.
+
+    Args:
+        cosine, rule: as in `group_directions`, for a homogeneous sigma.
+        amplitude: neurons with amplitude <= this share of the layer's largest go: |a_k| |v_k|^p of
+            a homogeneous sigma, else |a_k| |w_k|, and then the neuron is replaced by its constant
+            sigma(b_k).
+        tolerance: on rows to be equal (sigma not homogeneous) and on w to be zero (a constant
+            neuron), in the units of the parameters; default rounding, 64 eps of the largest one (of
+            the neuron's own largest for a homogeneous sigma, whose neurons may differ in scale).
+        representative: the group's direction: "mean", of the members weighted by amplitude;
+            "medoid", the member with the largest sum of cosines to the others; "random", any
+            member, as in the paper, drawn with `generator`.
+    Raises:
+        ValueError: amplitude outside 0..1 (1 excluded), an unknown representative, or a tolerance
+            that is not finite and >= 0.
+
+    >>> Likeness(0.99).representative
+    'mean'
+    """
+
+    cosine: float = 0.9
+    amplitude: float = 0.0
+    tolerance: float | None = None
+    rule: str = "complete"
+    representative: str = "mean"
+    generator: Randomness = None
+
+    def __post_init__(self) -> None:
+        if self.representative == "random":  # drawn once, so that the layers do not draw alike
+            object.__setattr__(self, "generator", source_of(self.generator, "a merge"))
+        if not 0 <= self.amplitude < 1:
+            raise ValueError(
+                f"amplitude is {self.amplitude!r}: expected a share in 0..1, 1 excluded, of the"
+                " layer's largest"
+            )
+        if self.representative not in REPRESENTATIVES:
+            raise ValueError(
+                f"representative {self.representative!r} is unknown: expected one of"
+                f" {', '.join(REPRESENTATIVES)}"
+            )
+        if self.tolerance is not None:
+            finite_tolerance(self.tolerance)
+
+
 def plan_merge(
     rows: Tensor,
     outgoing: Tensor,
     sigma: Activation,
+    like: Likeness,
     *,
-    cosine: float = 0.9,
-    amplitude: float = 0.0,
-    tolerance: float | None = None,
-    rule: str = "complete",
-    representative: str = "mean",
-    generator: torch.Generator | None = None,
     foldable: bool = True,
 ) -> RowMerge:
     """The merge of one layer.
@@ -79,78 +123,51 @@ def plan_merge(
         rows: (m, d + 1), v_k = (w_k, b_k), b_k = 0 for a layer without bias.
         outgoing: (p, m), column k belongs to neuron k.
         sigma: the layer's activation.
-        cosine, rule: as in `group_directions`, for a homogeneous sigma.
-        amplitude: neurons with amplitude <= this share of the layer's largest go: |a_k| |v_k|^p of
-            a homogeneous sigma, else |a_k| |w_k|, and then the neuron is replaced by its constant
-            sigma(b_k).
-        tolerance: on rows to be equal (sigma not homogeneous) and on w to be zero (a constant
-            neuron), in the units of the parameters; default rounding, 64 eps of the largest one.
-        representative: the group's direction: "mean", of the members weighted by amplitude;
-            "medoid", the member with the largest sum of cosines to the others; "random", any
-            member, as in the paper, drawn with `generator` (default seed 0).
         foldable: the next layer has a bias that can take constants; else one constant neuron takes
             them.
     Raises:
-        ValueError: amplitude outside 0..1 (1 excluded), or what `lib.merge.grouping` refuses.
+        ValueError: parameters that are not finite, or what `lib.merge.grouping` refuses.
     Source: (Zhang et al. 2021, Sec. 3.2), a_j <- sum_k a_k |w_k| / |w_j|.
 
     >>> from lib.nets.activations import relu
     >>> rows = torch.tensor([[1.0, 1.0], [3.0, 3.0], [0.0, 2.0]])
-    >>> plan = plan_merge(rows, torch.tensor([[1.0, 1.0, 5.0]]), relu)
+    >>> plan = plan_merge(rows, torch.tensor([[1.0, 1.0, 5.0]]), relu, Likeness())
     >>> plan.groups, plan.folded, (torch.tensor([[1.0, 1.0, 5.0]]) @ plan.mixing)
     (((1, 0),), (2,), tensor([[4.]]))
     """
-    if not 0 <= amplitude < 1:
-        raise ValueError(
-            f"amplitude is {amplitude!r}: expected a share in 0..1, 1 excluded, of the layer's"
-            " largest"
-        )
     for name, part in (("input weights and biases", rows), ("output weights", outgoing)):
         if not torch.isfinite(part).all():
             raise ValueError(f"{name} hold inf or nan: expected finite numbers")
-    if representative not in REPRESENTATIVES:
-        raise ValueError(
-            f"representative {representative!r} is unknown: expected one of"
-            f" {', '.join(REPRESENTATIVES)}"
-        )
-    if tolerance is None:
-        tolerance = 64 * torch.finfo(rows.dtype).eps * float(rows.abs().max())
-    if not (math.isfinite(tolerance) and tolerance >= 0):
-        raise ValueError(f"tolerance is {tolerance!r}: expected a finite number >= 0")
-    norm_in, norm_out, norm_w = rows.norm(dim=1), outgoing.norm(dim=0), rows[:, :-1].norm(dim=1)
     degree, values = sigma.degree, sigma.value(rows[:, -1])
-    size = norm_out * (norm_w if degree is None else norm_in**degree)
-    low = size <= amplitude * size.max()
-    constant = (rows[:, :-1].abs() <= tolerance).all(1)
+    size = _amplitudes(rows, outgoing, sigma)
+    low, constant = size <= like.amplitude * size.max(), _constant(rows, degree, like.tolerance)
     if degree is None:
         constant |= low
     # A neuron is removed without trace, or replaced by the constant sigma(b), or grouped with
     # others.
     nothing = constant & (values == 0)
-    gone = (norm_out == 0) | nothing | (low if degree is not None else nothing)
+    gone = (outgoing == 0).all(0) | nothing | (low if degree is not None else nothing)
     fold = ~gone & constant if foldable else torch.zeros_like(gone)
     shared = ~gone & constant if not foldable and degree is None else torch.zeros_like(gone)
-
-    groups = _groups(rows, size, ~(gone | fold | shared), degree, cosine, tolerance, rule)
-    if (
-        shared.any()
-    ):  # no bias takes the constants: the neuron of the largest one stands for all of them
+    groups = _groups(rows, size, ~(gone | fold | shared), degree, like)
+    if shared.any():
+        # No bias takes the constants: the neuron of the largest one stands for all of them.
         lead = int(torch.where(shared, values.abs(), -1).argmax())
         groups += ((lead, *(i for i in _indices(shared) if i != lead)),)
     groups = tuple(sorted(groups, key=min))
-    lost = torch.where(
-        fold | shared | nothing, norm_w, norm_in
-    )  # |v_k - what replaces v_k|, unless k is grouped
-    generator = generator or torch.Generator().manual_seed(0)
-    directions = {
-        g: _direction(rows[list(g)], size[list(g)], representative, generator)
-        for g in groups
-        if degree is not None
-    }
-    new, mixing = _mix(rows, groups, directions, shared, values, degree, lost)
+    # |v_k - what replaces v_k|, unless k is grouped
+    lost = torch.where(fold | shared | nothing, safe_norm(rows[:, :-1], 1), safe_norm(rows, 1))
+    new, mixing = rows.new_zeros(1, rows.shape[1]), rows.new_zeros(len(rows), 1)
+    if groups:  # else no layer is empty: one null neuron stays
+        merged = [_merged(rows, g, size, sigma, like, bool(shared[g[0]])) for g in groups]
+        new = torch.stack([m.row for m in merged])
+        mixing = rows.new_zeros(len(rows), len(groups))
+        for column, (members, m) in enumerate(zip(groups, merged, strict=True)):
+            mixing[list(members), column] = m.shares
+            lost[list(members)] = m.lost
     # Neurons are Lipschitz in v . (f, 1), so the triangle inequality bounds what the next layer
     # sees.
-    total = float((norm_out * lost).sum())
+    total = float((safe_norm(outgoing, 0) * lost).sum())
     bound = lipschitz(sigma) * total if total > 0 else 0.0
     constants = torch.where(fold, values, 0)
     return RowMerge(
@@ -158,13 +175,44 @@ def plan_merge(
     )
 
 
-def _direction(
-    rows: Tensor, size: Tensor, representative: str, generator: torch.Generator
-) -> Tensor:
-    units = rows / rows.norm(dim=1, keepdim=True)
-    if representative == "random":
-        return units[int(torch.randint(len(rows), (1,), generator=generator))]
-    if representative == "medoid" or len(rows) == 1:
+@dataclass(frozen=True, eq=False)
+class _Merged:
+    """One neuron for a group: its row, the members' shares, and |v_k - what replaces v_k|."""
+
+    row: Tensor
+    shares: Tensor
+    lost: Tensor
+
+
+def _merged(
+    rows: Tensor,
+    members: tuple[int, ...],
+    size: Tensor,
+    sigma: Activation,
+    like: Likeness,
+    shared: bool,
+) -> _Merged:
+    k, own = list(members), rows[list(members)]
+    norm, row = safe_norm(own, 1), own[0].clone()
+    if shared:
+        values = sigma.value(own[:, -1])
+        row[:-1] = 0
+        return _Merged(row, values / values[0], safe_norm(own[:, :-1], 1))
+    if sigma.degree is None:
+        return _Merged(row, torch.ones_like(norm), safe_norm(own - own[0], 1))
+    if len(members) == 1:
+        return _Merged(row, torch.ones_like(norm), torch.zeros_like(norm))
+    direction, first = _direction(own, size[k], like), norm[k.index(min(k))]
+    lost = safe_norm(own - norm.unsqueeze(1) * direction, 1)
+    return _Merged(first * direction, (norm / first) ** sigma.degree, lost)
+
+
+def _direction(rows: Tensor, size: Tensor, like: Likeness) -> Tensor:
+    units = rows / safe_norm(rows, 1).unsqueeze(1)
+    if like.representative == "random":
+        draws = source_of(like.generator, "a merge")
+        return units[int(torch.randint(len(rows), (1,), generator=draws))]
+    if like.representative == "medoid" or len(rows) == 1:
         return units[int((units @ units.sum(0)).argmax())]
     mean = (size / size.max()) @ units
     # Below a right angle between members no mean vanishes; beyond, the leader speaks for a group
@@ -172,57 +220,56 @@ def _direction(
     return mean / mean.norm() if mean.norm() > math.sqrt(torch.finfo(rows.dtype).eps) else units[0]
 
 
-def _mix(
-    rows: Tensor,
-    groups: Groups,
-    directions: dict,
-    shared: Tensor,
-    values: Tensor,
-    degree: int | None,
-    lost: Tensor,
-) -> tuple[Tensor, Tensor]:
-    # The rows that stay and the mixing matrix; what each member loses is written into `lost`.
-    if not groups:  # no layer is empty: one null neuron stays
-        return rows.new_zeros(1, rows.shape[1]), rows.new_zeros(len(rows), 1)
-    norm = rows.norm(dim=1)
-    new, mixing = (
-        rows[torch.tensor([g[0] for g in groups])].clone(),
-        rows.new_zeros(len(rows), len(groups)),
-    )
-    for column, members in enumerate(groups):
-        k, lead, first = torch.tensor(members), members[0], min(members)
-        if shared[lead]:
-            new[column, :-1] = 0
-            mixing[k, column] = values[k] / values[lead]
-        elif degree is None:
-            mixing[k, column] = 1
-            lost[k] = (rows[k] - rows[lead]).norm(dim=1)
-        elif len(members) == 1:
-            mixing[lead, column], lost[lead] = 1, 0
-        else:
-            new[column] = norm[first] * directions[members]
-            mixing[k, column] = (norm[k] / norm[first]) ** degree
-            lost[k] = (rows[k] - norm[k].unsqueeze(1) * directions[members]).norm(dim=1)
-    return new, mixing
+def safe_norm(t: Tensor, dim: int) -> Tensor:
+    """2-norms whose squares neither overflow nor vanish.
+
+    >>> safe_norm(torch.tensor([[3e30, 4e30], [0.0, 0.0]]), 1)
+    tensor([5.0000e+30, 0.0000e+00])
+    """
+    mantissa, exponent = _norms(t, dim)
+    return torch.ldexp(mantissa, exponent)
 
 
-def _groups(
-    rows: Tensor,
-    size: Tensor,
-    rest: Tensor,
-    degree: int | None,
-    cosine: float,
-    tolerance: float,
-    rule: str,
-) -> Groups:
+def _norms(t: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    # As mantissa * 2^exponent: powers of two scale without rounding.
+    exponent = torch.frexp(t.abs().amax(dim)).exponent
+    half = (exponent // 2).unsqueeze(dim)  # in two steps, since 2^-exponent may not be a number
+    scaled = torch.ldexp(torch.ldexp(t, -half), half - exponent.unsqueeze(dim))
+    return scaled.norm(dim=dim), exponent
+
+
+def _amplitudes(rows: Tensor, outgoing: Tensor, sigma: Activation) -> Tensor:
+    # |a_k| |v_k|^p, or |a_k| |w_k| for a sigma that is not homogeneous, up to a common factor.
+    degree = sigma.degree
+    out, up = _norms(outgoing, 0)
+    inner, power = _norms(rows[:, :-1] if degree is None else rows, 1)
+    times = 1 if degree is None else degree
+    size, exponent = out * inner**times, up + times * power
+    there = size > 0
+    if not there.any():
+        return size
+    return torch.ldexp(size, (exponent - exponent[there].max()).clamp_max(0))
+
+
+def _constant(rows: Tensor, degree: int | None, tolerance: float | None) -> Tensor:
+    if tolerance is None:
+        largest = rows.abs().amax(1, keepdim=True) if degree is not None else rows.abs().max()
+        return (rows[:, :-1].abs() <= 64 * torch.finfo(rows.dtype).eps * largest).all(1)
+    return (rows[:, :-1].abs() <= tolerance).all(1)
+
+
+def _groups(rows: Tensor, size: Tensor, rest: Tensor, degree: int | None, like: Likeness) -> Groups:
     kept = rest.nonzero().flatten()
     if len(kept) == 0:
         return ()
     order = (-size[kept]).argsort(stable=True)
     if degree is None:
+        tolerance = like.tolerance
+        if tolerance is None:
+            tolerance = 64 * torch.finfo(rows.dtype).eps * float(rows.abs().max())
         found = group_duplicates(rows[kept], tolerance, order=order)
     else:
-        found = group_directions(rows[kept], cosine, order=order, rule=rule)
+        found = group_directions(rows[kept], like.cosine, order=order, rule=like.rule)
     return tuple(tuple(int(kept[i]) for i in members) for members in found)
 
 

@@ -2,12 +2,10 @@
 reference of the same results."""
 
 from lib.train.descent.front import descend
-from lib.train.descent.trajectory import Diverged, Rule, State, Trajectory, record_steps
+from lib.train.descent.trajectory import Diverged, Trajectory, record_steps
 
 __all__ = [
     "Diverged",
-    "Rule",
-    "State",
     "Trajectory",
     "descend",
     "record_steps",

@@ -16,21 +16,21 @@ class Recipe:
         epochs: >= 1;  steps: minibatches an epoch, None for as many as the images fill (the authors
             take 780).
         batch: images in a minibatch, >= 1.
-        rate: learning rate after warm-up, > 0;  momentum: of Nesterov, in [0, 1).
-        milestones: epochs after which the rate is multiplied by `decay`;  warmup: epochs of linear
+        lr: learning rate after warm-up, > 0;  momentum: of Nesterov, in [0, 1).
+        milestones: epochs after which it is multiplied by `decay`;  warmup: epochs of linear
             rise.
         penalty: one of `PENALTIES`, added with `weight` to the cross entropy.
         pad: crops of images padded by so many zeros, and flips; None for images as they are.
         flip: mirror half of the images (only with `pad`); off for digits, which do not survive it.
 
-    >>> Recipe(epochs=30, milestones=(20,)).rate_at(epoch=20, step=0, steps=100)
+    >>> Recipe(epochs=30, milestones=(20,)).lr_at(epoch=20, step=0, steps=100)
     0.002
     """
 
     epochs: int = 200
     steps: int | None = None
     batch: int = 64
-    rate: float = 0.01
+    lr: float = 0.01
     momentum: float = 0.9
     milestones: tuple[int, ...] = (60, 120, 180)
     decay: float = 0.2
@@ -45,9 +45,9 @@ class Recipe:
             raise ValueError(
                 f"epochs {self.epochs}, batch {self.batch}, steps {self.steps}: expected each >= 1"
             )
-        if not (self.rate > 0 and 0 <= self.momentum < 1 and self.decay > 0):
+        if not (self.lr > 0 and 0 <= self.momentum < 1 and self.decay > 0):
             raise ValueError(
-                f"rate {self.rate}, momentum {self.momentum}, decay {self.decay}: expected > 0, in"
+                f"lr {self.lr}, momentum {self.momentum}, decay {self.decay}: expected > 0, in"
                 " [0, 1), > 0"
             )
         if (
@@ -68,20 +68,20 @@ class Recipe:
                 f"pad is {self.pad} pixels: expected >= 0, or None for images as they are"
             )
 
-    def rate_at(self, epoch: int, step: int, steps: int) -> float:
-        """The learning rate of a step: rate * decay^(milestones passed), rising linearly over the
+    def lr_at(self, epoch: int, step: int, steps: int) -> float:
+        """The learning rate of a step: lr * decay^(milestones passed), rising linearly over the
         warm-up epochs.
 
         Args:
             epoch, step: from 0;  steps: minibatches an epoch.
 
-        >>> [round(Recipe().rate_at(0, s, 4), 4) for s in range(4)]
+        >>> [round(Recipe().lr_at(0, s, 4), 4) for s in range(4)]
         [0.0025, 0.005, 0.0075, 0.01]
         """
-        rate = self.rate * self.decay ** sum(epoch >= m for m in self.milestones)
+        lr = self.lr * self.decay ** sum(epoch >= m for m in self.milestones)
         if epoch < self.warmup:
-            rate *= (epoch * steps + step + 1) / (self.warmup * steps)
-        return rate
+            lr *= (epoch * steps + step + 1) / (self.warmup * steps)
+        return lr
 
     def steps_for(self, images: int) -> int:
         """Minibatches an epoch for that many images.
@@ -96,12 +96,3 @@ class Recipe:
                 " more or smaller ones"
             )
         return steps
-
-
-def checkpoint_epochs(epochs: int) -> tuple[int, ...]:
-    """The epochs after which the authors kept the parameters: 1, 2, 5, 8 and every tenth.
-
-    >>> checkpoint_epochs(30)
-    (1, 2, 5, 8, 10, 20, 30)
-    """
-    return tuple(e for e in range(1, epochs + 1) if e in (1, 2, 5, 8) or e % 10 == 0)

@@ -172,11 +172,11 @@ def _epoch(run, images, labels, recipe: Recipe, epoch: int, steps: int, seed: in
             x, y = images[order[chosen]], labels[order[chosen]]
             if recipe.pad is not None:
                 x = crop(x, crops[chosen], pad)
-            rate = recipe.rate_at(epoch, step, steps)
+            lr = recipe.lr_at(epoch, step, steps)
             for place, (number, optimiser, objective) in enumerate(run):
                 torch.manual_seed(_key(seed, epoch, _DROPOUT, step, number))
                 for group in optimiser.param_groups:
-                    group["lr"] = rate
+                    group["lr"] = lr
                 optimiser.zero_grad(set_to_none=True)
                 loss, parts = objective(x, y)
                 loss.backward()
@@ -227,7 +227,7 @@ def _optimiser(net: VGG, momenta: Sequence[Tensor], recipe: Recipe) -> torch.opt
     parameters = list(net.parameters())
     nesterov = recipe.momentum > 0
     optimiser = torch.optim.SGD(
-        parameters, lr=recipe.rate, momentum=recipe.momentum, nesterov=nesterov, foreach=True
+        parameters, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov, foreach=True
     )
     if momenta:
         for parameter, momentum in zip(parameters, momenta, strict=True):

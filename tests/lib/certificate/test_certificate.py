@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from mlp_oracle import alphas, nets, neurons, samples
 from torch import nn
 
-from lib.certificate.dense import certify, promised_zeros
-from lib.certificate.modules import certify_modules, module_gradient, module_hessian
-from lib.critical.planted import plant
+from lib.certificate import certify, certify_modules, module_gradient
+from lib.certificate.modules import module_hessian
+from lib.certificate.zeros import promised_zeros
+from lib.critical import plant
 from lib.curvature import NoSpectralGap, hessian, inertia
 from lib.nets import MLP, cross_entropy, flatten, gradient, init, mse, to_sequential
 from lib.width import embedding, random_embedding, split, split_channel, three_fold
@@ -32,10 +33,9 @@ def test_every_identity_holds_for_splittings_of_any_net(data, net, alpha):
     x, y = samples(net, 8)
     found = certify(
         net,
-        None,
         x,
         y,
-        embedding=embedding(net, [(layer, s, alpha)]),
+        after=embedding(net, [(layer, s, alpha)]),
         spectrum=lambda h: inertia(h, require=False),
     )
     scale = 1e-11 * (1 + abs(alpha)) ** 2 * (1 + float(found.risk_before))
@@ -50,7 +50,7 @@ def test_every_identity_holds_for_splittings_of_any_net(data, net, alpha):
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_claim_a4_one_zero_mode_a_splitting(count):
     net, x, y = critical_case((1, 2, 1))
-    found = certify(net, None, x, y, embedding=embedding(net, [(1, 0, 0.3)] * count))
+    found = certify(net, x, y, after=embedding(net, [(1, 0, 0.3)] * count))
     assert int(found.inertia_before.zero) == 0
     assert int(found.predicted_zeros) == int(found.found_zeros) == count
     assert bool(found.inertia_kept)
@@ -67,7 +67,7 @@ def test_promised_zeros_are_found(kind):
         "three-fold": lambda: three_fold(net),
         "null": lambda: embedding(net, [(1, None, 0.3)]),
     }[kind]()
-    found = certify(net, None, x, y, embedding=op)
+    found = certify(net, x, y, after=op)
     assert float(found.gradient_before) < 1e-13
     assert float(found.gradient_after) < 1e-12
     # Theory promises a lower bound; a null neuron's and a global splitting's point has more than
@@ -81,7 +81,7 @@ def test_zero_modes_of_the_narrow_net_are_carried_over():
     net, x, y = critical_case((2, 3, 2), "leaky_relu")
     before = inertia(hessian(net, x, y)).counts
     assert before[1] == 3  # one scaling a neuron
-    found = certify(net, None, x, y, embedding=embedding(net, [(1, 0, 0.5)]))
+    found = certify(net, x, y, after=embedding(net, [(1, 0, 0.5)]))
     assert int(found.predicted_zeros) == 4
     assert (
         int(found.found_zeros) >= 5
@@ -93,14 +93,14 @@ def test_zero_modes_of_the_narrow_net_are_carried_over():
 def test_predictions_are_made_at_critical_points_only_or_taken_as_given():
     net, x, y = critical_case()
     op = embedding(net, [(1, 0, 0.5)])
-    assert certify(net, None, x, torch.sin(x[:, :1]), embedding=op).predicted_zeros is None
-    assert int(certify(net, None, x, y, embedding=op, predicted_zeros=7).predicted_zeros) == 7
-    assert certify(net, op(net), x, y).predicted_zeros is None
+    assert certify(net, x, torch.sin(x[:, :1]), after=op).predicted_zeros is None
+    assert int(certify(net, x, y, after=op, predicted_zeros=7).predicted_zeros) == 7
+    assert certify(net, x, y, after=op(net)).predicted_zeros is None
 
 
 def test_a_pair_of_nets_without_an_operator_and_what_it_cannot_know():
     net, x, y = critical_case()
-    found = certify(net, split(net, 1, 0, 0.5), x, y, off_sample=1e3 * x)
+    found = certify(net, x, y, after=split(net, 1, 0, 0.5), off_sample=1e3 * x)
     assert (found.transport_gap, found.compression_gap, found.intertwining_gap) == (
         None,
         None,
@@ -114,9 +114,15 @@ def test_what_is_broken_shows():
     """The certificate of an operator that does not do what it claims."""
     net, x, y = critical_case()
     op = embedding(net, [(1, 0, 0.5)])
-    wide = op(net)
-    bent = MLP((wide.weights[0] * 1.001, *wide.weights[1:]), wide.biases, wide.activation)
-    found = certify(net, bent, x, y, embedding=op)
+
+    class Bent:
+        transport = staticmethod(op.transport)
+
+        def __call__(self, net):
+            wide = op(net)
+            return MLP((wide.weights[0] * 1.001, *wide.weights[1:]), wide.biases, wide.activation)
+
+    found = certify(net, x, y, after=Bent())
     assert float(found.output_gap) > 1e-5
     assert float(found.gradient_after) > 1e-6
     assert float(found.transport_gap) > 1e-6
@@ -130,8 +136,8 @@ def test_what_is_broken_shows():
             return embedding(grad, [(1, 0, 0.4)]).transport(grad)
 
     x, y = samples(net, 9)
-    assert float(certify(net, None, x, y, embedding=Wrong()).transport_gap) > 1e-3
-    assert float(certify(net, None, x, y, embedding=op).transport_gap) < 1e-13
+    assert float(certify(net, x, y, after=Wrong()).transport_gap) > 1e-3
+    assert float(certify(net, x, y, after=op).transport_gap) < 1e-13
 
 
 @pytest.mark.parametrize(
@@ -148,7 +154,7 @@ def test_inertia_is_kept_when_no_count_decreases(after, kept):
 
     net, x, y = critical_case((1, 2, 1))
     found = replace(
-        certify(net, net, x, y, curvature=False),
+        certify(net, x, y, after=net, spectrum=None),
         inertia_before=spectrum((1, 2, 3)),
         inertia_after=spectrum(after),
     )
@@ -160,12 +166,7 @@ def test_batches():
     net = init((2, 3, 1), batch=(4,), generator=0)
     x, y = samples(net, 12)
     found = certify(
-        net,
-        None,
-        x,
-        y,
-        embedding=embedding(net, [(1, 1, 0.3)]),
-        spectrum=lambda h: inertia(h, require=False),
+        net, x, y, after=embedding(net, [(1, 1, 0.3)]), spectrum=lambda h: inertia(h, require=False)
     )
     assert (
         found.output_gap.shape == found.transport_gap.shape == found.compression_gap.shape == (4,)
@@ -173,7 +174,7 @@ def test_batches():
     assert found.inertia_kept.shape == (4,)
     assert float(found.transport_gap.max()) < 1e-13
     for i in range(4):
-        one = certify(net[i], split(net[i], 1, 1, 0.3), x, y, curvature=False)
+        one = certify(net[i], x, y, after=split(net[i], 1, 1, 0.3), spectrum=None)
         assert float(one.gradient_after) == pytest.approx(float(found.gradient_after[i]), rel=1e-12)
     assert ".." in str(found)
 
@@ -183,12 +184,11 @@ def test_other_losses_and_large_nets_without_curvature():
     x, _ = samples(net, 30)
     found = certify(
         net,
-        None,
         x,
         torch.arange(30) % 3,
         cross_entropy,
-        embedding=embedding(net, [(1, 5, 0.2)]),
-        curvature=False,
+        after=embedding(net, [(1, 5, 0.2)]),
+        spectrum=None,
     )
     assert found.inertia_before is None
     assert found.inertia_kept is None
@@ -198,7 +198,7 @@ def test_other_losses_and_large_nets_without_curvature():
 
 def test_the_table():
     net, x, y = critical_case((1, 2, 1), residual=0.01)
-    text = str(certify(net, None, x, y, embedding=embedding(net, [(1, 0, 0.3)]), off_sample=x))
+    text = str(certify(net, x, y, after=embedding(net, [(1, 0, 0.3)]), off_sample=x))
     lines = text.splitlines()
     assert lines[0].split() == ["before", "after"]
     rows = {line[:38].strip(): line[38:].split() for line in lines[1:]}
@@ -214,7 +214,7 @@ def test_the_table():
     }
     assert all(float(rows[name][0]) < 1e-12 for name in rows if name.startswith("max"))
     assert all(len(line) <= 82 and line == line.rstrip() for line in lines)
-    short = str(certify(net, split(net, 1, 0, 0.3), x, y, curvature=False))
+    short = str(certify(net, x, y, after=split(net, 1, 0, 0.3), spectrum=None))
     assert "eigenvalues" not in short
     assert "off the sample" not in short
 
@@ -223,22 +223,21 @@ def test_the_table():
     ("call", "error", "message"),
     [
         (
-            lambda n, x, y: certify(n, None, x, y),
-            ValueError,
-            r"got neither an embedded net nor an embedding",
-        ),
-        (
-            lambda n, x, y: certify(n, init((1, 3, 2), generator=0), x, y),
+            lambda n, x, y: certify(n, x, y, after=init((1, 3, 2), generator=0)),
             ValueError,
             r"expected one batch shape, and the same in- and",
         ),
         (
-            lambda n, x, y: certify(n, init((1, 3, 1), batch=(2,), generator=0), x, y),
+            lambda n, x, y: certify(n, x, y, after=init((1, 3, 1), batch=(2,), generator=0)),
             ValueError,
             r"expected one batch shape",
         ),
-        (lambda n, x, y: certify(n, n, x, y[:3]), ValueError, r"targets have shape \(3, 1\)"),
-        (lambda n, x, y: certify(n, n, x.repeat(1, 2), y), ValueError, r"inputs have shape"),
+        (
+            lambda n, x, y: certify(n, x, y[:3], after=n),
+            ValueError,
+            r"5 samples and targets of shape \(3, 1\)",
+        ),
+        (lambda n, x, y: certify(n, x.repeat(1, 2), y, after=n), ValueError, r"inputs have shape"),
         (
             lambda n, x, y: promised_zeros(
                 init((1, 2, 1), batch=(2,), generator=0), three_fold(n), torch.eye(7), 0
@@ -260,9 +259,9 @@ def test_no_clear_spectral_gap_is_an_error_unless_one_is_chosen():
         net, [(1, 0, 1e-9)]
     )  # a copy with almost no weight: an eigenvalue of about 1e-9 beside the zero
     with pytest.raises(NoSpectralGap):
-        certify(net, None, x, y, embedding=op, spectrum=lambda h: inertia(h, gap=1e12))
+        certify(net, x, y, after=op, spectrum=lambda h: inertia(h, gap=1e12))
     found = certify(
-        net, None, x, y, embedding=op, spectrum=lambda h: inertia(h, threshold=1e-6, require=False)
+        net, x, y, after=op, spectrum=lambda h: inertia(h, threshold=1e-6, require=False)
     )
     assert int(found.found_zeros) >= 1
 
@@ -291,7 +290,7 @@ def test_module_measures_agree_with_those_of_mlps():
 def test_certificates_of_modules_and_of_mlps_agree():
     net, x, y = critical_case((2, 3, 1))
     module = to_sequential(net)
-    ours = certify(net, split(net, 1, 0, 0.4), x, y, off_sample=2 * x)
+    ours = certify(net, x, y, after=split(net, 1, 0, 0.4), off_sample=2 * x)
     theirs = certify_modules(
         module, split_channel(module, 0, 0, 0.4), x, y, off_sample=2 * x, predicted_zeros=1
     )

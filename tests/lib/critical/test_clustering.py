@@ -138,7 +138,7 @@ def test_the_two_mirror_minima_of_width_2_stay_apart():
     g = torch.Generator().manual_seed(0)
     starts = stack([scrambled(minimum(mirror=i % 3 == 0), g) for i in range(9)])
     points = polish(starts, X, Y)
-    found = cluster(points, X, input_tol=1e-6)
+    found = cluster(points, X, input_tolerance=1e-6)
     assert [c.count for c in found] in ([3, 6], [6, 3])
     torch.testing.assert_close(found[0].output, -found[1].output.flip(0), rtol=0, atol=1e-9)
     members = {tuple(c.members.tolist()) for c in found}
@@ -160,12 +160,12 @@ def test_splittings_of_one_net_are_one_function_and_one_set_of_input_weights():
     )
     zeros = torch.zeros(3, dtype=F64)
     assert [c.count for c in cluster(nets, X, losses=zeros)] == [3]
-    assert [c.count for c in cluster(nets, X, losses=zeros, input_tol=1e-9)] == [3]
+    assert [c.count for c in cluster(nets, X, losses=zeros, input_tolerance=1e-9)] == [3]
     silent = nets.map(torch.clone)
     silent.weights[1][0] = torch.tensor([a, 0.0])
     silent.weights[0][0, 1] = 5.0
     assert [c.count for c in cluster(silent, X, losses=zeros)] == [3]
-    assert sorted(c.count for c in cluster(silent, X, losses=zeros, input_tol=1e-9)) == [1, 2]
+    assert sorted(c.count for c in cluster(silent, X, losses=zeros, input_tolerance=1e-9)) == [1, 2]
 
 
 def test_clusters_come_by_falling_loss_and_count_everything():
@@ -207,8 +207,8 @@ def test_cluster_errors():
     nets = init((1, 1, 1), batch=(3,), output_bias=False, generator=0)
     with pytest.raises(ValueError, match="losses are None"):
         cluster(nets, X)
-    with pytest.raises(ValueError, match="output_tol is -1"):
-        cluster(nets, X, losses=torch.zeros(3), output_tol=-1.0)
+    with pytest.raises(ValueError, match="output_tolerance is -1"):
+        cluster(nets, X, losses=torch.zeros(3), output_tolerance=-1.0)
     # a chain: the middle one is close to both ends, which are not close to one another
     chain = MLP(
         (torch.zeros(3, 1, 1, dtype=F64), torch.ones(3, 1, 1, dtype=F64)),

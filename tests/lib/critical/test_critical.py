@@ -10,8 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.critical import CriticalPoint, polish
-from lib.critical.planted import plant
+from lib.critical import CriticalPoint, plant, polish
 from lib.curvature import hessian, inertia
 from lib.nets import MLP, cross_entropy, flatten, forward, gradient, init, risk, stack
 
@@ -191,7 +190,7 @@ def test_critical_points_index_as_a_batch():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"tol": 0.0}, "tol is 0.0"),
+        ({"tolerance": 0.0}, "tolerance is 0.0"),
         ({"max_steps": -1}, "max_steps is -1"),
         ({"max_steps": 2.5}, "max_steps is 2.5"),
         ({"radius": 0.0}, "radius is 0.0"),

@@ -9,7 +9,7 @@ from mlp_oracle import arrays, loop_gradient, nets
 from torch import nn
 
 from lib.certificate.modules import module_gradient
-from lib.critical.planted import plant
+from lib.critical import plant
 from lib.curvature import hessian, inertia
 from lib.nets import flatten, forward, gradient, init, risk, unflatten
 

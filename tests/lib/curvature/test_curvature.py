@@ -16,11 +16,11 @@ from lib.curvature import (
     decompose,
     extreme_eigenvalues,
     hessian,
-    hvp,
     inertia,
     lanes,
-    working_bytes,
 )
+from lib.curvature.exact import working_bytes
+from lib.curvature.matrix_free import hvp
 from lib.nets import (
     MLP,
     activations,

@@ -9,21 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.func import jacrev
 
-from lib.critical.planted import plant
+from lib.critical import plant
 from lib.curvature import hessian, inertia
 from lib.depth import (
-    factor,
+    layer_on_data,
     lift,
     lift_layers,
     lifted_dimension,
     lifted_from,
     linearised_share,
     membership,
-    merge,
-    merge_layers,
-    merging_jacobian,
-    pieces_of,
+    unlift,
 )
+from lib.depth.factorisation import factor
 from lib.nets import MLP, Activation, features, flatten, forward, gradient, init, risk, unflatten
 from lib.nets.activations import AffinePiece, elu, leaky_relu
 
@@ -49,7 +47,7 @@ def alive(widths, sigma, x, seed: int = 0) -> MLP:
     for attempt in range(200):
         net = init(widths, sigma, std=0.8, generator=seeded(10_000 * seed + attempt))
         if net.depth == 1 or all(
-            (pieces_of(net, x, i, flat=True) == -1).all() for i in range(1, net.depth)
+            (layer_on_data(net, x, i, flat=True).pieces == -1).all() for i in range(1, net.depth)
         ):
             return net
     raise AssertionError("no such net in 200 draws")
@@ -133,8 +131,8 @@ def test_theorem_hessian_of_a_lift_is_a_congruence():
     x = data(25, 2)
     net = alive((2, 3, 1), "relu", x)
     y = plant(net, x, seeded(0), residual=1.0)
-    deep = lift(net, x, 1, 4)
-    jacobian = merging_jacobian(deep, x, 2)
+    deep = lift(net, x, 1, 4, generator=seeded(0))
+    jacobian = layer_on_data(deep, x, 2).jacobian()
     oracle = jacrev(jacrev(lambda v: risk(unflatten(v, deep), x, y)))(flatten(deep))
     difference = jacobian.mT @ hessian(net, x, y) @ jacobian - oracle
     assert difference.abs().max() <= 1e-12 * oracle.abs().max()
@@ -150,7 +148,7 @@ def test_theorem_dimension_of_the_lifted_manifold(sigma):
     for q, width in placements(net.widths):
         for seed in range(3):
             deep = lift(net, x, q, width, generator=seeded(seed))
-            rank = int(torch.linalg.matrix_rank(merging_jacobian(deep, x, q + 1)))
+            rank = int(torch.linalg.matrix_rank(layer_on_data(deep, x, q + 1).jacobian()))
             assert deep.n_parameters - rank == lifted_dimension(net.widths, q, width)
 
 
@@ -178,7 +176,7 @@ def test_multi_layer_lift_is_the_composition_and_merges_back():
     assert inertia(hessian(deep, x, y)).counts == (shallow[0], shallow[1] + grown, shallow[2])
     assert membership(deep, x).layers == (1, 3, 4)
     for order in ([1, 3, 4], [4, 1, 3]):
-        assert (flatten(merge_layers(deep, x, order)) - flatten(net)).abs().max() <= OUTPUT_GAP
+        assert (flatten(unlift(deep, x, order)) - flatten(net)).abs().max() <= OUTPUT_GAP
     assert lifted_from(deep, net, x) == (1, 3, 4)
 
 
@@ -191,14 +189,14 @@ def test_multi_layer_lift_is_the_composition_and_merges_back():
     n=st.integers(1, 9),
     seed=st.integers(0, 999),
 )
-def test_merge_is_a_left_inverse_of_lift(widths, q, extra, sigma, n, seed):
-    """merge(lift(net)) == net, for any depth, position, width, mixture of pieces and number of
+def test_unlift_is_a_left_inverse_of_lift(widths, q, extra, sigma, n, seed):
+    """unlift(lift(net)) == net, for any depth, position, width, mixture of pieces and number of
     samples."""
     q %= len(widths) - 1
     x, net = data(n, widths[0], seed), init(widths, sigma, generator=seeded(seed))
     deep = lift(net, x, q, min(widths[q : q + 2]) + extra, generator=seeded(seed + 1))
-    assert (pieces_of(deep, x, q + 1) >= 0).all()
-    assert (flatten(merge(deep, x, q + 1)) - flatten(net)).abs().max() <= OUTPUT_GAP
+    assert (layer_on_data(deep, x, q + 1).pieces >= 0).all()
+    assert (flatten(unlift(deep, x, q + 1)) - flatten(net)).abs().max() <= OUTPUT_GAP
     assert q + 1 in membership(deep, x).layers
     assert lifted_from(deep, net, x) is not None
 
@@ -218,11 +216,12 @@ def test_a_lift_on_more_data_is_a_lift_on_fewer():
 def test_every_mixture_of_pieces_is_obeyed_and_drawn():
     x, net = data(7, 2), init((2, 3, 1), leaky_relu(0.3), generator=0)
     for pieces in (0, 1, [0, 1, 1, 0]):
-        deep = lift(net, x, 1, 4, pieces=pieces)
+        deep = lift(net, x, 1, 4, pieces=pieces, generator=seeded(0))
         expected = [pieces] * 4 if isinstance(pieces, int) else pieces
-        assert pieces_of(deep, x, 2).tolist() == expected
+        assert layer_on_data(deep, x, 2).pieces.tolist() == expected
     drawn = {
-        tuple(pieces_of(lift(net, x, 1, 4, generator=seeded(s)), x, 2).tolist()) for s in range(40)
+        tuple(layer_on_data(lift(net, x, 1, 4, generator=seeded(s)), x, 2).pieces.tolist())
+        for s in range(40)
     }
     assert len(drawn) > 8  # of 16 mixtures
 
@@ -238,7 +237,7 @@ def test_bounded_affine_pieces_shrink_the_row():
     )
     x = 50 * data(9, 2)
     net = init((2, 3, 1), hard, std=3.0, generator=0)
-    deep = lift(net, x, 0, 4, margin=0.2)
+    deep = lift(net, x, 0, 4, margin=0.2, generator=seeded(0))
     assert (features(deep, x)[1].abs() < 1).all()
     assert (forward(deep, x) - forward(net, x)).abs().max() <= 1e-11  # outputs of size 100
 
@@ -267,14 +266,14 @@ def test_batches_of_nets_are_lifted_and_merged_together():
     deep = lift(nets, x, 1, 2, generator=seeded(0))
     assert deep.batch == (4, 2)
     assert (forward(deep, x) - forward(nets, x)).abs().max() <= OUTPUT_GAP
-    assert (flatten(merge(deep, x, 2)) - flatten(nets)).abs().max() <= OUTPUT_GAP
+    assert (flatten(unlift(deep, x, 2)) - flatten(nets)).abs().max() <= OUTPUT_GAP
     assert linearised_share(deep, x).shape == (4, 2, 2)
 
 
 def test_single_precision_lifts_to_its_own_rounding():
     x = data(11, 2).float()
     net = init((2, 3, 1), "relu", dtype=torch.float32, generator=0)
-    deep = lift(net, x, 1, 4)
+    deep = lift(net, x, 1, 4, generator=seeded(0))
     assert deep.dtype == torch.float32
     assert (forward(deep, x) - forward(net, x)).abs().max() < 1e-4
 
@@ -314,6 +313,7 @@ def test_impossible_lifts_are_refused(error, message, arguments):
         "x": data(5, 2),
         "position": 1,
         "width": 4,
+        "generator": seeded(0),
     } | arguments
     with pytest.raises(error, match=message):
         lift(**request)
@@ -322,12 +322,12 @@ def test_impossible_lifts_are_refused(error, message, arguments):
 def test_impossible_multi_lifts_are_refused():
     net, x = init((2, 3, 1), "relu", generator=0), data(5, 2)
     with pytest.raises(ValueError, match="inserts is empty"):
-        lift_layers(net, x, [])
+        lift_layers(net, x, [], generator=seeded(0))
     with pytest.raises(
         ValueError, match=r"position 2 outside 0\.\.1"
     ):  # even though depth 3 would have it
-        lift_layers(net, x, [(0, 2), (2, 3)])
+        lift_layers(net, x, [(0, 2), (2, 3)], generator=seeded(0))
     with pytest.raises(ValueError, match="width 1 is too small"):
-        lift_layers(net, x, [(0, 1)])
+        lift_layers(net, x, [(0, 1)], generator=seeded(0))
     with pytest.raises(ValueError, match=r"position 5 outside"):
         lifted_dimension((2, 3), 5, 3)

@@ -5,23 +5,19 @@ import pytest
 import torch
 from sklearn.linear_model import LinearRegression
 
-from lib.critical.planted import plant
+from lib.critical import plant
 from lib.curvature import hessian, inertia
 from lib.depth import (
-    affine_error,
-    is_regular,
     layer_affine_error,
+    layer_on_data,
     lift,
     lifted_from,
     linearised_share,
     membership,
-    merge,
-    merge_known,
-    merge_layers,
-    merging_jacobian,
-    pieces_of,
-    place,
+    unlift,
 )
+from lib.depth.layers import merge_lines
+from lib.depth.pieces import affine_error, place
 from lib.nets import MLP, flatten, forward, gradient, init
 from lib.nets.activations import leaky_relu
 
@@ -47,8 +43,8 @@ def hand_made() -> MLP:
 def test_merge_in_closed_form():
     """2 (t + 3) + 10 * 0.1 (-2 t - 5) + 0.5 = 0 t + 1.5."""
     x = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)
-    assert pieces_of(hand_made(), x, 1).tolist() == [0, 1]
-    merged = merge(hand_made(), x, 1)
+    assert layer_on_data(hand_made(), x, 1).pieces.tolist() == [0, 1]
+    merged = unlift(hand_made(), x, 1)
     assert merged.weights[0].tolist() == [[pytest.approx(0.0, abs=1e-15)]]
     assert merged.biases[0].tolist() == [pytest.approx(1.5, rel=1e-15)]
 
@@ -64,13 +60,13 @@ def test_pieces_are_open_intervals():
 
 def test_dead_neurons_merge_only_when_asked_and_keep_the_outputs():
     x = data(6, 2)
-    net = lift(init((2, 3, 1), "relu", generator=0), x, 1, 4)
+    net = lift(init((2, 3, 1), "relu", generator=0), x, 1, 4, generator=seeded(0))
     inner = [net.biases[0], net.biases[1].clone(), net.biases[2]]
     inner[1][2] = -100.0
     dead = MLP(net.weights, inner, net.activation)
     with pytest.raises(ValueError, match=r"layer 2 .* neurons \[2\] have data in no"):
-        merge(dead, x, 2)
-    assert (forward(merge(dead, x, 2, flat=True), x) - forward(dead, x)).abs().max() < 1e-12
+        unlift(dead, x, 2)
+    assert (forward(unlift(dead, x, 2, flat=True), x) - forward(dead, x)).abs().max() < 1e-12
     assert membership(dead, x).layers == ()
     assert membership(dead, x, flat=True).layers == (2,)
     assert linearised_share(dead, x)[1] == 0.75
@@ -87,8 +83,11 @@ def test_irregular_merging_is_reported_and_can_hide_a_non_critical_shallow_net()
     assert flatten(gradient(deep, x, y)).norm() < 1e-14
     found = membership(deep, x)
     assert found.layers == (1,) and found.regular == (False,)
-    assert not is_regular(deep, x, 1)
-    assert int(torch.linalg.matrix_rank(merging_jacobian(deep, x, 1))) < found.shallow.n_parameters
+    assert not layer_on_data(deep, x, 1).is_regular
+    assert (
+        int(torch.linalg.matrix_rank(layer_on_data(deep, x, 1).jacobian()))
+        < found.shallow.n_parameters
+    )
     assert flatten(gradient(found.shallow, x, y)).norm() > 1e-2
 
 
@@ -115,12 +114,12 @@ def test_membership_names_the_shallow_net_or_none():
         init((2, 3, 1), "relu", generator=seeded(1)),
         init((2, 3, 1), "relu", generator=seeded(2)),
     )
-    deep = lift(net, x, 1, 4)
+    deep = lift(net, x, 1, 4, generator=seeded(0))
     assert lifted_from(deep, net, x) == (2,)
     assert lifted_from(deep, other, x) is None
-    assert lifted_from(lift(deep, x, 0, 2), net, x) == (1, 3)
+    assert lifted_from(lift(deep, x, 0, 2, generator=seeded(0)), net, x) == (1, 3)
     assert lifted_from(init((2, 3, 4, 1), "relu", generator=seeded(5)), net, x) is None
-    nudged = lift(net.map(lambda p: p * (1 + 1e-6)), x, 1, 4)
+    nudged = lift(net.map(lambda p: p * (1 + 1e-6)), x, 1, 4, generator=seeded(0))
     assert lifted_from(nudged, net, x) is None
     assert lifted_from(nudged, net, x, tolerance=1e-5) == (2,)
 
@@ -128,7 +127,7 @@ def test_membership_names_the_shallow_net_or_none():
 def test_merge_without_biases():
     """No bias at all and no shift: the merged layer has none either; with a shift it needs one."""
     net = MLP((torch.ones(2, 1), torch.ones(1, 2)), activation="relu")
-    merged = merge(net, torch.tensor([[1.0], [2.0]]), 1)
+    merged = unlift(net, torch.tensor([[1.0], [2.0]]), 1)
     assert merged.weights[0].tolist() == [[2.0]] and float(merged.biases[0]) == 0.0
 
 
@@ -146,7 +145,7 @@ def test_affine_error_against_scikit_learn():
 
 def test_layer_affine_error_is_zero_exactly_at_lifted_layers():
     x = data(50, 2)
-    deep = lift(init((2, 5, 1), "elu", generator=0), x, 1, 6)
+    deep = lift(init((2, 5, 1), "elu", generator=0), x, 1, 6, generator=seeded(0))
     nonlinear, lifted = layer_affine_error(deep, x).tolist()
     assert lifted < 1e-25 and nonlinear > 1e-3
 
@@ -154,11 +153,11 @@ def test_layer_affine_error_is_zero_exactly_at_lifted_layers():
 @pytest.mark.parametrize(
     ("error", "message", "call"),
     [
-        (ValueError, r"layer 2 outside 1\.\.1", lambda n, x: merge(n, x, 2)),
-        (ValueError, r"layer 0 outside", lambda n, x: pieces_of(n, x, 0)),
-        (TypeError, "layer is '1': expected an int", lambda n, x: pieces_of(n, x, "1")),
-        (ValueError, "is not linearised on the 9 samples", lambda n, x: merge(n, x, 1)),
-        (ValueError, r"layers \(1, 1\) repeat", lambda n, x: merge_layers(n, x, [1, 1])),
+        (ValueError, r"layer 2 outside 1\.\.1", lambda n, x: unlift(n, x, 2)),
+        (ValueError, r"layer 0 outside", lambda n, x: layer_on_data(n, x, 0).pieces),
+        (TypeError, "layer is '1': expected an int", lambda n, x: layer_on_data(n, x, "1").pieces),
+        (ValueError, "is not linearised on the 9 samples", lambda n, x: unlift(n, x, 1)),
+        (ValueError, r"layers \(1, 1\) repeat", lambda n, x: unlift(n, x, [1, 1])),
         (ValueError, "cannot be a lift of", lambda n, x: lifted_from(n, n, x)),
         (
             ValueError,
@@ -173,7 +172,9 @@ def test_layer_affine_error_is_zero_exactly_at_lifted_layers():
         (
             ValueError,
             "is a batch of nets",
-            lambda n, x: merging_jacobian(init((2, 3, 1), "relu", batch=(2,), generator=0), x, 1),
+            lambda n, x: layer_on_data(
+                init((2, 3, 1), "relu", batch=(2,), generator=0), x, 1
+            ).jacobian(),
         ),
         (
             ValueError,
@@ -194,7 +195,7 @@ def test_layer_affine_error_is_zero_exactly_at_lifted_layers():
         (
             ValueError,
             r"layer 3 outside",
-            lambda n, x: merge_known(n, 3, torch.ones(3), torch.ones(3)),
+            lambda n, x: merge_lines(n, 3, torch.ones(3), torch.ones(3)),
         ),
     ],
 )

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.merge import merge_neurons
-from lib.merge.rows import lipschitz, plan_merge
+from lib.merge.rows import Likeness, lipschitz, plan_merge
 from lib.nets import MLP, Activation, flatten, forward, init
 from lib.nets.activations import leaky_relu
 from lib.width import null_embed, split
@@ -287,13 +287,6 @@ def test_single_precision_copies_of_both_kinds_are_found():
         assert gap(done.net, net) <= 1e-6  # a few eps = 1.2e-7 of parameters of size 3
 
 
-def test_only_the_chosen_layers_are_touched():
-    net = init((3, 4, 3, 2), "relu", generator=seeded(11))
-    wide = split(split(net, 1, 0, 0.3), 2, 0, 0.3)
-    assert merge_neurons(wide, cosine=1.0, layers=[2]).net.widths == (3, 5, 3, 2)
-    assert [r.layer for r in merge_neurons(wide, cosine=1.0, layers=[2]).layers] == [2]
-
-
 def test_bound_is_infinite_for_an_activation_of_unknown_slope():
     square = Activation(
         "relu2",
@@ -322,10 +315,6 @@ def test_bad_input_is_refused():
     net = init((3, 4, 2), "relu", generator=0)
     with pytest.raises(ValueError, match="is a batch of nets"):
         merge_neurons(init((3, 4, 2), "relu", batch=(2,), generator=0))
-    with pytest.raises(ValueError, match="layer 2 outside 1..1"):
-        merge_neurons(net, layers=[2])
-    with pytest.raises(ValueError, match=r"layers \[1, 1\] repeat"):
-        merge_neurons(net, layers=[1, 1])
     with pytest.raises(ValueError, match="amplitude is 1"):
         merge_neurons(net, amplitude=1)
     with pytest.raises(ValueError, match="tolerance is -1"):
@@ -337,7 +326,7 @@ def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="input weights and biases hold inf or nan"):
         merge_neurons(net.map(lambda p: p / 0))
     with pytest.raises(ValueError, match="output weights hold inf or nan"):
-        plan_merge(torch.ones(1, 2), torch.tensor([[math.nan]]), net.activation)
+        plan_merge(torch.ones(1, 2), torch.tensor([[math.nan]]), net.activation, Likeness())
 
 
 def condensed(seed: int = 0, per_group: int = 8) -> MLP:

@@ -15,7 +15,7 @@ from lib.joint.fit import blocks, equations, fit_joint, restrict, with_targets
 from lib.joint.ridge import solve
 from lib.mixture import Matching, candidates, chosen, counts, mix, mixtures, refit_top
 from lib.nets import VGG, Chain, initialise
-from lib.train.sgd import l12
+from lib.train.sgd.regulariser import l12
 
 F32 = 2e-4  # outputs of nets in float32 whose weights came from a least-squares problem with condition up to 1e6
 

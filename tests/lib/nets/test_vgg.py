@@ -12,9 +12,8 @@ from torch.nn import functional
 
 from lib.nets import VGG, Chain, Design, initialise
 from lib.nets.initialisers import INITIALISERS, draw_joint
-from lib.train.sgd import Recipe
-from lib.train.sgd.images import crop, draw_crops, to_images
-from lib.train.sgd.recipe import checkpoint_epochs
+from lib.train.sgd import Recipe, to_images
+from lib.train.sgd.images import crop, draw_crops
 from lib.train.sgd.regulariser import l12, l12_paper, layer_penalties, penalty
 
 QUICK = settings(max_examples=20, deadline=None, derandomize=True)
@@ -265,22 +264,15 @@ def test_the_rate_follows_the_authors_schedulers():
     ):  # their MultiStepLR returns the rate and then checks the milestone, counted from 1
         expected += [0.01 * rate * ((s + 1) / steps if epoch < 1 else 1) for s in range(steps)]
         rate *= 0.2 if epoch + 1 in (60, 120, 180) else 1
-    got = [recipe.rate_at(e, s, steps) for e in range(200) for s in range(steps)]
+    got = [recipe.lr_at(e, s, steps) for e in range(200) for s in range(steps)]
     np.testing.assert_allclose(got, expected, rtol=1e-12)
-
-
-def test_checkpoints_are_the_papers_24():
-    kept = checkpoint_epochs(200)
-    assert len(kept) == 24
-    assert kept[:7] == (1, 2, 5, 8, 10, 20, 30)
-    assert kept[-1] == 200
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"epochs": 0}, "epochs 0"),
-        ({"rate": 0.0}, "rate 0.0"),
+        ({"lr": 0.0}, "lr 0.0"),
         ({"momentum": 1.0}, "momentum 1.0"),
         ({"milestones": (5, 2)}, "milestones"),
         ({"penalty": "lasso"}, "penalty 'lasso'"),

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlp_oracle import arrays, nets, neurons, samples
 
-from lib.critical.planted import plant
+from lib.critical import plant
 from lib.curvature import hessian, inertia
 from lib.nets import flatten, forward, gradient, init
 from lib.symmetry.neurons import permute, rescale, rescaling_direction

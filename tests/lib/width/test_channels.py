@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lib.certificate.modules import certify_modules, module_gradient
-from lib.critical.planted import plant
+from lib.critical import plant
 from lib.nets import flatten, init, to_sequential
 from lib.nets.flat_module import parameter_vector
 from lib.width import merge_channel, split, split_channel

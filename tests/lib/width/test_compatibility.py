@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlp_oracle import SIGMA, alphas, arrays, nets, samples
 
-from lib.critical.planted import plant
+from lib.critical import plant
 from lib.linear import affine_map
 from lib.nets import MLP, cross_entropy, features, flatten, forward, gradient, init
 from lib.width import (

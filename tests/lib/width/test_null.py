@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlp_oracle import arrays, nets, samples
 
-from lib.critical.planted import plant
+from lib.critical import plant
 from lib.nets import MLP, flatten, forward, gradient, init
 from lib.width import append, null_embed, remove_null
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib.critical.planted import plant
+from lib.critical import plant
 from lib.curvature import decompose, hessian, inertia
 from lib.nets import MLP, cross_entropy, flatten, forward, gradient, init, unflatten
 from lib.nets.activations import get

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlp_oracle import nets, neurons, samples
 
-from lib.critical.planted import plant
+from lib.critical import plant
 from lib.curvature import hessian, inertia
 from lib.nets import cross_entropy, flatten, init, unflatten
 from lib.width import split_into, split_spectrum

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlp_oracle import alphas, arrays, loop_backward, loop_features, nets, neurons, samples
 
-from lib.critical.planted import plant
+from lib.critical import plant
 from lib.nets import MLP, cross_entropy, flatten, forward, gradient, init, stack
 from lib.width import embed, merge_copy, split, split_into
 

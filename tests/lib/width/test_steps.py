@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlp_oracle import alphas, nets, neurons, samples
 
-from lib.critical.planted import plant
+from lib.critical import plant
 from lib.curvature import hessian
 from lib.nets import MLP, flatten, forward, gradient, init, risk, stack
 from lib.width import affine_family, append, embed, null_embed, silent, split

@@ -17,8 +17,8 @@ def one_piece_probability(
     sizes: list[int],
     activation: str | Activation,
     *,
+    generator: torch.Generator,
     draws: int = 100_000,
-    generator: torch.Generator | None = None,
 ) -> Tensor:
     """P(the first n points lie in one affine piece of a random neuron sigma(w f + b)) for each n:
     (len(sizes),).
@@ -33,7 +33,8 @@ def one_piece_probability(
     Raises:
         ValueError: a size outside 1..n, draws < 1, or an activation without affine piece.
 
-    >>> one_piece_probability(torch.zeros(3, 2), [1, 3], "leaky_relu", draws=100)
+    >>> g = torch.Generator().manual_seed(0)
+    >>> one_piece_probability(torch.zeros(3, 2), [1, 3], "leaky_relu", draws=100, generator=g)
     tensor([1., 1.])
     """
     sigma = get(activation)
@@ -44,7 +45,6 @@ def one_piece_probability(
     for n in sizes:
         if not 1 <= n <= f.shape[0]:
             raise ValueError(f"size {n} outside 1..{f.shape[0]}, the number of points")
-    generator = generator or torch.Generator().manual_seed(0)
     weight = torch.randn(f.shape[1], draws, generator=generator, dtype=f.dtype)
     bias = torch.randn(draws, generator=generator, dtype=f.dtype)
     low, high = torch.full_like(bias, torch.inf), torch.full_like(bias, -torch.inf)
@@ -62,15 +62,15 @@ def in_hull(points: Tensor, cloud: Tensor) -> Tensor:
     programming.
 
     Affine pieces are intervals, so a neuron that holds the cloud in one piece holds its hull in it:
-        points for which
-    this is true do not shrink a lifted manifold.
+    points for which this is true do not shrink a lifted manifold.
 
     Args:
         points: (k, m);  cloud: (n, m), n >= 1.
     Raises:
         ValueError: the widths differ or the cloud is empty.
 
-    >>> in_hull(torch.tensor([[0.5, 0.5], [1.0, 1.0]]), torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0]]) * 0.7)
+    >>> cloud = torch.tensor([[0.0, 0.0], [1.4, 0.0], [0.0, 1.4]])
+    >>> in_hull(torch.tensor([[0.5, 0.5], [1.0, 1.0]]), cloud)
     tensor([ True, False])
     """
     if (

@@ -8,10 +8,11 @@ import math
 import torch
 from torch import Tensor
 
-from lib.depth.boundary import kink_errors, slide
-from lib.depth.merging import merge
-from lib.depth.pieces import pieces_of
-from lib.nets import MLP, Loss, mse, preactivations
+from lib.depth import exits, layer_on_data
+from lib.nets import MLP, Loss, mse
+from lib.nets.checks import check_neuron, replace
+
+ROUNDING = 1e-10
 
 
 def open_exit(
@@ -20,7 +21,7 @@ def open_exit(
     """Another element of the same lifted manifold, through whose neuron the risk falls at the given
     rate.
 
-    With e the neuron's `kink_errors`, P = diag(slope) W^[l] and v = (1 - P P^+) unit_j,
+    With e the neuron's `exits(...).errors`, P = diag(slope) W^[l] and v = (1 - P P^+) unit_j,
 
         A' = A - t e v^T,   t chosen so that <e, A'_j> = -pull |e|,   b^[l+1] takes back what this
         adds,
@@ -40,52 +41,43 @@ def open_exit(
 
     Source: ours.
 
-    >>> from lib.depth.lifting import lift
-    >>> from lib.depth.boundary import exits
+    >>> from lib.depth import lift
     >>> from lib.nets import init
-    >>> net, x = init((1, 3, 1), "relu", generator=0), torch.tensor([[-1.0], [0.3], [2.0]], dtype=torch.float64)
-    >>> deep = open_exit(lift(net, x, 1, 5), x, x, 2, 0)
+    >>> draws = torch.Generator().manual_seed(0)
+    >>> net = init((1, 3, 1), "relu", generator=draws)
+    >>> x = torch.tensor([[-1.0], [0.3], [2.0]]).double()
+    >>> deep = open_exit(lift(net, x, 1, 5, generator=draws), x, x, 2, 0)
     >>> bool(exits(deep, x, x, 2).first[0] < 0)
     True
     """
     if not (math.isfinite(pull) and pull > 0):
         raise ValueError(f"pull is {pull}: expected a finite number > 0")
-    slide(
-        net, x, layer, neuron, 1.0
-    )  # refuses what has no boundary, and a layer that is not linearised
-    e = kink_errors(net, x, y, layer, loss)[neuron]
-    z = preactivations(net, x)[layer - 1]
-    index = pieces_of(net, x, layer)
-    slope = torch.tensor([p.slope for p in net.activation.pieces], dtype=z.dtype, device=z.device)[
-        index
-    ]
-    shift = torch.tensor([p.shift for p in net.activation.pieces], dtype=z.dtype, device=z.device)[
-        index
-    ]
-    p = slope.unsqueeze(-1) * net.weights[layer - 1]
-    unit = torch.zeros_like(z[0])
-    unit[neuron] = 1.0
-    v = unit - p @ (torch.linalg.pinv(p) @ unit)
-    rounding = 1e-10
-    if not bool(v[neuron] > rounding):
-        raise ValueError(
-            f"layer {layer} of {net!r} has no freedom at neuron {neuron}: its outgoing weights are"
-            f" fixed by the {net.widths[layer - 1]} inputs; expected a lift with a wider layer"
-        )
+    check_neuron(net, layer, neuron)
+    e = exits(net, x, y, layer, loss).errors[neuron]
+    slope, shift = layer_on_data(net, x, layer).lines
+    v = _free_direction(net, layer, neuron, slope)
     size = e.norm()
     if not bool(size > 1e-12 * (1 + net.weights[layer].norm())):
         raise ValueError(
             f"the samples nearest to the kink of neuron {neuron} have total error"
-            f" {float(size):.1e}: no pull; choose a neuron with large `kink_errors`"
+            f" {float(size):.1e}: no pull; choose a neuron with large `exits(...).errors`"
         )
     outer = net.weights[layer]
     t = (e @ outer[:, neuron] + pull * size) / (size**2 * v[neuron])
     change = -t * e.unsqueeze(-1) * v
     bias = net.biases[layer] - change @ (slope * net.biases[layer - 1] + shift)
-    result = MLP(
-        [*net.weights[:layer], outer + change, *net.weights[layer + 1 :]],
-        [*net.biases[:layer], bias, *net.biases[layer + 1 :]],
-        net.activation,
-    )
-    merge(result, x, layer)
-    return result
+    return replace(net, {layer + 1: outer + change}, {layer + 1: bias})
+
+
+def _free_direction(net: MLP, layer: int, neuron: int, slope: Tensor) -> Tensor:
+    # (1 - P P^+) unit_j with P = diag(slope) W^[l]: outgoing weights may move along it.
+    p = slope.unsqueeze(-1) * net.weights[layer - 1]
+    unit = torch.zeros_like(slope)
+    unit[neuron] = 1.0
+    v = unit - p @ (torch.linalg.pinv(p) @ unit)
+    if not bool(v[neuron] > ROUNDING):
+        raise ValueError(
+            f"layer {layer} of {net!r} has no freedom at neuron {neuron}: its outgoing weights are"
+            f" fixed by the {net.widths[layer - 1]} inputs; expected a lift with a wider layer"
+        )
+    return v

@@ -44,8 +44,8 @@ def normalised_layers(
         L - 1 tensors (*batch, n, m_l), and the features f^[0..L].
 
     >>> from lib.nets import init
-    >>> net = init((2, 3, 1), generator=0)
-    >>> z, _ = normalised_layers(net, [torch.ones(3).double()], [torch.zeros(3).double()], torch.eye(2).double())
+    >>> net, one = init((2, 3, 1), generator=0), torch.ones(3, dtype=torch.float64)
+    >>> z, _ = normalised_layers(net, [one], [0 * one], torch.eye(2, dtype=torch.float64))
     >>> bool(z[0].mean(-2).abs().max() < 1e-15)
     True
     """
@@ -69,7 +69,7 @@ def descend_normalised(
 
     Args:
         net: the nets at step 0, at least one hidden layer;  steps: number of updates;  lr:
-            rate, > 0.
+            learning rate, > 0.
         records: steps to record, increasing, within 0..steps.
     Returns:
         losses and linearisation at the records.
@@ -78,39 +78,25 @@ def descend_normalised(
 
     >>> from lib.nets import init
     >>> x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
-    >>> run = descend_normalised(init((1, 3, 1), "relu", batch=(2,), generator=0), x, x**2, steps=50, lr=0.1, records=[0, 50])
+    >>> nets = init((1, 3, 1), "relu", batch=(2,), generator=0)
+    >>> run = descend_normalised(nets, x, x**2, steps=50, lr=0.1, records=[0, 50])
     >>> bool((run.losses[1] < run.losses[0]).all()), run.share.shape
     (True, torch.Size([2, 2, 1]))
     """
-    if net.depth < 2 or x.shape[0] < 2:
-        raise ValueError(
-            f"{net!r} on {x.shape[0]} samples: expected a hidden layer and n >= 2 to normalise"
-        )
-    if not lr > 0:
-        raise ValueError(f"lr is {lr}: expected > 0")
-    if (
-        list(records) != sorted(set(records))
-        or not records
-        or records[0] < 0
-        or records[-1] > steps
-    ):
-        raise ValueError(f"records {records}: expected increasing steps within 0..{steps}")
+    _check(net, x, steps, lr, records)
     widths = net.widths[1:-1]
     theta = flatten(net).detach().clone()
     size = theta.shape[-1]
     gains = torch.ones(*net.batch, sum(widths), dtype=net.dtype)
     state = torch.cat([theta, gains, torch.zeros_like(gains)], -1).requires_grad_()
-    wanted, found = set(records), []
+    found = []
     for step in range(steps + 1):
         parts = state.split([size, sum(widths), sum(widths)], -1)
         gain, shift = (list(p.split(list(widths), -1)) for p in parts[1:])
         z, f = normalised_layers(unflatten(parts[0], net), gain, shift, x)
         losses = loss(f[-1], y)
-        if step in wanted:
-            with torch.no_grad():
-                share = [(place(t, net.activation) != NO_PIECE).to(t.dtype).mean(-1) for t in z]
-                error = [affine_error(h, g) for g, h in zip(f[:-2], f[1:-1], strict=True)]
-                found.append((losses.detach(), torch.stack(share, -1), torch.stack(error, -1)))
+        if step in records:
+            found.append((losses.detach(), *_linearisation(net, z, f)))
         if step == steps:
             break
         (slope,) = torch.autograd.grad(losses.sum(), state)
@@ -119,3 +105,22 @@ def descend_normalised(
     return NormalisedRun(
         torch.tensor(list(records)), *(torch.stack(part) for part in zip(*found, strict=True))
     )
+
+
+@torch.no_grad()
+def _linearisation(net: MLP, z: list[Tensor], f: list[Tensor]) -> tuple[Tensor, Tensor]:
+    share = [(place(t, net.activation) != NO_PIECE).to(t.dtype).mean(-1) for t in z]
+    error = [affine_error(h, g) for g, h in zip(f[:-2], f[1:-1], strict=True)]
+    return torch.stack(share, -1), torch.stack(error, -1)
+
+
+def _check(net: MLP, x: Tensor, steps: int, lr: float, records: list[int]) -> None:
+    if net.depth < 2 or x.shape[0] < 2:
+        raise ValueError(
+            f"{net!r} on {x.shape[0]} samples: expected a hidden layer and n >= 2 to normalise"
+        )
+    if not lr > 0:
+        raise ValueError(f"lr is {lr}: expected > 0")
+    in_order = list(records) == sorted(set(records))
+    if not in_order or not records or records[0] < 0 or records[-1] > steps:
+        raise ValueError(f"records {records}: expected increasing steps within 0..{steps}")
