@@ -63,6 +63,7 @@ import numpy as np
 import torch
 
 from companion import chapter
+from experiments.families import checkpoint_epochs
 from experiments.grafting import (
     MEASURES,
     Bench,
@@ -76,8 +77,8 @@ from experiments.grafting import (
     partner_width,
 )
 from lib.nets import Design
-from lib.symmetry import aligned_distance
-from lib.train.sgd import Execution, Recipe, checkpoint_epochs, to_images
+from lib.symmetry.alignment import aligned_distance
+from lib.train.sgd import Execution, Recipe, to_images
 
 run = chapter.start("04_grafting", globals())
 from companion.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED  # after start()

@@ -67,6 +67,7 @@ import numpy as np
 import torch
 
 from companion import chapter
+from experiments.bands import bootstrap
 from experiments.interpolation import (
     CODE,
     HE,
@@ -83,10 +84,10 @@ from experiments.interpolation import (
     train_kinds,
     triangle,
 )
-from experiments.mixtures import all_paths
-from lib.convex import optimum
-from lib.mixture import Matching, barrier, bootstrap
-from lib.mixture.barriers import excess
+from experiments.mixtures import PathSettings, all_paths
+from lib.convex import two_layer_optimum
+from lib.mixture import MixtureOptions, barrier
+from lib.mixture.layer_training import LayerTraining
 from lib.nets import Design
 from lib.train.sgd import Execution, Recipe, evaluate, to_images
 
@@ -233,7 +234,7 @@ run.claim(
 
 # %%
 problem = sine_problem()
-best = optimum(problem, radius=20, grid=201)
+best = two_layer_optimum(problem, radius=20, grid=201)
 ladder = [1, 2, 4, 8, 16, 32, 64, 128]
 found = descend(problem, best, ladder, nets=descents, steps=descent_steps, generator=draws)
 
@@ -309,7 +310,8 @@ run.claim(
 #
 # A limit that the paper does not mention: with unbounded activations such as ReLU the infimum need
 # not be attained. Mass can escape to neurons of ever larger features, and the regularisers then
-# vanish as $1/\sqrt m$ (`escaping_mass` in `lib.convex`, tested for three widths). That is why this
+# vanish as $1/\sqrt m$ (`escaping_mass` in `experiments.convexity`, tested for three widths). That
+# is why this
 # instance uses $\tanh$.
 #
 # ## The nets of Figure 3(b)
@@ -408,17 +410,18 @@ for m in widths:
     pairs[f"width-{m:g}"] = (other[CODE][epochs], other[NORMAL][epochs], penalty * m / width)
 
 # %%
-fits = {"ridge": ridge, "seed": seed}
-ways = all_paths(pairs, xs, ys, processes=processes, folder=folder, points=10 * fine + 1, **fits)
+exact = MixtureOptions(ridge=ridge)
+along = PathSettings(seed, points=10 * fine + 1, mixture=exact)
+ways = all_paths(pairs, xs, ys, along, processes=processes, folder=folder)
 main, nets = ways["code"], pairs["code"][:2]
 eleven = main["features"].gammas
 again = [
-    mixed_path(nets, eleven, xs, ys, weight=penalty, ridge=ridge, seed=seed + k)
+    mixed_path(nets, eleven, xs, ys, exact, weight=penalty, seed=seed + k)
     for k in range(1, redraws + 1)
 ]
-adam = Matching(epochs=adam_epochs, weight=penalty)
+adam = MixtureOptions(training=LayerTraining(seed=seed, epochs=adam_epochs, weight=penalty))
 coarse = torch.linspace(0, 1, adam_points, dtype=torch.float64)
-main["matched"] = mixed_path(nets, coarse, xs, ys, weight=penalty, matching=adam, seed=seed)
+main["matched"] = mixed_path(nets, coarse, xs, ys, adam, weight=penalty, seed=seed)
 scores = score_all(ways, seed=seed)
 
 # %% tags=["hide-input"]
@@ -706,11 +709,7 @@ looks = {
     "aligned": (PURPLE, "aligned weights"),
     "features": (BLUE, "features"),
 }
-above = {
-    f"{name}_{way}": excess(ways[name][way].gammas, ways[name][way].overall)
-    for name in ("code", "he")
-    for way in looks
-}
+above = {f"{name}_{way}": ways[name][way].excess for name in ("code", "he") for way in looks}
 fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.2), sharey=True)
 for ax, name in zip(axes, ("code", "he"), strict=True):
     for way, (colour, label) in looks.items():

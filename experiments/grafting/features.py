@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lib.graft import downstream_distances, graft, graft_layers
 from lib.nets import Chain
-from lib.similarity import as_samples, cka, regression, svcca
+from lib.similarity import cka, regression, svcca
 
 MEASURES = {"CKA": cka, "SVCCA": svcca, "regression $R^2$": regression}
 
@@ -49,7 +49,7 @@ def channel_means(
     Args:
         pair: (net 1, net 2);  fit: images on which the joint is matched;  places: layers of net 2.
     """
-    shown = graft(*pair, layer, fit)
+    shown = graft(*pair, fit, layer)
     with torch.no_grad():
         ours, theirs = shown.net.features(images), pair[1].features(images)
     found = []
@@ -98,7 +98,12 @@ def _alike(net1: Chain, net2: Chain, images: Tensor, last: int, samples: int) ->
     with torch.no_grad():
         first, second = (net.features(images, last)[1:] for net in (net1, net2))
     rows = []
-    for f, g in zip(map(as_samples, first), map(as_samples, second), strict=True):
+    for f, g in zip(map(_samples, first), map(_samples, second), strict=True):
         some = slice(None, None, -(-len(f) // samples))
         rows.append([measure(f[some], g[some]) for measure in MEASURES.values()])
     return rows
+
+
+def _samples(f: Tensor) -> Tensor:
+    """Feature maps (n, channels, rows, columns) with every position as a sample of channels."""
+    return f.permute(0, 2, 3, 1).flatten(0, 2)

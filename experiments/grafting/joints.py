@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from experiments.grafting.stages import Stage
-from lib.graft import Algorithm1, graft, graft_fresh, graft_sgd, matching_loss
+from lib.graft import JointTraining, graft, graft_fresh, graft_trained, matching_loss
 from lib.nets import Chain
 
 
@@ -52,8 +52,8 @@ def compare_joints(
         batch, steps: of Algorithm 1, which takes six epochs of so many minibatches.
     """
     steps = min(steps, len(images) // batch)
-    settings = [Algorithm1(rate=r, batch=batch, steps=steps, pad=None) for r in rates]
-    graft(*pair, 1, images[:64])  # whatever happens only once is not timed
+    settings = [JointTraining(lr=r, batch=batch, steps=steps, pad=None) for r in rates]
+    graft(*pair, images[:64], 1)  # whatever happens only once is not timed
     rows = [
         stage.once(f"rival-{l}", partial(_both_ways, pair, l, images, settings, seed))
         for l in layers
@@ -64,14 +64,16 @@ def compare_joints(
     return Joints(tuple(layers), tuple(rates), exact, adam, fresh, seconds)
 
 
-def _both_ways(pair, layer: int, images: Tensor, settings: Sequence[Algorithm1], seed: int) -> dict:
-    exact, seconds = _timed(partial(graft, *pair, layer, images))
+def _both_ways(
+    pair, layer: int, images: Tensor, settings: Sequence[JointTraining], seed: int
+) -> dict:
+    exact, seconds = _timed(partial(graft, *pair, images, layer))
     shares, spent = [matching_loss(exact, pair[1], images) / exact.solution.variance], []
     for how in settings:
-        adam, took = _timed(partial(graft_sgd, *pair, layer, images, how, seed=seed))
+        adam, took = _timed(partial(graft_trained, *pair, images, layer, how, generator=seed))
         shares.append(adam.relative)
         spent.append(took)
-    fresh = graft_fresh(*pair, layer, images, seed=seed)
+    fresh = graft_fresh(*pair, images, layer, generator=seed)
     return {"shares": [*shares, fresh.relative], "seconds": [seconds, float(np.mean(spent))]}
 
 

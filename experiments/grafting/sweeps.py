@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from experiments.grafting.increase import increases, random_features
 from experiments.grafting.stages import Stage
 from experiments.processes import in_processes
-from lib.graft import increases, random_features
 from lib.nets import Chain
 
 Pair = tuple[Chain, Chain]
@@ -70,7 +70,7 @@ class Bench:
         return [
             [
                 self._columns(
-                    [(random_features(net, l, channels, seed=100 * k + l), net)],
+                    [(random_features(net, l, channels, generator=100 * k + l), net)],
                     [(1, l + 1)],
                     "exact",
                 )["points"][0][0]

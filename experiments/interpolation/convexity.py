@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.convex import from_net, objective, random_point, segment, swapped_neurons, union
+from experiments.convexity import random_point, segment, swapped_neurons
+from lib.convex import convex_objective, from_net, union
 from lib.nets import MLP, Chain, cross_entropy, init
 
 SHAPES = ((7, 9, 2), (7, 9, 8, 2), (7, 9, 8, 10, 2))
@@ -78,7 +79,7 @@ class Swapped:
 
 
 def swapped_path(strength: tuple[float, float] = (0.01, 0.01), steps: int = 21) -> Swapped:
-    """Both paths between `lib.convex.swapped_neurons`.
+    """Both paths between `experiments.convexity.swapped_neurons`.
 
     >>> swapped_path(steps=3).features.round(6).tolist()
     [0.03, 0.03, 0.03]
@@ -90,7 +91,7 @@ def swapped_path(strength: tuple[float, float] = (0.01, 0.01), steps: int = 21) 
     for gamma in between.gammas.tolist():
         pairs = zip(first.weights, second.weights, strict=True)
         net = MLP([gamma * a + (1 - gamma) * b for a, b in pairs], activation="relu")
-        straight.append(objective(*from_net(net, x), y, strength=strength).total)
+        straight.append(convex_objective(*from_net(net, x), y, strength=strength).total)
     return Swapped(between.gammas.numpy(), np.array(straight), between.totals.numpy())
 
 

@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.convex import Optimum, TwoLayer, solve, train, value
+from experiments.convexity import descend_two_layer, two_layer_objective
+from lib.convex import TwoLayer, solve_programme
+from lib.convex.two_layer import Optimum
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +64,10 @@ def descend(
         generator: of the starts.
     """
     ends = [
-        train(problem, m, nets=nets, steps=steps, rate=1.0, generator=generator) for m in widths
+        descend_two_layer(problem, m, nets=nets, steps=steps, lr=1.0, generator=generator)
+        for m in widths
     ]
-    gaps = np.array([(value(problem, *end) / best.value - 1).numpy() for end in ends])
+    gaps = np.array([(two_layer_objective(problem, *end) / best.value - 1).numpy() for end in ends])
     reweighted = np.array(
         [[reweigh(problem, w) / best.value - 1 for w in neurons] for neurons, _ in ends]
     )
@@ -74,7 +77,7 @@ def descend(
 def reweigh(problem: TwoLayer, neurons: Tensor) -> float:
     """The least objective over the masses and output weights of given neurons (m, C)."""
     known = neurons[..., None]
-    found = solve(
+    found = solve_programme(
         problem.space(neurons), problem.y, strength=problem.strength, biases=False, known=known
     )
     return found.terms.total

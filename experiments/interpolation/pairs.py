@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path as File
+from pathlib import Path
 
 from torch import Tensor
 
+from experiments.bands import Bands, bootstrap
 from experiments.families import train_family
-from lib.mixture import Bands, Barrier, Matching, Path, barrier, bootstrap, measure, mixtures
+from lib.mixture import LossCurve, MixtureOptions, barrier, loss_curve, mixtures
+from lib.mixture.barriers import Barrier
 from lib.nets import VGG, Chain, Design
 from lib.train.sgd import Execution, Recipe
 
@@ -30,7 +32,7 @@ class Setting:
     recipe: Recipe
     processes: int = 1
     execution: Execution = Execution()
-    folder: File | None = None
+    folder: Path | None = None
     minutes: float = float("inf")
 
     def at_width(self, width: float) -> tuple[Design, Recipe]:
@@ -77,14 +79,16 @@ class Score:
     bands: Bands
 
 
-def score(path: Path, *, seed: int) -> Score:
+def score(path: LossCurve, *, seed: int) -> Score:
     """Score a path; a straight one has more points than a path of mixtures, and both are scored on
     eleven."""
     path = path.every(max(1, (len(path.gammas) - 1) // 10))
     return Score(barrier(path.gammas, path.overall), bootstrap(path, seed=seed))
 
 
-def score_all(ways: Mapping[str, Mapping[str, Path]], *, seed: int) -> dict[str, dict[str, Score]]:
+def score_all(
+    ways: Mapping[str, Mapping[str, LossCurve]], *, seed: int
+) -> dict[str, dict[str, Score]]:
     """Scores of all paths of all pairs: pair -> way -> score."""
     return {
         name: {way: score(path, seed=seed) for way, path in found.items()}
@@ -95,28 +99,15 @@ def score_all(ways: Mapping[str, Mapping[str, Path]], *, seed: int) -> dict[str,
 def mixed_path(
     nets: Sequence[Chain],
     gammas: Tensor,
-    images: Tensor,
-    labels: Tensor,
+    x: Tensor,
+    y: Tensor,
+    options: MixtureOptions,
     *,
     weight: float,
     seed: int,
-    ridge: float = 0.0,
-    matching: Matching | None = None,
-) -> Path:
-    """Mixtures of two nets at the given shares of the first, their last layer refitted.
-
-    Args:
-        matching: hidden layers by Adam after ReLU, as the authors made them; None for exact fits.
-    """
-    found = mixtures(
-        nets,
-        [(g, 1 - g) for g in gammas.tolist()],
-        images,
-        ridge=ridge,
-        matching=matching,
-        seed=seed,
-        top="cross_entropy",
-        labels=labels,
-        weight=weight,
-    )
-    return measure([m.net for m in found], gammas, images, labels, weight=weight)
+) -> LossCurve:
+    """Mixtures of two nets at the given shares of the first, their last layer refitted, all on the
+    same images."""
+    shares = [(g, 1 - g) for g in gammas.tolist()]
+    found = mixtures(nets, x, shares, options, generator=seed, y=y, weight=weight)
+    return loss_curve((m.net for m in found), x, y, gammas, weight=weight)

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from lib.mixture import measure, mixtures
+from lib.mixture import MixtureOptions, loss_curve, mixtures
 from lib.nets import Chain
 
 DIRECTIONS = ((1, -1, 0), (1, 0, -1), (0, 1, -1))
@@ -80,16 +79,8 @@ def triangle(
         nets: three of one architecture;  steps: >= 3;  weight: of the l_{1,2} penalty.
     """
     grid = [(i, j, steps - i - j) for i in range(steps + 1) for j in range(steps + 1 - i)]
-    found = mixtures(
-        nets,
-        [tuple(v / steps for v in g) for g in grid],
-        images,
-        inputs="teacher",
-        ridge=ridge,
-        seed=seed,
-        top="cross_entropy",
-        labels=labels,
-        weight=weight,
-    )
-    path = measure([m.net for m in found], torch.arange(len(grid)), images, labels, weight=weight)
-    return Triangle(steps, np.array(grid), path.overall.numpy())
+    shares = [tuple(v / steps for v in g) for g in grid]
+    options = MixtureOptions(inputs="teacher", ridge=ridge)
+    found = mixtures(nets, images, shares, options, generator=seed, y=labels, weight=weight)
+    curve = loss_curve((m.net for m in found), images, labels, range(len(grid)), weight=weight)
+    return Triangle(steps, np.array(grid), curve.overall.numpy())
