@@ -77,7 +77,7 @@ from experiments.grafting import (
     partner_width,
 )
 from lib.nets import Design
-from lib.symmetry.alignment import aligned_distance
+from lib.symmetry import aligned_distance
 from lib.train.sgd import Execution, Recipe, to_images
 
 run = chapter.start("04_grafting", globals())
