@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from experiments.grafting import error_increase, random_features
+from experiments.grafting.increase import error_increase, random_features
 from lib.graft import (
     JointTraining,
     downstream_distances,
