@@ -13,8 +13,10 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lib.depth import insert_layer, merge_layer
-from lib.merge import fold_batchnorm, merge_channels
+from lib.depth import insert_layer
+from lib.depth.modules import merge_layer
+from lib.merge import merge_channels
+from lib.merge.batchnorm import fold_batchnorm
 from lib.nets import VGG, Chain, from_sequential, initialise
 from lib.symmetry import aligned_distance, permute, rebasin
 from lib.width import merge_channel, split_channel
