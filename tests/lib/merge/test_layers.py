@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from draws import seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -19,10 +20,6 @@ from lib.nets.activations import leaky_relu
 
 torch.set_num_threads(1)
 PROPERTY = settings(max_examples=20, deadline=None, derandomize=True)
-
-
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def inputs(n: int = 40, width: int = 3, seed: int = 0, dtype=torch.float64) -> torch.Tensor:

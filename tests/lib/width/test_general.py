@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from draws import seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlp_oracle import nets
@@ -15,20 +16,15 @@ from lib.curvature import hessian, inertia
 from lib.linear import affine_map
 from lib.nets import MLP, flatten, gradient, init
 from lib.width import (
-    NULL,
     affine_family,
     embedding,
     general_dimension,
     random_embedding,
     tangent_dimension,
-    tangents,
-    three_fold,
-    two_fold_null,
 )
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
+from lib.width.constructions import three_fold, two_fold_null
+from lib.width.embeddings import NULL
+from lib.width.general import tangents
 
 
 def critical_point(widths, name="tanh", seed=0, residual=0.1, extra=10):
