@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from nbformat import NotebookNode
 
@@ -23,7 +24,7 @@ class Refused(RuntimeError):
     """A page or a book that is not fit to be published; the message lists why."""
 
 
-def said(nb: NotebookNode, kind: str) -> Iterator[tuple[NotebookNode, object]]:
+def entries(nb: NotebookNode, kind: str) -> Iterator[tuple[NotebookNode, Any]]:
     """(output, what the run said) for every output of one kind: figure, claim, claims_table,
     record."""
     for cell in nb.cells:
@@ -86,7 +87,7 @@ def _stamps(nb: NotebookNode, job: Job) -> Iterator[str]:
                 f"it is stamped with other {what} ({found['stamp'].get(what)}) than the present"
                 f" ones ({fresh})"
             )
-    for _, record in said(nb, "record"):
+    for _, record in entries(nb, "record"):
         if record["parameters"] != json.loads(json.dumps(job.parameters)):
             yield (
                 f"it ran with the parameters {dict(record['parameters'])}: expected"
@@ -95,7 +96,7 @@ def _stamps(nb: NotebookNode, job: Job) -> Iterator[str]:
 
 
 def _figures(nb: NotebookNode, expected: Sequence[str]) -> Iterator[str]:
-    shown = {meta["name"]: output for output, meta in said(nb, "figure")}
+    shown = {meta["name"]: output for output, meta in entries(nb, "figure")}
     for name in expected:
         if name not in shown:
             yield f"figure {name} is missing"
@@ -131,14 +132,14 @@ def measurements(nb: NotebookNode) -> dict[str, Measurement]:
     """What a run measured, claim id -> measurement."""
     return {
         meta["id"]: Measurement(**{k: v for k, v in dict(meta).items() if k != "id"})
-        for _, meta in said(nb, "claim")
+        for _, meta in entries(nb, "claim")
     }
 
 
 def _foot(nb: NotebookNode) -> Iterator[str]:
-    if not list(said(nb, "claims_table")):
+    if not list(entries(nb, "claims_table")):
         yield "it has no table of claims: call run.claims_table() at its end"
-    if len(list(said(nb, "record"))) != 1:
+    if len(list(entries(nb, "record"))) != 1:
         yield (
             "it does not say where the run came from: call run.provenance() as its last line, once"
         )
@@ -158,7 +159,7 @@ def check_site(html: Path, pages: Sequence[str], figures: Mapping[str, Sequence[
         if not file.is_file():
             faults.append(f"page {page} is missing")
             continue
-        text = file.read_text()
+        text = file.read_text(encoding="utf-8")
         faults += [
             f"page {page} lacks figure {f}"
             for f in figures.get(page, ())

@@ -22,15 +22,13 @@ class Ledger:
     """The claims of one chapter with what a run measured of them."""
 
     claims: Mapping[str, Claim]
-    measurements: Mapping[str, Measurement] = field(default_factory=dict)
+    measurements: dict[str, Measurement] = field(default_factory=dict)
 
     def line(self, name: str) -> str:
         """One claim as Markdown, to stand below the figure that shows it."""
         claim, m = self.claims[name], self.measurements[name]
-        parts = [
-            f"**{MARKS[m.verdict(claim)]}** · claim {name} ({claim.paper}, {claim.place}):"
-            f" {claim.statement}"
-        ]
+        place = f"claim {name} ({claim.paper}, {claim.place})"
+        parts = [f"**{MARKS[m.verdict(claim)]}** · {place}: {claim.statement}"]
         if m.measured is not None:
             parts.append(
                 f"Measured {pretty(m.measured)}"

@@ -4,7 +4,7 @@ side by side."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from companion import records
@@ -13,12 +13,13 @@ from companion.ledger import MARKS, one_line
 from companion.numbers import pretty
 from companion.provenance import commit
 
+Table = Mapping[str, Mapping[str, Measurement | None]]
 MARKER = "<!-- scorecard -->"
 
 
 def columns(
     ledger: Mapping[str, Claim], fresh: Mapping[str, Measurement], profile: str, root: Path
-) -> dict[str, dict]:
+) -> dict[str, dict[str, Measurement | None]]:
     """claim id -> column -> measurement, for the columns "<profile> run", "cpu record" and "paper
     record".
 
@@ -35,9 +36,7 @@ def columns(
     return {name: {title: column.get(name) for title, column in found.items()} for name in ledger}
 
 
-def markdown(
-    ledger: Mapping[str, Claim], table: Mapping[str, Mapping[str, Measurement | None]]
-) -> str:
+def markdown(ledger: Mapping[str, Claim], table: Table) -> str:
     """The tables of the scorecard page, a paper each, with counts above them.
 
     Args:
@@ -66,7 +65,7 @@ def markdown(
     return "\n".join(lines)
 
 
-def _counts(ledger, table, titles) -> str:
+def _counts(ledger: Mapping[str, Claim], table: Table, titles: Sequence[str]) -> str:
     lines = ["| | " + " | ".join(titles) + " |", "|---|" + "---|" * len(titles)]
     for verdict, mark in MARKS.items():
         counts = [
@@ -82,7 +81,7 @@ def _counts(ledger, table, titles) -> str:
     return "\n".join(lines)
 
 
-def _column(table, title):
+def _column(table: Table, title: str) -> list[tuple[str, Measurement | None]]:
     return [(name, row[title]) for name, row in table.items()]
 
 
@@ -93,9 +92,7 @@ def _cell(claim: Claim, measurement: Measurement | None) -> str:
     return mark if measurement.measured is None else f"{mark}<br>{pretty(measurement.measured)}"
 
 
-def as_json(
-    ledger: Mapping[str, Claim], table: Mapping[str, Mapping[str, Measurement | None]], root: Path
-) -> str:
+def as_json(ledger: Mapping[str, Claim], table: Table, root: Path) -> str:
     """The same for machines: claims.json of the built site."""
     claims = []
     for name, claim in ledger.items():

@@ -94,7 +94,7 @@ def build(request: Request, root: Path) -> None:
         html = source / "_build" / "html"
         _finish(html)
         drawn = {
-            c: [figure_id(c, m["name"]) for _, m in gate.said(nb, "figure")]
+            c: [figure_id(c, m["name"]) for _, m in gate.entries(nb, "figure")]
             for c, nb in notebooks.items()
         }
         gate.check_site(html, pages, drawn)

@@ -89,8 +89,10 @@ def test_a_wider_tolerance_never_loses_agreement(printed, slack, shift) -> None:
 
 
 LEDGER = """
-- {id: X1, chapter: 01_toy, paper: A, place: Fig. 1, statement: It is so., printed: "<= 1e-3", expected: reproduced}
-- {id: X2, chapter: 01_toy, paper: A, place: Fig. 2, statement: And so., printed: [1e-3, 2], tolerance: 5%,
+- {id: X1, chapter: 01_toy, paper: A, place: Fig. 1, statement: It is so.,
+   printed: "<= 1e-3", expected: reproduced}
+- {id: X2, chapter: 01_toy, paper: A, place: Fig. 2, statement: And so.,
+   printed: [1e-3, 2], tolerance: 5%,
    expected: {quick: reproduced or differs, cpu: differs, paper: not run}}
 """
 

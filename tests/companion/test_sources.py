@@ -46,5 +46,3 @@ def test_files_are_opened_as_utf_8(path) -> None:
             continue
         if node.func.attr in ("read_text", "write_text"):
             assert "encoding" in {k.arg for k in node.keywords}, f"line {node.lineno}"
-        if node.func.attr in ("encode", "decode") and node.args:
-            assert ast.literal_eval(node.args[0]).lower() == "utf-8", f"line {node.lineno}"
