@@ -18,6 +18,7 @@ import yaml
 
 from companion import claims, contents, gate, paths, plan, scorecard
 from companion.digests import digest_files, digest_of, digest_pins
+from companion.measurement import Measurement
 from companion.notebooks import notebook
 from companion.request import Request
 from companion.staging import figure_id, stage
@@ -129,12 +130,14 @@ def _gather(
     for name in FILES:
         shutil.copy(root / name, source / name)
     ledger = claims.load(root / "book" / "claims.yaml")
-    fresh: dict[str, claims.Measurement] = {}
+    fresh: dict[str, Measurement] = {}
     for chapter, nb in notebooks.items():
         stage(nb, chapter, {k: c for k, c in ledger.items() if c.chapter == chapter}, source)
         fresh |= gate.measurements(nb)
     table = scorecard.columns(ledger, fresh, request.profile, root)
-    paths.write_atomic(source / "_extra" / "claims.json", scorecard.as_json(ledger, table, root))
+    paths.write_atomic(
+        source / "_extra" / "claims.json", scorecard.as_json_text(ledger, table, root)
+    )
     if request.chapter is None:
         page = source / "scorecard.md"
         text = page.read_text(encoding="utf-8")
