@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor
 
-from lib.critical import Cluster, CriticalPoint, cluster, polish, smallest_gradient_iterates
+from lib.critical import cluster, polish, smallest_gradient_iterates
+from lib.critical.clustering import Cluster
+from lib.critical.polishing import CriticalPoint
 from lib.curvature import hessian, inertia
 from lib.nets import MLP, concatenate, flatten, init
 from lib.train.descent import descend

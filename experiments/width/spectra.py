@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from lib.critical import CriticalPoint, polish
+from lib.critical import polish
+from lib.critical.polishing import CriticalPoint
 from lib.curvature import Inertia, hessian, inertia
 from lib.nets import MLP, flatten, init
 from lib.train.descent import Trajectory, descend

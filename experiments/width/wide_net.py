@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lib.critical import CriticalPoint, polish
+from lib.critical import polish
+from lib.critical.polishing import CriticalPoint
 from lib.nets import MLP, forward, init, risk
 from lib.train.descent import Trajectory, descend
 
