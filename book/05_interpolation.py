@@ -84,10 +84,11 @@ from experiments.interpolation import (
     train_kinds,
     triangle,
 )
+from experiments.layer_training import LayerTraining
 from experiments.mixtures import PathSettings, all_paths
+from experiments.two_layer import two_layer_optimum
 from lib.convex import two_layer_optimum
 from lib.mixture import MixtureOptions, barrier
-from lib.mixture.layer_training import LayerTraining
 from lib.nets import Design
 from lib.train.sgd import Execution, Recipe, evaluate, to_images
 
