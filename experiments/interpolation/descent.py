@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from lib.convex.two_layer import Optimum
 from torch import Tensor
 
 from experiments.convexity import descend_two_layer, two_layer_objective
-from lib.convex import TwoLayer, solve_programme
+from experiments.two_layer import Optimum, TwoLayer
+from lib.convex import solve_programme
 
 
 @dataclass(frozen=True, eq=False)
