@@ -84,10 +84,10 @@ from experiments.interpolation import (
     train_kinds,
     triangle,
 )
+from experiments.layer_training import LayerTraining
 from experiments.mixtures import PathSettings, all_paths
-from lib.convex import two_layer_optimum
+from experiments.two_layer import two_layer_optimum
 from lib.mixture import MixtureOptions, barrier
-from lib.mixture.layer_training import LayerTraining
 from lib.nets import Design
 from lib.train.sgd import Execution, Recipe, evaluate, to_images
 
@@ -419,7 +419,7 @@ again = [
     mixed_path(nets, eleven, xs, ys, exact, weight=penalty, seed=seed + k)
     for k in range(1, redraws + 1)
 ]
-adam = MixtureOptions(training=LayerTraining(seed=seed, epochs=adam_epochs, weight=penalty))
+adam = MixtureOptions(fit=LayerTraining(seed=seed, epochs=adam_epochs, weight=penalty))
 coarse = torch.linspace(0, 1, adam_points, dtype=torch.float64)
 main["matched"] = mixed_path(nets, coarse, xs, ys, adam, weight=penalty, seed=seed)
 scores = score_all(ways, seed=seed)
