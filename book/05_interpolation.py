@@ -30,8 +30,8 @@
 
 # %% tags=["parameters"]
 data: str = "digits"  # images, one of digits, cifar10
-images: int = 1437  # training images, >= 256
-measured: int = 512  # of them, on which mixtures are fitted and paths measured, >= 256
+images: int = 1437  # training images, in [256, train(data)]
+measured: int = 512  # of them, on which mixtures are fitted and paths measured, in [256, images]
 side: int = 8  # pixels a side that images are resized to, one of 8, 16, 32
 pools: int = 2  # blocks of the net that end in pooling, in [1, 5]
 depth: int = 11  # layers of the VGG, one of 11, 16
