@@ -657,7 +657,7 @@ run.claim(
 )
 run.claim(
     "A6-point",
-    min(abs(v - printed_largest) for v in largest),
+    min(largest, key=lambda v: abs(v - printed_largest)),
     note=f"Printed {printed_largest}; the saddles found have {', '.join(f'{v:.2f}' for v in largest)}."
     " The origin of the printed point is unknown.",
 )
