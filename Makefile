@@ -6,7 +6,9 @@ PROFILE ?= quick
 VENV := .venv
 PY := $(VENV)/bin/python
 CALL := $(PY) -m companion
-ONE := $(if $(CH),--chapter $(CH))
+# What the user gives goes through the environment, so that the shell reads none of it.
+export CH P PROFILE
+ONE := $(if $(CH),--chapter "$$CH")
 # A change of the pins, of the project or of the torch build has another name, so it is installed again. Another torch
 # build brings its own CUDA libraries, so their pins are left out for it.
 BACKEND := $(or $(TORCH_BACKEND),$(shell cat $(VENV)/torch-backend 2>/dev/null))
@@ -22,7 +24,8 @@ help: ## this list
 	@echo '  P="trials=50 seed=3"      its parameters         PYTHON=python3.12   the Python to build on'
 
 book: $(READY) ## the book: runs the chapters that changed, then makes the pages
-	@$(CALL) build --profile $(PROFILE)
+	@test -z "$$CH$$P" || { echo 'make book builds the whole book; for one chapter: make chapter CH=01_width P="trials=50 seed=3"' >&2; exit 2; }
+	@$(CALL) build --profile "$$PROFILE"
 
 test: $(READY) ## all tests and the examples in the docstrings
 	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=2 $(PY) -m pytest -n logical --dist loadgroup --doctest-modules lib experiments companion tests $(T)
@@ -31,12 +34,12 @@ lint: $(READY) ## style, types and spelling
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy && $(VENV)/bin/codespell
 
 chapter: $(READY) ## one chapter with parameters of your own: CH=01_width P="trials=50 seed=3"
-	@test -n "$(CH)" || { echo 'Which chapter? make chapter CH=01_width P="trials=50 seed=3"' >&2; exit 2; }
-	@$(CALL) build --profile $(PROFILE) --chapter $(CH) --set '$(P)'
+	@test -n "$$CH" || { echo 'Which chapter? make chapter CH=01_width P="trials=50 seed=3"' >&2; exit 2; }
+	@$(CALL) build --profile "$$PROFILE" --chapter "$$CH" --set="$$P"
 
 record: $(READY) ## write what a profile measured into book/records/: PROFILE=cpu [CH=01_width [P="seed=3"]]
-	@$(CALL) build --profile $(PROFILE) $(ONE) $(if $(P),--set '$(P)') --until chapters
-	@$(CALL) record --profile $(PROFILE) $(ONE) $(if $(P),--set '$(P)')
+	@$(CALL) build --profile "$$PROFILE" $(ONE) --set="$$P" --until chapters
+	@$(CALL) record --profile "$$PROFILE" $(ONE) --set="$$P"
 
 data: $(READY) ## download MNIST and CIFAR-10 into DATA_DIR
 	@$(CALL) data
@@ -45,7 +48,7 @@ notebooks: $(READY) ## the chapters as .ipynb in _build/notebooks/, for Jupyter 
 	@$(CALL) notebooks $(ONE)
 
 check-pages: $(READY) ## open the built book in a headless Chromium and check every page
-	@$(PY) tests/companion/check_pages.py _build/$(PROFILE)/html
+	@$(PY) tests/companion/check_pages.py "_build/$$PROFILE/html"
 
 clean: ## remove what was built, keep .venv and data
 	rm -rf _build .snakemake

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from benchmarks.operations import multiply_adds
 from benchmarks.timing import Contender, Row, compare, interleave
-from lib.graft import Algorithm1, graft, graft_sgd, matching_loss
+from lib.graft import JointTraining, graft, graft_trained, matching_loss
 from lib.nets import VGG, initialise
 from lib.train.sgd import Recipe, train
 
@@ -44,8 +44,9 @@ def rival(one: VGG, two: VGG, layer: int, images: Tensor, rate: float, steps: in
     """So many steps of Algorithm 1, on the images as they are, in epochs of as many minibatches as
     there are."""
     each = len(images) // BATCH
-    settings = Algorithm1(epochs=-(-steps // each), steps=each, batch=BATCH, rate=rate, pad=None)
-    return graft_sgd(one, two, layer, images, settings)
+    epochs = -(-steps // each)
+    settings = JointTraining(epochs=epochs, steps=each, batch=BATCH, lr=rate, pad=None)
+    return graft_trained(one, two, images, layer, settings, generator=0)
 
 
 def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
@@ -56,18 +57,18 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
     facts: dict[str, object] = {}
     for layer, rates in CASES.items():
         jobs = {
-            "ours": Contender(lambda _, at=layer: graft(one, two, at, images), 1),
+            "ours": Contender(lambda _, at=layer: graft(one, two, images, at), 1),
             # a step costs the same whatever the number of images; few of them keep the final
             # measurement cheap
             RIVAL: Contender(
                 lambda n, at=layer: rival(one, two, at, images[:BATCH], 1e-3, n), 30, 1 / STEPS
             ),
         }
-        operations = multiply_adds(lambda at=layer: graft(one, two, at, images))
+        operations = multiply_adds(lambda at=layer: graft(one, two, images, at))
         name = f"joint behind layer {layer}, {IMAGES} images"
         found = compare(name, interleave(jobs, rounds), "ours", {RIVAL: TARGET}, operations)
         rows += found
-        exact = matching_loss(graft(one, two, layer, images), two, images)
+        exact = matching_loss(graft(one, two, images, layer), two, images)
         facts[f"layer {layer}, matching loss, exact"] = exact
         for rate in rates:
             start = time.perf_counter()

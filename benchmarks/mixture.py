@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.operations import multiply_adds
 from benchmarks.timing import Contender, Row, compare, interleave
-from lib.mixture import mixtures
+from lib.mixture import MixtureOptions, mixtures
 from lib.nets import VGG, Design, initialise
 
 IMAGES, SHARES = 512, 11
@@ -34,7 +34,8 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
         for inputs in ("teacher", "own") if name == "quick net" else ("teacher",):
 
             def mix(amount: int, shares, case=(nets, x, inputs)) -> object:
-                return mixtures(case[0], shares, case[1], inputs=case[2], ridge=0.01)
+                options = MixtureOptions(inputs=case[2], ridge=0.01)
+                return mixtures(case[0], case[1], shares, options, generator=0)
 
             jobs = {
                 "ours": Contender(lambda amount, f=mix: f(amount, eleven), 1),

@@ -1463,7 +1463,7 @@ net = torch.nn.Sequential(
 x = gaussian(20, 2)
 y = plant(net, x, draws)
 lifted = [
-    insert_layer(net, 3, x, 4, leaky_relu(0.3), normalise=n, generator=draws) for n in (False, True)
+    insert_layer(net, x, 2, 4, leaky_relu(0.3), normalise=n, generator=draws) for n in (False, True)
 ]
 through = [
     (float((deep(x) - net(x)).detach().abs().max()), float(module_gradient(deep, x, y).norm()))

@@ -74,21 +74,20 @@ import torch
 from companion import chapter
 from experiments.checkpoints import remember
 from experiments.families import Unfinished, checkpoint_epochs, train_family
+from experiments.grafting import increases, random_features
 from experiments.processes import in_processes
 from lib.graft import (
-    Algorithm1,
+    JointTraining,
     downstream_distances,
     graft,
     graft_fresh,
     graft_layers,
-    graft_sgd,
-    increases,
+    graft_trained,
     matching_loss,
-    random_features,
 )
 from lib.nets import Design
-from lib.similarity import as_samples, cka, regression, svcca
-from lib.symmetry.alignment import aligned_distance
+from lib.similarity import cka, regression, svcca
+from lib.symmetry import aligned_distance
 from lib.train.sgd import Execution, Recipe, evaluate, to_images
 
 run = chapter.start("04_grafting", globals())
@@ -325,21 +324,21 @@ def timed(function, *arguments, **options):
 def both_ways(l):
     """Matching loss over variance, exact, at each rate and fresh; and the seconds of the first
     two."""
-    exact, seconds = timed(graft, theta1, theta2, l, fit)
+    exact, seconds = timed(graft, theta1, theta2, fit, l)
     shares, rival_seconds = [matching_loss(exact, theta2, fit) / exact.solution.variance], []
     for r in rates:
-        settings = Algorithm1(rate=r, batch=batch, steps=steps, pad=None)
-        adam, spent = timed(graft_sgd, theta1, theta2, l, fit, settings, seed=seed)
+        settings = JointTraining(lr=r, batch=batch, steps=steps, pad=None)
+        adam, spent = timed(graft_trained, theta1, theta2, fit, l, settings, generator=seed)
         shares.append(adam.relative)
         rival_seconds.append(spent)
-    fresh = graft_fresh(theta1, theta2, l, fit, seed=seed)
+    fresh = graft_fresh(theta1, theta2, fit, l, generator=seed)
     return {
         "shares": [*shares, fresh.relative],
         "seconds": [seconds, float(np.mean(rival_seconds))],
     }
 
 
-graft(theta1, theta2, 1, fit[:64])  # whatever happens only once is not timed
+graft(theta1, theta2, fit[:64], 1)  # whatever happens only once is not timed
 found = [once(f"rival-{l}", partial(both_ways, l)) for l in joints]
 match = dict(zip(("exact", *rates, "fresh"), np.array([f["shares"] for f in found]).T, strict=True))
 taken = np.array([f["seconds"] for f in found])
@@ -406,7 +405,7 @@ run.glue(
 # on.
 
 # %%
-shown = graft(theta1, theta2, middle, fit)
+shown = graft(theta1, theta2, fit, middle)
 with torch.no_grad():
     ours, theirs = shown.net.features(held[0]), theta2.features(held[0])
 depths = np.linspace(middle + 1, depth, 4).round().astype(int).tolist()
@@ -479,7 +478,12 @@ wanted = {
 def controls_at_end():
     filters = [
         sweep(
-            [(random_features(m.nets[epochs], l, x.shape[1], seed=100 * k + l), m.nets[epochs])],
+            [
+                (
+                    random_features(m.nets[epochs], l, x.shape[1], generator=100 * k + l),
+                    m.nets[epochs],
+                )
+            ],
             [(1, l + 1)],
         )
         for k, m in enumerate(normal)
@@ -744,7 +748,7 @@ def similarities(net1, net2):
         a, b = (net.features(held[0][picked], layers[-1])[1:] for net in (net1, net2))
     rows = []
     for f, g in zip(a, b, strict=True):
-        f, g = as_samples(f), as_samples(g)
+        f, g = (h.permute(0, 2, 3, 1).flatten(0, 2) for h in (f, g))  # every position
         some = slice(None, None, -(-len(f) // 4000))
         rows.append([measure(f[some], g[some]) for measure in measures.values()])
     return rows

@@ -70,23 +70,26 @@ import numpy as np
 import torch
 
 from companion import chapter
-from experiments.families import train_family
-from experiments.mixtures import all_paths
-from lib.convex import (
-    TwoLayer,
-    from_net,
-    objective,
-    optimum,
+from experiments.bands import bootstrap
+from experiments.convexity import (
+    descend_two_layer,
     random_point,
     segment,
-    solve,
     swapped_neurons,
-    train,
-    union,
-    value,
+    two_layer_objective,
 )
-from lib.mixture import Matching, barrier, bootstrap, measure, mixtures
-from lib.mixture.barriers import excess
+from experiments.families import train_family
+from experiments.mixtures import PathSettings, all_paths
+from lib.convex import (
+    TwoLayer,
+    convex_objective,
+    from_net,
+    solve_programme,
+    two_layer_optimum,
+    union,
+)
+from lib.mixture import MixtureOptions, barrier, loss_curve, mixtures
+from lib.mixture.layer_training import LayerTraining
 from lib.nets import Design, cross_entropy, init
 from lib.train.sgd import Execution, Recipe, evaluate, to_images
 
@@ -197,7 +200,9 @@ for gamma in between.gammas.tolist():
         gamma * a + (1 - gamma) * b for a, b in zip(first.weights, second.weights, strict=True)
     ]
     straight.append(
-        objective(*from_net(type(first)(weights, activation="relu"), x), y, strength=strength).total
+        convex_objective(
+            *from_net(type(first)(weights, activation="relu"), x), y, strength=strength
+        ).total
     )
 
 # %% tags=["hide-input"]
@@ -260,18 +265,20 @@ t = torch.linspace(-2, 2, 12, dtype=torch.float64)[:, None]
 problem = TwoLayer(
     torch.cat([t, torch.ones_like(t)], 1), torch.sin(2 * t) + 0.2 * t**2, strength=(0.005, 0.02)
 )
-best = optimum(problem, radius=20, grid=201)
+best = two_layer_optimum(problem, radius=20, grid=201)
 ladder = [1, 2, 4, 8, 16, 32, 64, 128]
 descended = {
-    m: train(problem, m, nets=descents, steps=descent_steps, rate=1.0, generator=draws)
+    m: descend_two_layer(problem, m, nets=descents, steps=descent_steps, lr=1.0, generator=draws)
     for m in ladder
 }
-gaps = np.array([(value(problem, *descended[m]) / best.value - 1).numpy() for m in ladder])
+gaps = np.array(
+    [(two_layer_objective(problem, *descended[m]) / best.value - 1).numpy() for m in ladder]
+)
 
 
 def reweighted(w):
     """The optimum over the masses and output weights of given neurons, a convex programme."""
-    found = solve(
+    found = solve_programme(
         problem.space(w), problem.y, strength=problem.strength, biases=False, known=w[..., None]
     )
     return found.terms.total / best.value - 1
@@ -355,7 +362,7 @@ run.claim(
 #
 # A limit that the paper does not mention: with unbounded activations such as ReLU the infimum need
 # not be attained. Mass can escape to neurons of ever larger features, and the regularisers then
-# vanish as $1/\sqrt m$ (`escaping_mass` in `lib.convex`, tested for three widths). That is why this
+# vanish as $1/\sqrt m$ (`escaping_mass` in `experiments.convexity`, tested for three widths). That is why this
 # instance uses $\tanh$.
 #
 # ## The nets of Figure 3(b)
@@ -485,30 +492,42 @@ pairs = {
 for m in widths:
     pairs[f"width-{m:g}"] = (others[m][CODE], others[m][NORMAL], penalty * m / width)
 ways = all_paths(
-    pairs, xs, ys, processes=processes, folder=folder, points=10 * fine + 1, ridge=ridge, seed=seed
+    pairs,
+    xs,
+    ys,
+    PathSettings(seed, points=10 * fine + 1, mixture=MixtureOptions(ridge=ridge)),
+    processes=processes,
+    folder=folder,
 )
 main = ways["code"]
-made = {"top": "cross_entropy", "labels": ys, "weight": penalty}
+made = {"y": ys, "weight": penalty}
 eleven = [(g, 1 - g) for g in main["features"].gammas.tolist()]
 again = [
-    measure(
+    loss_curve(
         [
             m.net
-            for m in mixtures(pairs["code"][:2], eleven, xs, ridge=ridge, seed=seed + k, **made)
+            for m in mixtures(
+                pairs["code"][:2],
+                xs,
+                eleven,
+                MixtureOptions(ridge=ridge),
+                generator=seed + k,
+                **made,
+            )
         ],
-        main["features"].gammas,
         xs,
         ys,
+        main["features"].gammas,
         weight=penalty,
     )
     for k in range(1, redraws + 1)
 ]
-adam = Matching(epochs=adam_epochs, weight=penalty)
+adam = MixtureOptions(training=LayerTraining(seed=seed, epochs=adam_epochs, weight=penalty))
 coarse = torch.linspace(0, 1, adam_points, dtype=torch.float64)
 matched = mixtures(
-    pairs["code"][:2], [(g, 1 - g) for g in coarse.tolist()], xs, matching=adam, seed=seed, **made
+    pairs["code"][:2], xs, [(g, 1 - g) for g in coarse.tolist()], adam, generator=seed, **made
 )
-main["matched"] = measure([m.net for m in matched], coarse, xs, ys, weight=penalty)
+main["matched"] = loss_curve([m.net for m in matched], xs, ys, coarse, weight=penalty)
 
 # %% tags=["hide-input"]
 left, right = run.printed("gu2020-fig3b-left"), run.printed("gu2020-fig3b-right")
@@ -857,7 +876,7 @@ for ax, name in zip(axes, ("code", "he"), strict=True):
         ("features", BLUE, "features"),
     ):
         path = ways[name][way]
-        ax.plot(path.gammas, excess(path.gammas, path.overall), color=colour, label=label)
+        ax.plot(path.gammas, path.excess, color=colour, label=label)
     ax.axhline(0, color=INK, lw=0.8)
     ax.set(xlabel=r"$\gamma$, share of $\theta_1$", title=cases[name])
 axes[0].set_ylabel("overall loss − chord")
@@ -873,7 +892,7 @@ run.figure(
         "gamma_weights": main["weights"].gammas,
         "gamma_features": main["features"].gammas,
         **{
-            f"{name}_{way}": excess(ways[name][way].gammas, ways[name][way].overall)
+            f"{name}_{way}": ways[name][way].excess
             for name in ("code", "he")
             for way in ("weights", "aligned", "features")
         },
@@ -913,16 +932,14 @@ grid = [(i, j, simplex - i - j) for i in range(simplex + 1) for j in range(simpl
 shares = [tuple(v / simplex for v in g) for g in grid]
 three = mixtures(
     corners,
-    shares,
     xs,
-    inputs="teacher",
-    ridge=ridge,
-    seed=seed,
-    top="cross_entropy",
-    labels=ys,
+    shares,
+    MixtureOptions(inputs="teacher", ridge=ridge),
+    generator=seed,
+    y=ys,
     weight=penalty,
 )
-triangle = measure([m.net for m in three], torch.arange(len(grid)), xs, ys, weight=penalty)
+triangle = loss_curve([m.net for m in three], xs, ys, torch.arange(len(grid)), weight=penalty)
 loss = dict(zip(grid, triangle.overall.tolist(), strict=True))
 bends = []  # second differences along the three directions of the triangle
 for g in grid:

@@ -761,9 +761,6 @@ TEXTS = {
     "with the number of neurons, not its square.",
     "mixture": "**Mixtures.** Interpolation in the space of features picks, for every neuron, one of two parents. When every layer is fitted to what the layer below is meant to compute, all mixtures of a path share the parents' "
     "Gram matrices, of which each takes its rows and columns; when it reads the mixture's own features, each has Gram matrices of its own.",
-    "weight_path": "**Weight paths.** Whatever is linear in the weights is formed at the two ends and interpolated: the first pre-activations, since all points read the same images, and the matrices of convolutions on maps of a few "
-    "pixels. On 2 × 2 maps a 3 × 3 convolution is a Toeplitz product in both directions, for which nine matrix products do instead of sixteen; a run of such layers is one compiled call that stays in the cache. Points "
-    "go side by side, one a thread, and the penalties of all of them come from a single pass over the weights.",
     "deep": "**Deeper nets.** Nets of any depth take the same idea with samples in the lanes: a feature of eight samples is one vector, and products of layers run over rows of such vectors in the cache.",
     "vgg": "**VGG training.** A narrow convolutional net is limited by how convolutions move memory. With the channels of a pixel side by side the same steps take much less time; crops and flips are drawn for a whole minibatch at once "
     "instead of image by image.",
@@ -825,35 +822,6 @@ def grouping(ax) -> None:
     ax.grid(False)
 
 
-def weight_path(ax) -> None:
-    taps = (
-        "w_{11} w_{12} w_{21} w_{22}",
-        "w_{10} w_{11} w_{20} w_{21}",
-        "w_{01} w_{02} w_{11} w_{12}",
-        "w_{00} w_{01} w_{10} w_{11}",
-    )
-    names = sorted({t for line in taps for t in line.split()})
-    for i, line in enumerate(taps):
-        for j, tap in enumerate(line.split()):
-            ax.add_patch(
-                Rectangle(
-                    (j, 3 - i), 0.92, 0.92, color=plt.get_cmap("tab10")(names.index(tap)), alpha=0.4
-                )
-            )
-            ax.text(j + 0.46, 3.46 - i, f"${tap}$", ha="center", va="center", fontsize=6.5)
-    for k in range(9):
-        ax.add_patch(
-            Rectangle((5.6 + k % 3, 2.5 - k // 3), 0.92, 0.92, color=BLUE, alpha=0.35 + 0.05 * k)
-        )
-    ax.add_patch(
-        FancyArrowPatch((4.2, 2), (5.4, 2), arrowstyle="-|>", mutation_scale=9, color=GREY)
-    )
-    ax.text(2, -0.5, "16 products", ha="center", fontsize=7)
-    ax.text(7.1, -0.5, "9 products", ha="center", fontsize=7)
-    ax.set(xlim=(-0.2, 8.8), ylim=(-0.8, 4.2), title="weight path: 3 × 3 kernels\non 2 × 2 maps")
-    ax.set_axis_off()
-
-
 def graft(ax) -> None:
     for row, colour in ((2, BLUE), (0, ORANGE)):
         for k in range(6):
@@ -910,7 +878,7 @@ def deep(ax) -> None:
 
 
 pictures = {
-    "conv_gram": conv_gram, "graft": graft, "grouping": grouping, "mixture": mixture, "weight_path": weight_path, "deep": deep, "vgg": vgg
+    "conv_gram": conv_gram, "graft": graft, "grouping": grouping, "mixture": mixture, "deep": deep, "vgg": vgg
 }  # fmt: skip
 drawn = [name for name in pictures if name in others]
 lines = -(-len(drawn) // 3)
@@ -1013,12 +981,6 @@ claim(
         f"At most {max(facts_of('grouping', ': seconds').values()):.3g} s and"
         f" {max(facts_of('grouping', 'peak').values())} MiB, libraries included."
     ),
-)
-claim(
-    "K14",
-    "weight_path",
-    lambda: row("weight_path", "quick net", "one net")["ratio"],
-    lambda: "101 points, the net of chapter 05's quick profile.",
 )
 claim(
     "K15",

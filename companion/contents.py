@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -15,9 +17,9 @@ def pages(root: Path) -> list[str]:
     Raises:
         FileNotFoundError: a page that has no source.
     """
-    toc = yaml.safe_load((root / "_toc.yml").read_text())
+    toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
 
-    def walk(node) -> list[str]:
+    def walk(node: Mapping[str, Any]) -> list[str]:
         inner = [
             p
             for key in ("parts", "chapters", "sections")
@@ -49,10 +51,8 @@ def profile_values(profile: str, root: Path) -> dict[str, dict[str, object]]:
     if profile not in paths.PROFILES:
         raise ValueError(f"no profile {profile!r}: expected one of {', '.join(paths.PROFILES)}")
     # BaseLoader keeps texts: the declared type, not YAML's guess, says what 1e-3 or yes means
-    values = (
-        yaml.load((root / "book" / "profiles" / f"{profile}.yaml").read_text(), yaml.BaseLoader)
-        or {}
-    )
+    text = (root / "book" / "profiles" / f"{profile}.yaml").read_text(encoding="utf-8")
+    values: dict[str, dict[str, object]] = yaml.load(text, yaml.BaseLoader) or {}
     for chapter, given in values.items():
         if not (root / "book" / f"{chapter}.py").is_file():
             raise ValueError(

@@ -13,6 +13,15 @@ from pathlib import Path
 import numpy as np
 
 DOWNLOADED = ("mnist", "cifar10")
+# how many images there are
+SIZES = {
+    ("digits", "train"): 1437,
+    ("digits", "test"): 360,
+    ("mnist", "train"): 60000,
+    ("mnist", "test"): 10000,
+    ("cifar10", "train"): 50000,
+    ("cifar10", "test"): 10000,
+}
 _SHAPES = {"mnist": (28, 28), "cifar10": (32, 32, 3)}
 # `fingerprint` of the published sets: it does not depend on the order of the images
 _FINGERPRINTS = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,10 @@ def fetch(name: str, split: str, scratch: Path) -> tuple[np.ndarray, np.ndarray]
     return np.asarray(found.data, dtype=np.uint8), np.asarray(found.targets, dtype=np.int64)
 
 
-def fill(folder: Path, fetch=fetch) -> list[Path]:
+Fetch = Callable[[str, str, Path], tuple[np.ndarray, np.ndarray]]
+
+
+def fill(folder: Path, fetch: Fetch = fetch) -> list[Path]:
     """Download what is missing or damaged.
 
     Args:

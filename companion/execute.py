@@ -7,17 +7,17 @@ import re
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import jupytext
 import nbformat
 import papermill
 from papermill.engines import NBClientEngine, papermill_engines
 from traitlets.config import Config
 
-from companion import paths, plan
-
-KERNEL = {"name": "python3", "language": "python", "display_name": "Python 3"}
+from companion import assignments, paths, plan
+from companion.notebooks import KERNEL, heading, notebook, write_notebook
 
 
 class ChapterFailed(RuntimeError):
@@ -28,77 +28,38 @@ class SourceChanged(RuntimeError):
     """A file was edited while its chapter ran, so the result belongs to no state of the sources."""
 
 
-def notebook(chapter: str, root: Path) -> nbformat.NotebookNode:
-    """The chapter as a notebook that has not run."""
-    nb = jupytext.read(root / "book" / f"{chapter}.py")
-    nb.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": {"name": "python"}})
-    for i, cell in enumerate(nb.cells):
-        if "parameters" in cell.metadata.get("tags", ()):
-            # papermill takes any second = of a line for one it cannot read
-            cell.source = re.sub(
-                r"#.*", lambda m: m[0].replace(">=", "≥").replace("<=", "≤"), cell.source
-            )
-        cell["id"] = (
-            f"cell-{i}"  # jupytext draws ids at random: the same source gives the same notebook
-        )
-    return nb
-
-
-def write_notebook(chapter: str, root: Path) -> Path:
-    """Write _build/notebooks/<chapter>.ipynb, which plain papermill and Jupyter can open."""
-    path = root / "_build" / "notebooks" / f"{chapter}.ipynb"
-    paths.write_atomic(path, nbformat.writes(notebook(chapter, root)))
-    return path
-
-
-class _Telling(NBClientEngine):
-    """Papermill's engine, saying which cell runs: one line a cell stays readable when chapters run
-    side by side."""
+class _ReportingEngine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
+    """Papermill's engine, saying which cell runs: one line per cell stays readable when chapters
+    run side by side."""
 
     @classmethod
-    def execute_managed_notebook(cls, nb_man, kernel_name, **kwargs):
+    def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **kwargs: Any) -> Any:
         chapter, begun = nb_man.nb.metadata["book"]["chapter"], time.monotonic()
         code = [i for i, c in enumerate(nb_man.nb.cells) if c.cell_type == "code"]
         start = nb_man.cell_start
 
-        def tell(cell, cell_index=None, **rest):
+        def report(cell: Any, cell_index: int | None = None, **rest: Any) -> Any:
             if cell_index in code:
                 at = f"{code.index(cell_index) + 1:>3}/{len(code)}"
                 seconds = time.monotonic() - begun
-                print(
-                    f"{chapter} {at} {seconds:6.1f} s  {heading(nb_man.nb, cell_index)}",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                line = f"{chapter} {at} {seconds:6.1f} s  {heading(nb_man.nb, cell_index)}"
+                print(line, file=sys.stderr, flush=True)
             return start(cell, cell_index, **rest)
 
-        nb_man.cell_start = tell
-        # Unix sockets, as kernels that start at one moment can pick the same TCP port
-        sockets = os.path.join(
-            os.environ["JUPYTER_RUNTIME_DIR"], "kernel"
-        )  # one folder a run: names would clash in the checkout
+        nb_man.cell_start = report
+        # Unix sockets, as kernels that start at one moment can pick the same TCP port; one folder
+        # per run, as names would clash in the checkout
+        sockets = os.path.join(os.environ["JUPYTER_RUNTIME_DIR"], "kernel")
         config = Config({"KernelManager": {"transport": "ipc", "ip": sockets}})
         return super().execute_managed_notebook(nb_man, kernel_name, config=config, **kwargs)
 
 
-papermill_engines.register("telling", _Telling)
-
-
-def heading(nb: nbformat.NotebookNode, index: int) -> str:
-    """The nearest heading above a cell, "" without one."""
-    for cell in reversed(nb.cells[:index]):
-        found = (
-            re.findall(r"^#+\s+(.*)$", cell.source, re.MULTILINE)
-            if cell.cell_type == "markdown"
-            else []
-        )
-        if found:
-            return found[-1]
-    return ""
+papermill_engines.register("reporting", _ReportingEngine)
 
 
 def environment(job: plan.Job, threads: int, root: Path, runtime: str) -> dict[str, str]:
-    """What a kernel gets to see beside the caller's environment."""
+    """What a kernel gets to see beside the caller's environment: neither the reader's kernels, nor
+    start-up files, nor settings of matplotlib may change a page."""
     limits = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     return {
         **dict.fromkeys(limits, str(threads)),
@@ -107,18 +68,31 @@ def environment(job: plan.Job, threads: int, root: Path, runtime: str) -> dict[s
         "TQDM_DISABLE": "1",  # a progress bar would be printed into the page
         "PYTHONPATH": str(root),
         "PYTHONHASHSEED": "0",
-        # neither the reader's kernels nor their start-up files may change a page
+        "PYTHONUTF8": "1",
+        "PYTHONWARNINGS": "",
         "JUPYTER_PREFER_ENV_PATH": "1",
-        "JUPYTER_RUNTIME_DIR": runtime,
-        "IPYTHONDIR": runtime,
+        **dict.fromkeys(("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR"), runtime),
+        "XDG_CACHE_HOME": str(paths.cache_dir(root)),
+        "MPLCONFIGDIR": str(paths.cache_dir(root) / "matplotlib"),
+        "MATPLOTLIBRC": os.path.join(runtime, "matplotlibrc"),
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     }
 
 
-def run(job: plan.Job, threads: int, root: Path) -> Path:
+def _prepare(job: plan.Job, threads: int, root: Path, runtime: str) -> None:
+    """Set the environment of the kernel, and let matplotlib find its fonts here, where it may say
+    that this takes a moment."""
+    os.environ.update(environment(job, threads, root, runtime))
+    Path(os.environ["MATPLOTLIBRC"]).touch()
+    Path(os.environ["MPLCONFIGDIR"]).mkdir(parents=True, exist_ok=True)
+    import matplotlib.font_manager  # noqa: F401
+
+
+def run(job: plan.Job, given: Mapping[str, assignments.Text], threads: int, root: Path) -> Path:
     """Execute a chapter and keep the result under its digest.
 
     Args:
-        threads: how many the chapter may use.
+        given: the parameters of the command line, as texts;  threads: how many the chapter may use.
     Returns:
         The executed notebook; it exists only when the whole chapter ran.
     Raises:
@@ -127,62 +101,54 @@ def run(job: plan.Job, threads: int, root: Path) -> Path:
     """
     nb = notebook(job.chapter, root)
     nb.metadata["book"] = nbformat.from_dict(job.metadata)
-    target = root / job.executed
-    target.parent.mkdir(parents=True, exist_ok=True)
     write_notebook(job.chapter, root)
     # /tmp and not $TMPDIR: the path of a socket may have about a hundred characters
-    with tempfile.TemporaryDirectory(prefix="book-", dir="/tmp") as scratch:
-        source, output = Path(scratch) / "in.ipynb", Path(scratch) / "out.ipynb"
-        nbformat.write(nb, source)
-        os.environ.update(environment(job, threads, root, scratch))
-        try:
-            papermill.execute_notebook(
-                str(source),
-                str(output),
-                parameters=dict(job.changed),
-                engine_name="telling",
-                kernel_name=KERNEL["name"],
-                progress_bar=False,
-                start_timeout=300,  # importing takes long on a machine that is busy
-                cwd=str(root),
-            )
-        except papermill.PapermillExecutionError as fault:
-            failed = root / "_build" / "failed" / f"{job.chapter}.ipynb"
-            paths.write_atomic(failed, output.read_bytes())
-            raise ChapterFailed(
-                _describe(fault, job, nbformat.read(output, 4), failed.relative_to(root))
-            ) from None
-        done = nbformat.read(output, 4)
-    if plan.job(job.chapter, job.profile, _texts(job.overrides), root).stamp != job.stamp:
+    folder = os.environ.get("BOOK_SCRATCH", "/tmp")
+    with tempfile.TemporaryDirectory(prefix="book-", dir=folder) as scratch:
+        _prepare(job, threads, root, scratch)
+        done = _executed(nb, job, root, Path(scratch))
+    if plan.job(job.chapter, job.profile, given, root).stamp != job.stamp:
         raise SourceChanged(
             f"{job.chapter}: a file that it rests on was edited while it ran; run it again"
         )
     # papermill notes where it read and wrote: nothing of the machine's folders goes into a page
-    done.metadata.papermill = {
-        k: v for k, v in done.metadata.papermill.items() if not k.endswith("_path")
-    }
+    noted = done.metadata.papermill
+    done.metadata.papermill = {k: v for k, v in noted.items() if not k.endswith("_path")}
+    target = root / job.executed
     paths.write_atomic(target, nbformat.writes(done))
     return target
 
 
-def _texts(overrides) -> dict[str, str]:
-    return {
-        k: str(v) if not isinstance(v, list) else ",".join(map(str, v))
-        for k, v in overrides.items()
-    }
+def _executed(
+    nb: nbformat.NotebookNode, job: plan.Job, root: Path, scratch: Path
+) -> nbformat.NotebookNode:
+    source, output = scratch / "in.ipynb", scratch / "out.ipynb"
+    nbformat.write(nb, source)
+    try:
+        papermill.execute_notebook(
+            str(source),
+            str(output),
+            parameters=dict(job.changed),
+            engine_name="reporting",
+            kernel_name=KERNEL["name"],
+            progress_bar=False,
+            start_timeout=300,  # importing takes long on a machine that is busy
+            cwd=str(root),
+        )
+    except papermill.PapermillExecutionError as fault:
+        failed = root / "_build" / "failed" / f"{job.chapter}.ipynb"
+        paths.write_atomic(failed, output.read_bytes())
+        stopped = nbformat.read(output, 4)
+        raise ChapterFailed(_describe(fault, job, stopped, failed.relative_to(root))) from None
+    done: nbformat.NotebookNode = nbformat.read(output, 4)
+    return done
 
 
 def _describe(
     fault: papermill.PapermillExecutionError, job: plan.Job, nb: nbformat.NotebookNode, kept: Path
 ) -> str:
-    index = next(
-        (
-            i
-            for i, c in enumerate(nb.cells)
-            if c.get("metadata", {}).get("papermill", {}).get("exception")
-        ),
-        0,
-    )
+    raised = [i for i, c in enumerate(nb.cells) if _raised(c)]
+    index = raised[0] if raised else 0
     trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(fault.traceback)).splitlines()
     tail = "\n".join(f"    {line}" for line in trace[-12:])
     where = heading(nb, index) or f"cell {index}"
@@ -190,3 +156,7 @@ def _describe(
         f"{job.chapter} stopped under “{where}”: {fault.ename}\n{tail}\n    The notebook as far as"
         f" it came: {kept}"
     )
+
+
+def _raised(cell: nbformat.NotebookNode) -> bool:
+    return bool(cell.get("metadata", {}).get("papermill", {}).get("exception"))

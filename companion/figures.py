@@ -14,8 +14,12 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as MplFigure
 
 PAPER = "#fcfcfa"
 INK = "#1f2328"
@@ -33,7 +37,7 @@ WIDTH = 7.2  # inches: the text width of a page on a desktop
 MAX_SVG = 400_000  # bytes; above, a PNG is smaller and quicker to draw
 MAX_DATA = 3_000_000  # bytes of numbers behind one figure
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "figure.facecolor": PAPER,
     "axes.facecolor": PAPER,
     "savefig.facecolor": PAPER,
@@ -68,12 +72,13 @@ STYLE = {
 
 
 def use_style() -> None:
-    """The book's style for every figure drawn from now on."""
-    import matplotlib
+    """The book's style for every figure drawn from now on, whatever a matplotlibrc says."""
+    import matplotlib as mpl
     from cycler import cycler
 
-    matplotlib.rcParams.update(STYLE)
-    matplotlib.rcParams["axes.prop_cycle"] = cycler(color=COLOURS)
+    mpl.rcdefaults()
+    mpl.rcParams.update(STYLE)
+    mpl.rcParams["axes.prop_cycle"] = cycler(color=COLOURS)
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ class Figure:
     size: tuple[int, int]
 
 
-def encode(fig, name: str, caption: str, alt: str, data: Mapping[str, object]) -> Figure:
+def encode(fig: MplFigure, name: str, caption: str, alt: str, data: Mapping[str, object]) -> Figure:
     """Draw a matplotlib figure once and pack it with its words and numbers.
 
     Args:
@@ -142,10 +147,12 @@ def numbers(name: str, data: Mapping[str, object]) -> dict[str, str]:
     Raises:
         ValueError: more than MAX_DATA bytes.
 
-    >>> list(numbers("loss", {"epoch": [1, 2], "loss": [0.5, 0.25]})), list(numbers("eig", {"a": [1], "b": [1, 2]}))
-    (['loss.csv'], ['eig.npz'])
+    >>> list(numbers("loss", {"epoch": [1, 2], "loss": [0.5, 0.25]}))
+    ['loss.csv']
+    >>> list(numbers("eig", {"a": [1], "b": [1, 2]}))
+    ['eig.npz']
     """
-    arrays = {
+    arrays: dict[str, Any] = {
         k: np.asarray(v.detach().cpu() if hasattr(v, "detach") else v) for k, v in data.items()
     }
     if all(a.ndim == 1 for a in arrays.values()) and len({len(a) for a in arrays.values()}) == 1:

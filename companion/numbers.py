@@ -27,8 +27,10 @@ def plain(value: object) -> object:
 def pretty(value: object, digits: int = 3) -> str:
     """A value for prose and tables; the spaces in it do not break.
 
-    >>> print(pretty(2.4e-4).replace("\\u00a0", " "), pretty(0.10902), pretty(300000), pretty([0, 1, 2]))
-    2.4 × 10⁻⁴ 0.109 300,000 0, 1, 2
+    >>> print(pretty(2.4e-4).replace("\\u00a0", " "), pretty(0.10902), pretty(300000))
+    2.4 × 10⁻⁴ 0.109 300,000
+    >>> pretty([0, 1, 2])
+    '0, 1, 2'
     """
     value = plain(value)
     if isinstance(value, dict):

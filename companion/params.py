@@ -6,124 +6,41 @@ Each line of that cell declares one parameter:
     trials: int = 200         # nets per width, >= 1
     rate: float = 0.005       # learning rate, in (0, 1]
     data: str = "digits"      # images to train on, one of digits, mnist
-    widths: list[int] = [1, 2, 3]  # hidden widths, >= 1
+    images: int = 300         # training images, in [50, train(data)]
+    widths: list[int] = [1, 2, 3]  # hidden widths, at least 2 of them, >= 1
 
-Grammar: `name: type = default  # meaning[, range]`, where type is int, float, bool, str or list[one
-of these] and range is one or two of `>= a`, `> a`, `<= a`, `< a` (or `≥ a`, `≤ a`), joined by
-` and `, or an interval `in [a, b]`, `in (a, b]`, ..., or `one of a, b, c` (to the end of the line).
-The range of a list holds for each of its items."""
+Grammar: `name: type = default  # meaning[, at least n of them][, range]`, where type is int, float,
+bool, str or list[one of these] and range is one or two of `>= a`, `> a`, `<= a`, `< a` (or `≥ a`,
+`≤ a`), joined by ` and `, or an interval `in [a, b]`, `in (a, b]`, ..., or `one of a, b, c` (to the
+end of the line). A bound is a number, another parameter, or train(p) or test(p): how many images
+there are of the data set that the parameter p names. The range of a list holds for each of its
+items, and a list is never empty.
+
+papermill.inspect_notebook reads such lines too, but by guessing: it knows no ranges, and passes
+over a line that it cannot read.
+"""
 
 from __future__ import annotations
 
 import ast
 import io
-import math
+import json
 import re
+import shlex
 import tokenize
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 
-SCALARS = {"int": int, "float": float, "bool": bool, "str": str}
-_RANGE = re.compile(r",\s*(?=(?:(?:[<>]=?|≤|≥)\s*[-+.\d]|in\s*[\[(]|one of\s))")
-_BOUND = re.compile(r"([<>]=?|≤|≥)\s*([-+.\w]+)$")
-_INTERVAL = re.compile(r"in\s*([\[(])\s*([-+.\w]+)\s*,\s*([-+.\w]+)\s*([\])])$")
+from companion.data import SIZES
+from companion.parameter import SCALARS, Bound, Parameter, ParameterError, holds
 
+__all__ = ["Parameter", "ParameterError", "declared", "papermill_flags", "resolve", "table"]
 
-class ParameterError(ValueError):
-    """A parameter that the chapter does not have, of a wrong type, or out of range."""
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One declared parameter.
-
-    Args:
-        kind: "int", "float", "bool", "str" or "list[...]".
-        bounds: pairs (operator, number) that every value, or every item of a list, satisfies.
-        choices: the values allowed, or () for any.
-    """
-
-    name: str
-    kind: str
-    default: object
-    meaning: str
-    bounds: tuple[tuple[str, float], ...] = ()
-    choices: tuple[str, ...] = ()
-
-    @property
-    def range(self) -> str:
-        """The range in words, "" without one."""
-        return (
-            "one of " + ", ".join(self.choices)
-            if self.choices
-            else " and ".join(f"{o} {b:g}" for o, b in self.bounds)
-        )
-
-    def check(self, value: object) -> object:
-        """The value, an int made float where a float is declared.
-
-        Raises:
-            ParameterError: wrong type, not finite, or out of range.
-        """
-        if self.kind.startswith("list["):
-            if not isinstance(value, (list, tuple)):
-                raise ParameterError(
-                    f"{self.name} = {value!r} is {type(value).__name__}: expected {self.kind}"
-                )
-            return [self._item(v) for v in value]
-        return self._item(value)
-
-    def _item(self, value: object) -> object:
-        kind = self.kind.removeprefix("list[").removesuffix("]")
-        if kind == "float" and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        if type(value) is not SCALARS[kind]:
-            raise ParameterError(
-                f"{self.name} = {value!r} is {type(value).__name__}: expected {self.kind}"
-            )
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ParameterError(f"{self.name} = {value}: expected a finite number")
-        inside = all(_holds(value, o, b) for o, b in self.bounds) and (
-            not self.choices or str(value) in self.choices
-        )
-        if not inside:
-            raise ParameterError(f"{self.name} = {value!r} is out of range: expected {self.range}")
-        return value
-
-    def parse(self, text: object) -> object:
-        """The value that a text (of a profile or of the command line) or a list of texts stands
-        for."""
-        kind = self.kind.removeprefix("list[").removesuffix("]")
-        if self.kind.startswith("list["):
-            if isinstance(text, str):
-                text = [
-                    t.strip()
-                    for t in text.strip().removeprefix("[").removesuffix("]").split(",")
-                    if t.strip()
-                ]
-            if not isinstance(text, list):
-                raise ParameterError(f"{self.name} = {text!r}: expected {self.kind}")
-            return self.check([_scalar(self.name, t, kind) for t in text])
-        return self.check(_scalar(self.name, text, kind))
-
-
-def _holds(value, operator: str, bound: float) -> bool:
-    return {">=": value >= bound, ">": value > bound, "<=": value <= bound, "<": value < bound}[
-        operator
-    ]
-
-
-def _scalar(name: str, text: object, kind: str) -> object:
-    if not isinstance(text, str):
-        raise ParameterError(f"{name} = {text!r}: expected one {kind}")
-    try:
-        if kind == "bool":
-            return {"true": True, "false": False}[text.lower()]
-        return SCALARS[kind](text)
-    except (ValueError, KeyError):
-        raise ParameterError(
-            f"{name} = {text!r} is not {'an' if kind == 'int' else 'a'} {kind}"
-        ) from None
+_VALUE = r"[-+.\w]+(?:\(\w+\))?"
+_RANGE = re.compile(rf",\s*(?=(?:(?:[<>]=?|≤|≥)\s*{_VALUE}|in\s*[\[(]|one of\s))")
+_BOUND = re.compile(rf"([<>]=?|≤|≥)\s*({_VALUE})$")
+_INTERVAL = re.compile(rf"in\s*([\[(])\s*({_VALUE})\s*,\s*({_VALUE})\s*([\])])$")
+_LEAST = re.compile(r",\s*at least (\d+) of them")
+_SIZE = re.compile(r"(train|test)\((\w+)\)")
 
 
 def declared(source: str) -> dict[str, Parameter]:
@@ -134,78 +51,124 @@ def declared(source: str) -> dict[str, Parameter]:
     Raises:
         ValueError: no such cell, more than one, or a line that the grammar does not cover.
 
-    >>> declared('# %% tags=["parameters"]\\ntrials: int = 200  # nets per width, >= 1\\n\\n# %%\\n')["trials"]
-    Parameter(name='trials', kind='int', default=200, meaning='nets per width', \
-bounds=(('>=', 1.0),), choices=())"""
+    >>> cell = '# %% tags=["parameters"]\\ntrials: int = 200  # nets per width, >= 1\\n\\n# %%\\n'
+    >>> p = declared(cell)["trials"]; p.kind, p.default, p.meaning, p.range
+    ('int', 200, 'nets per width', '>= 1')
+    """
     cells = re.split(r"^# %%(.*)$", source, flags=re.MULTILINE)
-    tagged = [
-        body
-        for head, body in zip(cells[1::2], cells[2::2], strict=True)
-        if re.search(r'"parameters"', head)
-    ]
+    heads = zip(cells[1::2], cells[2::2], strict=True)
+    tagged = [body for head, body in heads if re.search(r'"parameters"', head)]
     if len(tagged) != 1:
         raise ValueError(f"the chapter has {len(tagged)} cells tagged parameters: expected one")
-    comments = {
-        t.start[0]: t.string.lstrip("# ").strip()
-        for t in tokenize.generate_tokens(io.StringIO(tagged[0]).readline)
-        if t.type == tokenize.COMMENT
-    }
-    found = {}
+    comments = _comments(tagged[0])
+    found: dict[str, Parameter] = {}
     for node in ast.parse(tagged[0]).body:
-        line = ast.get_source_segment(tagged[0], node)
-        if (
-            not isinstance(node, ast.AnnAssign)
-            or not isinstance(node.target, ast.Name)
-            or node.value is None
-        ):
-            raise ValueError(
-                f"parameters cell: {line!r} is not `name: type = default  # meaning, range`"
-            )
-        kind, comment = ast.unparse(node.annotation), comments.get(node.end_lineno, "")
-        if kind.removeprefix("list[").removesuffix("]") not in SCALARS:
-            raise ValueError(
-                f"parameters cell: {line!r} has type {kind}: expected int, float, bool, str or a"
-                " list of one"
-            )
-        if not comment:
-            raise ValueError(f"parameters cell: {line!r} has no comment: say what it means")
-        meaning, bounds, choices = _comment(comment)
-        parameter = Parameter(
-            node.target.id, kind, ast.literal_eval(node.value), meaning, bounds, choices
-        )
+        line = ast.get_source_segment(tagged[0], node) or ""
+        parameter = _parameter(node, line, comments.get(node.end_lineno or 0, ""))
         parameter.check(parameter.default)
         found[parameter.name] = parameter
+    for parameter in found.values():
+        _check_names(parameter, found)
+    faults = list(_relations(found, {name: p.default for name, p in found.items()}))
+    if faults:
+        raise ValueError(f"parameters cell: {'; '.join(faults)}")
     return found
 
 
-def _comment(comment: str) -> tuple[str, tuple[tuple[str, float], ...], tuple[str, ...]]:
+def _comments(cell: str) -> dict[int, str]:
+    tokens = tokenize.generate_tokens(io.StringIO(cell).readline)
+    return {t.start[0]: t.string.lstrip("# ").strip() for t in tokens if t.type == tokenize.COMMENT}
+
+
+def _parameter(node: ast.stmt, line: str, comment: str) -> Parameter:
+    if (
+        not isinstance(node, ast.AnnAssign)
+        or not isinstance(node.target, ast.Name)
+        or node.value is None
+    ):
+        raise ValueError(
+            f"parameters cell: {line!r} is not `name: type = default  # meaning, range`"
+        )
+    kind = ast.unparse(node.annotation)
+    if kind.removeprefix("list[").removesuffix("]") not in SCALARS:
+        raise ValueError(
+            f"parameters cell: {line!r} has type {kind}: expected int, float, bool, str or a list"
+            " of one"
+        )
+    if not comment:
+        raise ValueError(f"parameters cell: {line!r} has no comment: say what it means")
+    least = _LEAST.search(comment)
+    meaning, bounds, choices = _comment(_LEAST.sub("", comment, count=1))
+    default = ast.literal_eval(node.value)
+    number = int(least[1]) if least else 1
+    return Parameter(node.target.id, kind, default, meaning, bounds, choices, number)
+
+
+def _comment(comment: str) -> tuple[str, tuple[Bound, ...], tuple[str, ...]]:
+    """Meaning, bounds and choices."""
     meaning, *rest = _RANGE.split(comment, maxsplit=1)
     if not rest:
         return meaning, (), ()
     if rest[0].startswith("one of"):
-        return (
-            meaning,
-            (),
-            tuple(c.strip().strip("\"'") for c in rest[0].removeprefix("one of").split(",")),
-        )
+        choices = rest[0].removeprefix("one of").split(",")
+        return meaning, (), tuple(c.strip().strip("\"'") for c in choices)
     interval = _INTERVAL.match(rest[0].strip())
     if interval:
         left, low, high, right = interval.groups()
-        return (
-            meaning,
-            (
-                (">=" if left == "[" else ">", float(low)),
-                ("<=" if right == "]" else "<", float(high)),
-            ),
-            (),
-        )
-    bounds = [_BOUND.match(part.strip()) for part in rest[0].split(" and ")]
-    if not all(bounds):
-        raise ValueError(
-            f"parameters cell: cannot read the range {rest[0]!r}; see companion/params.py for the"
-            " grammar"
-        )
-    return meaning, tuple(({"≥": ">=", "≤": "<="}.get(b[1], b[1]), float(b[2])) for b in bounds), ()
+        lower: Bound = (">=" if left == "[" else ">", _bound(low))
+        return meaning, (lower, ("<=" if right == "]" else "<", _bound(high))), ()
+    bounds: list[Bound] = []
+    for part in rest[0].split(" and "):
+        found = _BOUND.match(part.strip())
+        if found is None:
+            raise ValueError(
+                f"parameters cell: cannot read the range {rest[0]!r}; see companion/params.py for"
+                " the grammar"
+            )
+        operator = {"≥": ">=", "≤": "<="}.get(found[1], found[1])
+        bounds.append((operator, _bound(found[2])))
+    return meaning, tuple(bounds), ()
+
+
+def _bound(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _check_names(parameter: Parameter, known: Mapping[str, Parameter]) -> None:
+    for _, bound in parameter.bounds:
+        size = _SIZE.fullmatch(bound) if isinstance(bound, str) else None
+        name = size[2] if size else bound
+        if isinstance(name, str) and name not in known:
+            raise ValueError(
+                f"parameters cell: cannot read the range of {parameter.name}: {name} is neither a"
+                " number nor a parameter"
+            )
+
+
+def _relations(parameters: Mapping[str, Parameter], values: Mapping[str, object]) -> Iterator[str]:
+    """What is wrong with values that others bound."""
+    for p in parameters.values():
+        for operator, bound in p.bounds:
+            if isinstance(bound, str):
+                limit, why = _limit(bound, values)
+                value = values[p.name]
+                for v in value if isinstance(value, list) else [value]:
+                    if not holds(v, operator, limit):
+                        yield f"{p.name} = {v} is out of range: expected {operator} {limit}, {why}"
+
+
+def _limit(bound: str, values: Mapping[str, object]) -> tuple[float, str]:
+    size = _SIZE.fullmatch(bound)
+    if size is None:
+        limit = values[bound]
+        assert isinstance(limit, int | float)
+        return limit, f"the value of {bound}"
+    split, name = size.groups()
+    data = str(values[name])
+    return SIZES[data, split], f"the {split} images of {data}"
 
 
 def table(parameters: Mapping[str, Parameter]) -> str:
@@ -222,21 +185,22 @@ def table(parameters: Mapping[str, Parameter]) -> str:
 
 def resolve(
     parameters: Mapping[str, Parameter], given: Mapping[str, object], chapter: str, *, texts: bool
-) -> dict:
+) -> dict[str, object]:
     """Defaults overridden by what is given, all faults reported at once.
 
     Args:
         given: name -> value;  texts: the values are texts to parse (profiles, command line), not
             Python objects.
     Raises:
-        ParameterError: every unknown name, wrong type and value out of range, then the chapter's
-            parameters.
+        ParameterError: the chapter's parameters, then every unknown name, wrong type and value out
+            of range.
 
     >>> p = declared('# %% tags=["parameters"]\\nseed: int = 0  # seed of every draw, >= 0\\n')
     >>> resolve(p, {"seed": "3"}, "01_width", texts=True)
     {'seed': 3}
     """
-    faults, values = [], {name: p.default for name, p in parameters.items()}
+    faults: list[str] = []
+    values = {name: p.default for name, p in parameters.items()}
     for name, value in given.items():
         if name not in parameters:
             faults.append(f"{name} is not a parameter")
@@ -245,8 +209,44 @@ def resolve(
             values[name] = parameters[name].parse(value) if texts else parameters[name].check(value)
         except ParameterError as fault:
             faults.append(str(fault))
+    faults += [] if faults else [*_relations(parameters, values), *_devices(values)]
     if faults:
         raise ParameterError(
-            f"{chapter}: {'; '.join(faults)}.\nThe parameters of {chapter} are\n{table(parameters)}"
+            f"The parameters of {chapter.split()[0]} are\n{table(parameters)}\n"
+            f"{chapter}: {'; '.join(faults)}."
         )
     return values
+
+
+def _devices(values: Mapping[str, object]) -> Iterator[str]:
+    if values.get("device") == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            yield "device = 'cuda': torch finds no GPU here; expected device=cpu"
+
+
+def papermill_flags(values: Mapping[str, object], parameters: Mapping[str, Parameter]) -> str:
+    """The options of papermill that repeat a run, "" for the defaults.
+
+    >>> known = declared('# %% tags=["parameters"]\\nwidths: list[int] = [1]  # hidden widths\\n')
+    >>> print(papermill_flags({"widths": [1, 2]}, known))
+     -y '{"widths": [1, 2]}'
+    """
+    return "".join(
+        _flag(name, value) for name, value in values.items() if value != parameters[name].default
+    )
+
+
+def _flag(name: str, value: object) -> str:
+    if isinstance(value, list):
+        items = ", ".join(_yaml(v) for v in value)
+        return " -y " + shlex.quote(f'{{"{name}": [{items}]}}')
+    # -p guesses the type of what looks like a number; -r takes a text as it is
+    return f" {'-r' if isinstance(value, str) else '-p'} {name} {shlex.quote(str(value))}"
+
+
+def _yaml(value: object) -> str:
+    text = json.dumps(value)
+    # YAML 1.1 reads 1e-05 as a text, and 1.0e-05 as a number
+    return re.sub(r"^(-?\d+)e", r"\1.0e", text) if isinstance(value, float) else text

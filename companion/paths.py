@@ -42,6 +42,20 @@ def data_dir() -> Path:
     return Path(os.environ.get("DATA_DIR") or root() / "data").resolve()
 
 
+def cache_dir(root: Path) -> Path:
+    """Where other programs may keep their caches, whatever the home of the user is like."""
+    return root / "_build" / "cache"
+
+
+def cores() -> int:
+    """The cores that this process may use.
+
+    >>> cores() >= 1
+    True
+    """
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Write beside the file, then rename: an interrupted build never leaves half a file.
 

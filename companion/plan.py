@@ -1,24 +1,23 @@
 """What a build has to run: the chapters, their parameters, and the digests of all that they rest
 on.
 
-An executed notebook is kept under the digest of its chapter's source, of the `lib/` files that it
-imports, of its parameters, its data and the pins. It is run again exactly when one of them changes
-in content: touching a file runs nothing, and going back to an earlier state finds the earlier
-result."""
+An executed notebook is kept under the digest of its chapter's source, of the code that it imports,
+of its parameters, its data and the pins. It is run again exactly when one of them changes in
+content: touching a file or rewording a comment runs nothing, and going back to an earlier state
+finds the earlier result.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from companion import data, params, paths
-from companion.closure import closure
+from companion import asking, assignments, data, params, paths
 from companion.contents import chapters, profile_values
+from companion.dependencies import all_imports
+from companion.digests import digest_chapter, digest_files, digest_of, digest_pins
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,7 @@ class Stamp:
 
     @property
     def digest(self) -> str:
+        """One digest of all."""
         return digest_of(self.code, self.parameters, self.data, self.pins)
 
 
@@ -60,13 +60,9 @@ class Job:
     @property
     def command(self) -> str:
         """The command that repeats this run."""
-        words = (
-            "".join(f" {k}={json.dumps(v)}" for k, v in self.overrides.items())
-            .strip()
-            .replace('"', "")
-        )
         profile = "" if self.profile == "quick" else f" PROFILE={self.profile}"
-        return f"make chapter CH={self.chapter}{profile}" + (f' P="{words}"' if words else "")
+        given = f" P={assignments.quoted(self.overrides)}" if self.overrides else ""
+        return f"make chapter CH={self.chapter}{profile}{given}"
 
     @property
     def metadata(self) -> dict[str, object]:
@@ -80,42 +76,45 @@ class Job:
         }
 
 
-def digest_of(*parts: str | bytes) -> str:
-    whole = hashlib.sha256()
-    for part in parts:
-        part = part.encode() if isinstance(part, str) else part
-        whole.update(f"{len(part)}:".encode() + part)
-    return whole.hexdigest()[:20]
-
-
-def digest_files(files: Iterable[Path], root: Path) -> str:
-    """One digest of names and contents; of when they were touched nothing.
+def job(chapter: str, profile: str, overrides: Mapping[str, assignments.Text], root: Path) -> Job:
+    """Everything about one run, before it runs.
 
     Args:
-        files: files;  root: names are relative to it, or absolute when a file lies elsewhere.
+        overrides: name -> text or list of texts, from the command line.
+    Raises:
+        ParameterError: in the profile or in the overrides.  MissingData: to be downloaded first.
+        ValueError: the chapter imports or reads something that cannot be seen by reading it.
     """
-    named = sorted(
-        (f.relative_to(root).as_posix() if f.is_relative_to(root) else f.name, f) for f in files
+    path = root / "book" / f"{chapter}.py"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no chapter {chapter!r}: there are {', '.join(chapters(root)) or 'none'}"
+        )
+    source = path.read_text(encoding="utf-8")
+    known = params.declared(source)
+    given = {**profile_values(profile, root).get(chapter, {}), **overrides}
+    values = params.resolve(known, given, f"{chapter} ({profile})", texts=True)
+    imported = [f for f in all_imports(path, root) if f != path.resolve()]
+    stamp = Stamp(
+        code=digest_of(digest_chapter(source), digest_files(imported, root.resolve())),
+        parameters=digest_of(profile, json.dumps(values, sort_keys=True)),
+        data=_data_digest(
+            [
+                *_downloaded(chapter, profile, values),
+                *_committed(chapter, profile, asking.reads(source, path.name), root),
+            ]
+        ),
+        pins=digest_pins(root),
     )
-    return digest_of(*(part for name, f in named for part in (name, f.read_bytes())))
+    changed = {k: v for k, v in values.items() if v != known[k].default}
+    return Job(chapter, profile, values, changed, {k: values[k] for k in overrides}, stamp)
 
 
-def pins(root: Path) -> str:
-    """Digest of the exact pins and of the Python they are installed for; comments do not count."""
-    lines = [
-        line.split("#")[0].strip() for line in (root / "requirements.txt").read_text().splitlines()
-    ]
-    return digest_of(
-        f"python {sys.version_info.major}.{sys.version_info.minor}", *filter(None, lines)
-    )
-
-
-def _data_digest(
-    chapter: str, profile: str, source: str, values: Mapping[str, object], root: Path
-) -> str:
-    named = {
+def _downloaded(chapter: str, profile: str, values: Mapping[str, object]) -> list[Path]:
+    """The files of the data sets that the parameters name."""
+    named = [
         v for value in values.values() for v in (value if isinstance(value, list) else [value])
-    }
+    ]
     used: list[Path] = []
     for name in data.DOWNLOADED:
         if name in named:
@@ -126,56 +125,36 @@ def _data_digest(
                     " none: run `make data`, or set DATA_DIR to a folder that has it"
                 )
             used += found
-    used += [
-        root / "book" / "printed" / f"{name}.csv"
-        for name in re.findall(r"run\.printed\(\"([^\"]+)\"\)", source)
-    ]
-    if "run.benchmarks(" in source:
+    return used
+
+
+def _committed(chapter: str, profile: str, asked: asking.Reads, root: Path) -> list[Path]:
+    """The printed numbers, benchmarks and records that a chapter asks for."""
+    used = [root / "book" / "printed" / f"{name}.csv" for name in asked.printed]
+    for path in used:
+        if not path.is_file():
+            there = ", ".join(sorted(p.stem for p in path.parent.glob("*.csv"))) or "none"
+            raise ValueError(f"{chapter} reads book/printed/{path.name}: there are {there}")
+    if asked.benchmarks:
         used += (root / "benchmarks" / "results").glob("*.json")
-    if "run.record(" in source:
-        used += [
-            f
-            for p in (*paths.PROFILES, paths.MORE)
-            if p != profile
-            for f in (root / "book" / "records" / p).glob(f"{chapter}.*")
-        ]
+    quoted = (*paths.PROFILES, paths.MORE) if asked.records is None else asked.records
+    for name in quoted:
+        if name != profile:
+            used += (root / "book" / "records" / name).glob(f"{chapter}.*")
+    return used
+
+
+def _data_digest(files: Sequence[Path]) -> str:
     # the folder a downloaded file lies in does not matter, its set and name do
     return digest_of(
-        *(part for f in sorted(used) for part in (f"{f.parent.name}/{f.name}", f.read_bytes()))
+        *(part for f in sorted(files) for part in (f"{f.parent.name}/{f.name}", f.read_bytes()))
     )
 
 
-def job(chapter: str, profile: str, overrides: Mapping[str, str], root: Path) -> Job:
-    """Everything about one run, before it runs.
-
-    Args:
-        overrides: name -> text, from the command line.
-    Raises:
-        ParameterError: in the profile or in the overrides.  MissingData: to be downloaded first.
-    """
-    source = root / "book" / f"{chapter}.py"
-    if not source.is_file():
-        raise FileNotFoundError(
-            f"no chapter {chapter!r}: there are {', '.join(chapters(root)) or 'none'}"
-        )
-    text = source.read_text()
-    known = params.declared(text)
-    given = profile_values(profile, root).get(chapter, {})
-    values = params.resolve(known, {**given, **overrides}, f"{chapter} ({profile})", texts=True)
-    stamp = Stamp(
-        code=digest_files(closure(source, root), root),
-        parameters=digest_of(profile, json.dumps(values, sort_keys=True)),
-        data=_data_digest(chapter, profile, text, values, root),
-        pins=pins(root),
-    )
-    changed = {k: v for k, v in values.items() if v != known[k].default}
-    return Job(chapter, profile, values, changed, {k: values[k] for k in overrides}, stamp)
-
-
-def plan(
+def jobs(
     profile: str,
     only: Sequence[str] = (),
-    overrides: Mapping[str, str] | None = None,
+    overrides: Mapping[str, assignments.Text] | None = None,
     root: Path | None = None,
 ) -> list[Job]:
     """The jobs of a build, all faults of all chapters reported at once.
@@ -190,12 +169,13 @@ def plan(
         raise ValueError(
             "parameters on the command line belong to one chapter: say which, CH=01_width"
         )
-    jobs, faults = [], []
+    found: list[Job] = []
+    faults: list[ValueError | OSError] = []
     for chapter in chosen:
         try:
-            jobs.append(job(chapter, profile, overrides or {}, root))
+            found.append(job(chapter, profile, overrides or {}, root))
         except (ValueError, OSError) as fault:
             faults.append(fault)
     if faults:
         raise faults[0] if len(faults) == 1 else ValueError("\n".join(map(str, faults)))
-    return jobs
+    return found

@@ -10,14 +10,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import nbformat
 import yaml
 
 from companion import claims, contents, gate, paths, plan, scorecard
-from companion.stage import figure_id, stage
+from companion.digests import digest_files, digest_of, digest_pins
+from companion.notebooks import notebook
+from companion.request import Request
+from companion.staging import figure_id, stage
 
 FILES = ("_config.yml", "_toc.yml")
 ALONE = ("glossary", "references")  # what a chapter refers to: a book of one chapter has them too
@@ -36,19 +39,27 @@ def digest(jobs: Sequence[plan.Job], root: Path) -> str:
         if f.is_file() and not f.name.startswith(".") and "profiles" not in f.parts
     ]
     files = [*book, *(root / f for f in FILES), *(root / "companion").glob("*.py")]
-    return plan.digest_of(
-        plan.digest_files(files, root), plan.pins(root), *(j.stamp.digest for j in jobs)
+    return digest_of(
+        digest_files(files, root), digest_pins(root), *(job.stamp.digest for job in jobs)
     )
 
 
+def is_built(jobs: Sequence[plan.Job], request: Request, root: Path) -> bool:
+    """Whether the pages of these runs are there."""
+    folder = root / request.folder
+    return (folder / f"book-{digest(jobs, root)}").is_file() and (folder / "html").is_dir()
+
+
 def checked(job: plan.Job, root: Path) -> nbformat.NotebookNode:
-    """The executed notebook of a job, having passed the gate.
+    """The executed notebook of a job, having passed the gate, with the comments of its source as
+    they are at present: a change of them runs nothing.
 
     Raises:
         Refused: with every fault.
     """
-    nb = nbformat.read(root / job.executed, 4)
-    source = (root / "book" / f"{job.chapter}.py").read_text()
+    nb: nbformat.NotebookNode = nbformat.read(root / job.executed, 4)
+    _refresh(nb, notebook(job.chapter, root))
+    source = (root / "book" / f"{job.chapter}.py").read_text(encoding="utf-8")
     ledger = {
         k: c
         for k, c in claims.load(root / "book" / "claims.yaml").items()
@@ -58,21 +69,28 @@ def checked(job: plan.Job, root: Path) -> nbformat.NotebookNode:
     return nb
 
 
-def build(jobs: Sequence[plan.Job], place: Path, root: Path, alone: bool = False) -> None:
-    """Make the pages and put them in place of the former ones, in one step.
+def _refresh(nb: nbformat.NotebookNode, fresh: nbformat.NotebookNode) -> None:
+    own = [c for c in nb.cells if "injected-parameters" not in c.metadata.get("tags", ())]
+    if [c.cell_type for c in own] == [c.cell_type for c in fresh.cells]:  # else the gate refuses it
+        for executed, present in zip(own, fresh.cells, strict=True):
+            executed.source = present.source
 
-    Args:
-        jobs: the chapters, executed;  place: the folder of the site;
-        alone: make the pages of these chapters only, and let references to other pages fail.
+
+def build(request: Request, root: Path) -> None:
+    """Make the pages of executed chapters and put them in place of the former ones, in one step.
+
+    For one chapter alone, references to pages of other chapters may fail.
+
     Raises:
         Refused: a chapter or the built book.  BuildFailed: jupyter-book complained.
     """
+    place = root / request.folder / "html"
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".pages-", dir=place.parent) as scratch:
         source = Path(scratch) / "book"
-        notebooks = _checked_all(jobs, root)
-        pages = _gather(notebooks, jobs[0].profile if jobs else "quick", source, root, alone)
-        _jupyter_book(source, strict=not alone)
+        notebooks = _checked_all(request.jobs(root), root)
+        pages = _gather(notebooks, request, source, root)
+        _jupyter_book(source, strict=request.chapter is None)
         html = source / "_build" / "html"
         _finish(html)
         drawn = {
@@ -98,36 +116,35 @@ def _checked_all(jobs: Sequence[plan.Job], root: Path) -> dict[str, nbformat.Not
     return notebooks
 
 
-def _gather(notebooks, profile: str, source: Path, root: Path, alone: bool) -> list[str]:
-    chapters = list(notebooks)
-    pages = contents.pages(root)
+def _gather(
+    notebooks: Mapping[str, nbformat.NotebookNode], request: Request, source: Path, root: Path
+) -> list[str]:
+    """Put all that jupyter-book needs into a folder.
+
+    Returns:
+        The names of its pages.
+    """
     ignored = shutil.ignore_patterns("*.py", "*.ipynb", "records", "profiles", "claims.yaml", ".*")
     shutil.copytree(root / "book", source, ignore=ignored)
     for name in FILES:
         shutil.copy(root / name, source / name)
     ledger = claims.load(root / "book" / "claims.yaml")
-    fresh = {}
+    fresh: dict[str, claims.Measurement] = {}
     for chapter, nb in notebooks.items():
         stage(nb, chapter, {k: c for k, c in ledger.items() if c.chapter == chapter}, source)
         fresh |= gate.measurements(nb)
-    table = scorecard.columns(ledger, fresh, profile, root)
-    extra = source / "_extra"
-    extra.mkdir()
-    (extra / "claims.json").write_text(scorecard.as_json(ledger, table, root))
-    if alone:
-        pages = [*chapters, *ALONE]
-        toc = {
-            "format": "jb-book",
-            "root": chapters[0],
-            "chapters": [{"file": page} for page in ALONE],
-        }
-        (source / "_toc.yml").write_text(yaml.safe_dump(toc))
-    else:
+    table = scorecard.columns(ledger, fresh, request.profile, root)
+    paths.write_atomic(source / "_extra" / "claims.json", scorecard.as_json(ledger, table, root))
+    if request.chapter is None:
         page = source / "scorecard.md"
-        page.write_text(
-            page.read_text().replace(scorecard.MARKER, scorecard.markdown(ledger, table))
-        )
-    return pages
+        text = page.read_text(encoding="utf-8")
+        card = scorecard.markdown(ledger, table)
+        page.write_text(text.replace(scorecard.MARKER, card), encoding="utf-8")
+        return contents.pages(root)
+    others = [{"file": page} for page in ALONE]
+    toc = {"format": "jb-book", "root": request.chapter, "chapters": others}
+    (source / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
+    return [request.chapter, *ALONE]
 
 
 def _jupyter_book(source: Path, strict: bool) -> None:
@@ -144,15 +161,15 @@ def _jupyter_book(source: Path, strict: bool) -> None:
         command,
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONWARNINGS": "ignore", "NO_COLOR": "1"},
+        encoding="utf-8",
+        errors="replace",
+        env={**os.environ, "PYTHONWARNINGS": "ignore", "NO_COLOR": "1", "PYTHONUTF8": "1"},
     )
     if run.returncode:
-        said = run.stdout + run.stderr
-        complaints = [
-            line for line in said.splitlines() if "WARNING" in line or "ERROR" in line
-        ] or said.splitlines()[-20:]
-        lines = "\n".join("  " + line.replace(f"{source}{os.sep}", "") for line in complaints)
-        raise BuildFailed(f"jupyter-book refused the pages:\n{lines}")
+        lines = (run.stdout + run.stderr).splitlines()
+        complaints = [li for li in lines if "WARNING" in li or "ERROR" in li] or lines[-20:]
+        told = "\n".join("  " + line.replace(f"{source}{os.sep}", "") for line in complaints)
+        raise BuildFailed(f"jupyter-book refused the pages:\n{told}")
 
 
 # What jupyter-book puts on every page for cells that run on a remote server (declared twice, which
@@ -168,14 +185,14 @@ _UNWANTED = re.compile(
 
 def _finish(html: Path) -> None:
     for page in html.rglob("*.html"):
-        page.write_text(_UNWANTED.sub("", page.read_text()))
+        text = page.read_text(encoding="utf-8")
+        page.write_text(_UNWANTED.sub("", text), encoding="utf-8")
     # The package is named with dashes, so that it cannot be imported; it serves as a source of
     # files. After the build, as jupyter-book would load every script below _static on every page.
-    mathjax = (
-        Path(importlib.util.find_spec("sphinx-mathjax-offline").origin).parent
-        / "static"
-        / "mathjax"
-    )
+    spec = importlib.util.find_spec("sphinx-mathjax-offline")
+    if spec is None or spec.origin is None:
+        raise BuildFailed("sphinx-mathjax-offline is not installed: run make")
+    mathjax = Path(spec.origin).parent / "static" / "mathjax"
     target = html / "_static" / "mathjax"
     shutil.copytree(mathjax / "output" / "chtml", target / "output" / "chtml")
     for part in ("tex-chtml.js", "input/tex/extensions", "ui", "a11y", "sre"):
@@ -183,12 +200,3 @@ def _finish(html: Path) -> None:
             shutil.copytree(mathjax / part, target / part)
         else:
             shutil.copy(mathjax / part, target / part)
-
-
-def locate(profile: str, alone: bool) -> Path:
-    """Where the site of a profile, or of chapters with parameters of one's own, lies.
-
-    >>> locate("quick", alone=False).relative_to(paths.root()).as_posix()
-    '_build/quick/html'
-    """
-    return paths.root() / "_build" / ("mine" if alone else profile) / "html"

@@ -4,8 +4,12 @@ operator."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from companion.figures import GREY, INK, PAPER
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Neuron = tuple[int, int]
 
@@ -25,7 +29,7 @@ def places(widths: Sequence[int], gap: float = 1.0) -> dict[Neuron, tuple[float,
 
 
 def draw_net(
-    ax,
+    ax: Axes,
     widths: Sequence[int],
     fill: Mapping[Neuron, str] | None = None,
     edges: Mapping[tuple[Neuron, Neuron], str] | None = None,

@@ -9,31 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lib.nets.samples import check_finite
 
-def as_samples(features: Tensor, samples: str = "positions") -> Tensor:
-    """Feature maps as a matrix of samples.
-
-    Args:
-        features: (n, channels, rows, columns), or (n, p), which stays as it is.
-        samples: "positions", every pixel of every image a sample of channels; or "images", every
-            image a sample of channels * rows * columns numbers.
-    Raises:
-        ValueError: another shape or name.
-
-    >>> as_samples(torch.zeros(2, 3, 4, 5)).shape, as_samples(torch.zeros(2, 3, 4, 5), "images").shape
-    (torch.Size([40, 3]), torch.Size([2, 60]))
-    """
-    if samples not in ("positions", "images"):
-        raise ValueError(f"samples are {samples!r}: expected 'positions' or 'images'")
-    if features.dim() == 2:
-        return features
-    if features.dim() != 4:
-        raise ValueError(
-            f"features are {tuple(features.shape)}: expected (n, p) or (n, channels, rows, columns)"
-        )
-    return (
-        features.flatten(1) if samples == "images" else features.permute(0, 2, 3, 1).flatten(0, 2)
-    )
+__all__ = ["cka", "regression", "svcca"]
 
 
 def cka(x: Tensor, y: Tensor) -> float:
@@ -44,7 +22,7 @@ def cka(x: Tensor, y: Tensor) -> float:
     Args:
         x: (n, p);  y: (n, q).
     Raises:
-        ValueError: not the same n >= 2, or features that never vary.
+        ValueError: not the same n >= 2, numbers that are not finite, or features that never vary.
 
     Source: (Kornblith et al. 2019, Eq. 4).
 
@@ -57,28 +35,6 @@ def cka(x: Tensor, y: Tensor) -> float:
         kx, ky = x @ x.T, y @ y.T  # the same numbers from n x n matrices
         return ((kx * ky).sum() / (kx.norm() * ky.norm())).item()
     return ((x.T @ y).square().sum() / ((x.T @ x).norm() * (y.T @ y).norm())).item()
-
-
-def cca(x: Tensor, y: Tensor) -> Tensor:
-    """The canonical correlations of x and y, in descending order.
-
-    They are the singular values of Q_x^T Q_y, Q orthonormal bases of the centred features.
-
-    Args:
-        x: (n, p);  y: (n, q).
-    Returns:
-        (min(rank x, rank y),), in [0, 1] to rounding.
-    Raises:
-        ValueError: as `cka`.
-
-    Source: (Hotelling 1936).
-
-    >>> x = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
-    >>> [round(c, 6) for c in cca(x, x @ torch.tensor([[1.0, 2.0], [0.0, 3.0]])).tolist()]
-    [1.0, 1.0]
-    """
-    x, y = _centred(x, y)
-    return torch.linalg.svdvals(_basis(x).T @ _basis(y))
 
 
 def svcca(x: Tensor, y: Tensor, kept: float = 0.99) -> float:
@@ -122,17 +78,27 @@ def regression(x: Tensor, y: Tensor) -> float:
 
 
 def _centred(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    for name, features in (("x", x), ("y", y)):
-        if features.dim() != 2 or len(features) < 2 or len(x) != len(y):
-            raise ValueError(
-                f"x is {tuple(x.shape)} and y {tuple(y.shape)}: expected (n, p) and (n, q), n >= 2"
-            )
-        if bool((features == features[:1]).all()):
-            raise ValueError(
-                f"the features {name} are the same for all {len(features)} samples: nothing to"
-                " compare"
-            )
-    return tuple(f.double() - f.double().mean(0) for f in (x, y))
+    """Both in float64, centred, the largest entry 1, so that no square overflows or vanishes."""
+    if x.dim() != 2 or y.dim() != 2 or len(x) < 2 or len(x) != len(y):
+        raise ValueError(
+            f"x is {tuple(x.shape)} and y {tuple(y.shape)}: expected (n, p) and (n, q), n >= 2"
+        )
+    return _scaled("x", x), _scaled("y", y)
+
+
+def _scaled(name: str, features: Tensor) -> Tensor:
+    check_finite(name, features)
+    eps = torch.finfo(features.dtype).eps if features.is_floating_point() else 0.0
+    f = features.double()
+    largest = f.abs().max()
+    f = f / torch.where(largest > 0, largest, 1.0)  # the mean of huge numbers would overflow too
+    f = f - f.mean(0)
+    spread = f.abs().max()
+    if not spread > 4 * eps:
+        raise ValueError(
+            f"the features {name} are the same for all {len(f)} samples: nothing to compare"
+        )
+    return f / spread
 
 
 def _basis(centred: Tensor, kept: float = 1.0) -> Tensor:

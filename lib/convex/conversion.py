@@ -13,17 +13,6 @@ from lib.convex.space import Point, Space, Stage
 from lib.nets import MLP, Chain, to_sequential
 
 
-def chain(net: MLP) -> Chain:
-    """One fully connected net as a `Chain` of `nn.Linear` joints.
-
-    >>> from lib.nets import init
-    >>> chain(init((2, 3, 1), generator=0)).depth
-    2
-    """
-    modules = list(to_sequential(net))
-    return Chain(modules[0::2], modules[1::2])
-
-
 def from_net(net: Chain | MLP, x: Tensor) -> tuple[Space, Point]:
     """The point of Theorem 1 that a discrete net is: its m_l neurons are the atoms, each of mass 1
     / m_l.
@@ -35,7 +24,7 @@ def from_net(net: Chain | MLP, x: Tensor) -> tuple[Space, Point]:
         net: linear or convolutional joints without groups, float64; dropout is left out.
         x: inputs (N, C, ...).
     Returns:
-        Its feature space on x and the point; `objective` there is the paper's objective of the
+        Its feature space on x and the point; `convex_objective` there is the paper's objective of the
         discrete net.
     Raises:
         TypeError: a joint that is neither `nn.Linear` nor `nn.Conv2d`.
@@ -207,7 +196,9 @@ def _linear(joint: nn.Module, layer: int):
 
 
 def _as_chain(net: Chain | MLP) -> Chain:
-    net = chain(net) if isinstance(net, MLP) else net
+    if isinstance(net, MLP):
+        modules = list(to_sequential(net))
+        net = Chain(modules[0::2], modules[1::2])
     if net.depth < 2:
         raise ValueError("the net has no hidden layer: expected at least one")
     return net

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cvxpy as cp
 import numpy as np
 import torch
 from torch import Tensor
 
-from lib.convex.space import Point, Space
-from lib.convex.terms import Terms, check_strength, objective
+from lib.convex.space import Point, Space, mix_points
+from lib.convex.terms import Terms, check_strength, convex_objective
 from lib.nets import Loss, cross_entropy, mse
+from lib.nets.samples import check_samples
 
-LOSSES: dict[str, Loss] = {"mse": mse, "cross_entropy": cross_entropy}
+Expression = Any  # of cvxpy, which has no types
 
 
 @dataclass(frozen=True, eq=False)
-class Solution:
+class ProgrammeSolution:
     """A solved programme.
 
     Args:
@@ -34,16 +36,17 @@ class Solution:
     status: str
 
 
-def solve(
+def solve_programme(
     space: Space,
     y: Tensor,
     *,
     strength: Sequence[float],
-    loss: str = "mse",
+    loss: Loss = mse,
     biases: bool = True,
     known: Tensor | None = None,
+    masses: Sequence[Tensor] | None = None,
     solver: str = "CLARABEL",
-) -> Solution:
+) -> ProgrammeSolution:
     """Minimise Q over (w~, p, u~) on fixed atoms: a second-order cone programme (with exponential
     cones for logits).
 
@@ -51,60 +54,39 @@ def solve(
     p = 1,  p >= 0.
 
     Args:
-        y: targets (N, K) for "mse", class indices (N,) for "cross_entropy".
-        strength: (lambda^(1), ..., lambda^(L), lambda^(u)).
+        y: targets (N, K) for `mse`, class indices (N,) for `cross_entropy`.
+        strength: (lambda^(1), ..., lambda^(L), lambda^(u));  loss: `mse` or `cross_entropy`.
         biases: let b~ and c be free; False fixes them at 0, as in the paper.
         known: weights w of the atoms of layer 1, (G_1, C, taps), in the paper's scaling. Then
             w~^(1) = w p / C is substituted and layer 1's constraints with it, which is much
             smaller, and exact when the inputs have full rank; they must reproduce the atoms without
             biases in layer 1.
+        masses: fixed p^(1..L), over which it is then not minimised.
         solver: any conic solver that cvxpy has.
     Returns:
         The solution; masses below 1e-9 are the solver's zeros, and set to 0 with everything that
         hangs on them.
     Raises:
-        ValueError: strengths or loss unknown, `known` that does not reproduce the atoms, or a
-            solver that fails.
+        ValueError: strengths or loss unknown, masses of other layers, `known` that does not
+            reproduce the atoms, or a solver that fails.
     Source: (Gu et al. 2020, Thm 1).
 
-    >>> from lib.convex import from_net, objective, swapped_neurons
-    >>> net, _, x, y = swapped_neurons()
-    >>> space, point = from_net(net, x)
-    >>> found = solve(space, y, strength=(1e-3, 1e-3))
-    >>> found.terms.total <= objective(space, point, y, strength=(1e-3, 1e-3)).total
+    >>> from lib.convex import from_net
+    >>> from lib.nets import init
+    >>> x = torch.linspace(-1, 1, 4, dtype=torch.float64)[:, None]
+    >>> space, point = from_net(init((1, 3, 1), generator=0), x)
+    >>> found = solve_programme(space, x, strength=(1e-3, 1e-3))
+    >>> found.terms.total <= convex_objective(space, point, x, strength=(1e-3, 1e-3)).total
     True
     """
     check_strength(space, strength)
-    if loss not in LOSSES:
-        raise ValueError(f"no loss {loss!r}: expected {' or '.join(LOSSES)}")
-    outputs = y.shape[1] if loss == "mse" else int(y.max()) + 1
-    p = [cp.Variable(g, nonneg=True) for g in space.sizes[1:]]
-    u = cp.Variable((outputs, space.sizes[-1] * space.stages[-1].taps))
-    c = cp.Variable(outputs) if biases else np.zeros(outputs)
-    constraints = [cp.sum(q) == 1 for q in p]
-    cost = 0
-    w: list[cp.Expression] = []
-    b: list[cp.Expression | np.ndarray] = []
-    for layer, q in enumerate(p, start=1):
-        if layer == 1 and known is not None:
-            w.append(cp.multiply(_tied(space, known), q[:, None]))
-            b.append(np.zeros(space.sizes[1]))
-        else:
-            w.append(
-                cp.Variable(
-                    (space.sizes[layer], space.sizes[layer - 1] * space.stages[layer - 1].taps)
-                )
-            )
-            b.append(cp.Variable(space.sizes[layer]) if biases else np.zeros(space.sizes[layer]))
-            constraints.append(_carries(space, layer, w[-1], b[-1], q))
-        before = None if layer == 1 else p[layer - 2]
-        cost += strength[layer - 1] * _squared_mass(
-            w[-1], space.sizes[layer - 1], before, constraints
-        )
-    cost += strength[-1] * _top(u, space.sizes[-1], p[-1], constraints)
-    last = space.stages[-1].patches(space.atoms[-1]).numpy()
-    f = last @ u.T + (cp.reshape(c, (1, outputs), order="C") if biases else 0)
-    problem = cp.Problem(cp.Minimize(_risk(f, y, loss) + cost), constraints)
+    check_samples(space.x, y)
+    if loss not in _RISKS:
+        raise ValueError(f"no loss {loss!r}: expected lib.nets.mse or lib.nets.cross_entropy")
+    outputs = y.shape[1] if loss is mse else int(y.max()) + 1
+    variables = _Variables.of(space, outputs, biases=biases, known=known, masses=masses)
+    cost = _RISKS[loss](variables.output(space), y) + variables.penalty(space, strength)
+    problem = cp.Problem(cp.Minimize(cost), variables.constraints)
     with warnings.catch_warnings():
         # `status` carries what this warning says, and the certificate of lib.convex.two_layer
         # judges the point itself
@@ -115,16 +97,159 @@ def solve(
             f"{solver} ended with status {problem.status}: are the atoms reachable from the layer"
             " below?"
         )
-    point = _point(space, p, w, b, u, c)
-    return Solution(
-        point,
-        objective(space, point, y, strength=strength, loss=LOSSES[loss]),
-        float(problem.value),
-        problem.status,
+    point = variables.point(space)
+    terms = convex_objective(space, point, y, strength=strength, loss=loss)
+    return ProgrammeSolution(point, terms, float(problem.value), problem.status)
+
+
+def minimum_at_shares(
+    space: Space,
+    first: Point,
+    second: Point,
+    y: Tensor,
+    shares: Sequence[float],
+    *,
+    strength: Sequence[float],
+    loss: Loss = mse,
+) -> tuple[ProgrammeSolution, ...]:
+    """F(p) = min over (w~, u~) of Q(w~, p, u~) at the mixtures p = gamma p_1 + (1 - gamma) p_2.
+
+    F is convex in gamma, since Q is jointly convex; it lies below Q of the mixed points, which for
+    nets without common features is the ensemble, and that below its chord. Algorithm 2 of the
+    paper approximates F.
+
+    Args:
+        space, first, second: two points on one space, see `union`;  y, strength, loss: as for
+            `solve_programme`.
+        shares: gammas in [0, 1].
+    Returns:
+        The solution at each share; `terms.total` is F.
+    Source: (Gu et al. 2020, Thm 1); the minimum over (w~, u~) is ours.
+
+    >>> from lib.convex import from_net, union
+    >>> from lib.nets import init
+    >>> x = torch.linspace(-1, 1, 4, dtype=torch.float64)[:, None]
+    >>> space, p, q = union(*(from_net(init((1, 3, 1), generator=s), x) for s in (0, 1)))
+    >>> low, middle, high = minimum_at_shares(space, p, q, x, (0, 0.5, 1), strength=(0.01, 0.01))
+    >>> middle.terms.total <= (low.terms.total + high.terms.total) / 2 + 1e-6
+    True
+    """
+    mixed = [mix_points(first, second, gamma).p for gamma in shares]
+    return tuple(
+        solve_programme(space, y, strength=strength, loss=loss, masses=masses) for masses in mixed
     )
 
 
-def _tied(space: Space, known: Tensor) -> np.ndarray:
+@dataclass(eq=False)
+class _Variables:
+    """(p, w~, b~, u~, c) as cvxpy expressions, and the constraints on them."""
+
+    p: list[Expression]
+    w: list[Expression]
+    b: list[Expression]
+    u: Expression
+    c: Expression
+    constraints: list[Expression]
+
+    @classmethod
+    def of(
+        cls,
+        space: Space,
+        outputs: int,
+        *,
+        biases: bool,
+        known: Tensor | None,
+        masses: Sequence[Tensor] | None,
+    ) -> _Variables:
+        """The variables of a space; masses and the weights of layer 1 may be given."""
+        p = [cp.Variable(g, nonneg=True) for g in space.sizes[1:]]
+        constraints: list[Expression] = [cp.sum(q) == 1 for q in p]
+        if masses is not None:
+            p, constraints = [cp.Constant(m.numpy()) for m in _checked(space, masses)], []
+        u = cp.Variable((outputs, space.sizes[-1] * space.stages[-1].taps))
+        made = cls(p, [], [], u, cp.Variable(outputs) if biases else np.zeros(outputs), constraints)
+        for layer in range(1, space.depth + 1):
+            made._add_layer(space, layer, biases=biases, known=known if layer == 1 else None)
+        return made
+
+    def _add_layer(self, space: Space, layer: int, *, biases: bool, known: Tensor | None) -> None:
+        atoms, q = space.sizes[layer], self.p[layer - 1]
+        if known is not None:
+            self.w.append(cp.multiply(_tied(space, known), q[:, None]))
+            self.b.append(np.zeros(atoms))
+            return
+        columns = space.sizes[layer - 1] * space.stages[layer - 1].taps
+        self.w.append(cp.Variable((atoms, columns)))
+        self.b.append(cp.Variable(atoms) if biases else np.zeros(atoms))
+        a = space.stages[layer - 1].patches(space.below(layer)).numpy()
+        v = space.atoms[layer - 1].movedim(1, -1).reshape(len(a), -1).numpy()
+        made = a @ self.w[-1].T + _row(self.b[-1], atoms)
+        self.constraints.append(made == cp.multiply(v, _row(q, atoms)))
+
+    def output(self, space: Space) -> Expression:
+        """f, (N, K)."""
+        last = space.stages[-1].patches(space.atoms[-1]).numpy()
+        return last @ self.u.T + _row(self.c, self.u.shape[0])
+
+    def penalty(self, space: Space, strength: Sequence[float]) -> Expression:
+        """sum_l lambda^(l) R^(l) + lambda^(u) R^(u); adds the cones that it needs."""
+        taps = space.stages[-1].taps
+        columns = [self.u[:, t::taps] for t in range(taps)]
+        top = self._perspectives(cp.vstack(columns) if taps > 1 else columns[0], self.p[-1])
+        cost = strength[-1] * top
+        for layer, w in enumerate(self.w):
+            inputs = space.sizes[layer]
+            # r_2 of r_1: sum_k (sum_j |w~_jk|_1)^2 / p_k, over the taps of one input channel
+            collect = np.kron(np.eye(inputs), np.ones((1, w.shape[1] // inputs)))
+            mass = collect @ cp.sum(cp.abs(w), axis=0)
+            cost += strength[layer] * (
+                inputs * cp.sum_squares(mass)
+                if layer == 0
+                else self._perspectives(mass[None, :], self.p[layer - 1])
+            )
+        return cost
+
+    def _perspectives(self, s: Expression, p: Expression) -> Expression:
+        """sum_j |s_j|^2 / p_j as rotated cones |(2 s, p - t)| <= p + t, which all hold s^2 <= p
+        t."""
+        t = cp.Variable(p.shape[0])
+        if not s.is_affine():  # a cone takes affine entries only: bound them by variables
+            bound = cp.Variable(s.shape)
+            self.constraints.append(s <= bound)
+            s = bound
+        self.constraints.append(cp.SOC(p + t, cp.vstack([2 * s, _row(p - t, p.shape[0])]), axis=0))
+        return cp.sum(t)
+
+    def point(self, space: Space) -> Point:
+        """The values after solving."""
+        masses = [_value(q) for q in self.p]
+        masses = [torch.where(m > 1e-9, m, 0.0) for m in masses]
+        masses = [m / m.sum() for m in masses]
+        inputs = torch.ones(space.sizes[0], dtype=torch.float64)
+        alive = [inputs, *((m > 0).double() for m in masses)]
+        weights = tuple(
+            _value(w).reshape(space.sizes[i + 1], space.sizes[i], -1)
+            * alive[i + 1][:, None, None]
+            * alive[i][:, None]
+            for i, w in enumerate(self.w)
+        )
+        biases = tuple(_value(b) * alive[i + 1] for i, b in enumerate(self.b))
+        top = _value(self.u).reshape(-1, space.sizes[-1], space.stages[-1].taps)
+        return Point(tuple(masses), weights, biases, top * alive[-1][:, None], _value(self.c))
+
+
+def _checked(space: Space, masses: Sequence[Tensor]) -> Sequence[Tensor]:
+    sizes = tuple(len(m) for m in masses)
+    if sizes != space.sizes[1:] or not all(
+        bool((m >= 0).all()) and abs(float(m.sum()) - 1) < 1e-9 for m in masses
+    ):
+        raise ValueError(
+            f"masses of sizes {sizes}: expected {space.sizes[1:]}, each >= 0 with sum 1"
+        )
+    return masses
+
+
+def _tied(space: Space, known: Tensor) -> np.ndarray[Any, Any]:
     shape = (space.sizes[1], space.sizes[0], space.stages[0].taps)
     if tuple(known.shape) != shape:
         raise ValueError(f"known weights have shape {tuple(known.shape)}: expected {shape}")
@@ -137,71 +262,25 @@ def _tied(space: Space, known: Tensor) -> np.ndarray:
     return (known / space.sizes[0]).flatten(1).numpy()
 
 
-def _carries(space: Space, layer: int, w, b, p):
-    a = space.stages[layer - 1].patches(space.below(layer)).numpy()
-    v = space.atoms[layer - 1].movedim(1, -1).reshape(len(a), -1).numpy()
-    return a @ w.T + cp.reshape(b, (1, v.shape[1]), order="C") == cp.multiply(
-        v, cp.reshape(p, (1, v.shape[1]), order="C")
-    )
+def _row(e: Expression, length: int) -> Expression:
+    return cp.reshape(e, (1, length), order="C")
 
 
-def _squared_mass(w, inputs: int, before, constraints: list):
-    """sum_k (sum_j |w~_jk|_1)^2 / p_k; the paper's r_2 of r_1."""
-    taps = w.shape[1] // inputs
-    collect = np.kron(np.eye(inputs), np.ones((1, taps)))  # taps of one input channel
-    mass = collect @ cp.sum(cp.abs(w), axis=0)
-    return (
-        inputs * cp.sum_squares(mass)
-        if before is None
-        else _perspectives(mass[None, :], before, constraints)
-    )
+def _value(e: Expression) -> Tensor:
+    found = e.value if isinstance(e, cp.Expression) else e
+    return torch.as_tensor(np.asarray(found), dtype=torch.float64)
 
 
-def _top(u, atoms: int, p, constraints: list):
-    taps = u.shape[1] // atoms
-    columns = [u[:, t::taps] for t in range(taps)]
-    return _perspectives(cp.vstack(columns) if taps > 1 else columns[0], p, constraints)
+def _squared(f: Expression, y: Tensor) -> Expression:
+    return cp.sum_squares(f - y.numpy()) / y.numel()
 
 
-def _perspectives(rows, p, constraints: list):
-    """sum_j |rows_j|^2 / p_j as rotated cones |(2 s, p - t)| <= p + t, which all hold s^2 <= p
-    t."""
-    t = cp.Variable(p.shape[0])
-    if (
-        not rows.is_affine()
-    ):  # a cone takes affine entries only: bound the norms from above by variables
-        bound = cp.Variable(rows.shape)
-        constraints.append(rows <= bound)
-        rows = bound
-    constraints.append(
-        cp.SOC(p + t, cp.vstack([2 * rows, cp.reshape(p - t, (1, p.shape[0]), order="C")]), axis=0)
-    )
-    return cp.sum(t)
-
-
-def _risk(f, y: Tensor, loss: str):
-    if loss == "mse":
-        return cp.sum_squares(f - y.numpy()) / y.numel()
+def _logistic(f: Expression, y: Tensor) -> Expression:
     picked = np.eye(f.shape[1])[y.numpy()]
     return (cp.sum(cp.log_sum_exp(f, axis=1)) - cp.sum(cp.multiply(picked, f))) / len(y)
 
 
-def _point(space: Space, p, w, b, u, c) -> Point:
-    def value(e) -> Tensor:
-        return torch.as_tensor(
-            np.asarray(e.value if isinstance(e, cp.Expression) else e), dtype=torch.float64
-        )
-
-    masses = [value(q) for q in p]
-    masses = [torch.where(m > 1e-9, m, 0.0) for m in masses]
-    masses = [m / m.sum() for m in masses]
-    alive = [torch.ones(space.sizes[0], dtype=torch.float64), *((m > 0).double() for m in masses)]
-    weights = tuple(
-        value(e).reshape(space.sizes[i + 1], space.sizes[i], -1)
-        * alive[i + 1][:, None, None]
-        * alive[i][:, None]
-        for i, e in enumerate(w)
-    )
-    biases = tuple(value(e) * alive[i + 1] for i, e in enumerate(b))
-    top = value(u).reshape(-1, space.sizes[-1], space.stages[-1].taps) * alive[-1][:, None]
-    return Point(tuple(masses), weights, biases, top, value(c))
+_RISKS: dict[Loss, Callable[[Expression, Tensor], Expression]] = {
+    mse: _squared,
+    cross_entropy: _logistic,
+}

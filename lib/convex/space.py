@@ -126,7 +126,7 @@ _pytree.register_pytree_node(
 )
 
 
-def mixture(first: Point, second: Point, gamma: float) -> Point:
+def mix_points(first: Point, second: Point, gamma: float) -> Point:
     """gamma * first + (1 - gamma) * second, variable by variable, of two points on one space.
 
     Args:
@@ -137,7 +137,7 @@ def mixture(first: Point, second: Point, gamma: float) -> Point:
 
     >>> one = torch.ones(1, dtype=torch.float64)
     >>> q = Point((one,), (one.reshape(1, 1, 1),), (one,), one.reshape(1, 1, 1), one)
-    >>> float(mixture(q, q, 0.25).c)
+    >>> float(mix_points(q, q, 0.25).c)
     1.0
     """
     if not 0 <= gamma <= 1:

@@ -75,7 +75,7 @@ def penalties(space: Space, point: Point) -> tuple[tuple[Tensor, ...], Tensor]:
     return tuple(layers), perspective(point.u.square().sum((0, 2)).sqrt(), before).sum()
 
 
-def objective(
+def convex_objective(
     space: Space, point: Point, y: Tensor, *, strength: Sequence[float], loss: Loss = mse
 ) -> Terms:
     """Q(w~, p, u~) = J(f) + sum_l lambda^(l) R^(l) + lambda^(u) R^(u), jointly convex (Theorem 1).
@@ -93,7 +93,7 @@ def objective(
     >>> from lib.convex import from_net
     >>> from lib.nets import MLP
     >>> eye, x = torch.eye(2, dtype=torch.float64), torch.ones(1, 2, dtype=torch.float64)
-    >>> terms = objective(*from_net(MLP((eye, eye[:1]), activation="relu"), x), torch.zeros(1, 1), strength=(1, 0.5))
+    >>> terms = convex_objective(*from_net(MLP((eye, eye[:1]), activation="relu"), x), torch.zeros(1, 1), strength=(1, 0.5))
     >>> terms.loss, terms.layers, terms.top, terms.total
     (1.0, (1.0,), 2.0, 3.0)
     """
@@ -132,10 +132,10 @@ def violation(space: Space, point: Point) -> float:
 
 
 def check_strength(space: Space, strength: Sequence[float]) -> None:
-    """Refuse a list of regularisation strengths that is not one number >= 0 a hidden layer and one
+    """Refuse a list of regularisation strengths that is not one number >= 0 for each hidden layer and one
     for the output."""
     if len(strength) != space.depth + 1 or not all(s >= 0 for s in strength):
         raise ValueError(
             f"strengths are {tuple(strength)}: expected {space.depth + 1} numbers >= 0, "
-            "one a hidden layer and one for the output"
+            "one for each hidden layer and one for the output"
         )

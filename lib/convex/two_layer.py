@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lib.convex.programme import solve
+from lib.convex.programme import solve_programme
 from lib.convex.space import Space, Stage
 from lib.nets import Activation
 from lib.nets.activations import get
@@ -161,7 +161,7 @@ def derivative(problem: TwoLayer, at: Slope, w: Tensor) -> Tensor:
     return 2 * first / w.shape[-1] * (w.abs() @ at.amplitude) - gain
 
 
-def optimum(
+def two_layer_optimum(
     problem: TwoLayer,
     *,
     radius: float,
@@ -187,7 +187,7 @@ def optimum(
     Source: (Gu et al. 2020, Thm 1; column generation as in Bach 2017, Sec. 2).
 
     >>> x = torch.linspace(-1, 1, 5, dtype=torch.float64)[:, None]
-    >>> found = optimum(TwoLayer(x, x, (0.01, 0.01)), radius=12)
+    >>> found = two_layer_optimum(TwoLayer(x, x, (0.01, 0.01)), radius=12)
     >>> found.gap < 1e-6 and found.value < float(x.square().mean())
     True
     """
@@ -200,7 +200,7 @@ def optimum(
     w, fine = _box(radius, start, channels), _box(radius, grid, channels)
     lower = -torch.inf
     for done in range(1, rounds + 1):
-        p = solve(
+        p = solve_programme(
             problem.space(w), problem.y, strength=problem.strength, biases=False, known=w[..., None]
         ).point.p[0]
         here = slope(problem, w, p)

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lib.graft.cut import Data, batches, sharing_parameters
 from lib.graft.exact import Graft
+from lib.graft.joining import sharing_parameters
+from lib.joint.least_squares import varying
 from lib.nets import Chain
+from lib.nets.samples import Data, in_batches
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +33,8 @@ class Downstream:
     per_channel: tuple[Tensor, ...]
 
 
-def downstream_distances(
-    grafted: Graft, net2: Chain, data: Data, *, batch: int = 256
-) -> Downstream:
+@torch.no_grad()
+def downstream_distances(grafted: Graft, net2: Chain, x: Data, *, batch: int = 256) -> Downstream:
     """The normalised distance between feature functions, Eq. (6), at the joint's layer and every
     later one.
 
@@ -41,66 +42,63 @@ def downstream_distances(
     ), s_k = sum_ij var[f_k(theta2; X)_ij], the estimated variance of every pixel over the images.
 
     Args:
-        grafted: from `graft` onto net2;  data: n >= 2 images, or batches of them.
+        grafted: from `graft` onto net2;  x: n >= 2 images, or batches of them.
     Raises:
-        ValueError: fewer than two images.
+        ValueError: fewer than two images, or numbers that are not finite.
 
     Source: (Gu et al. 2020, Eq. 6).
 
     >>> from lib.graft import graft
-    >>> from lib.nets import VGG
-    >>> from lib.nets import initialise
+    >>> from lib.nets import VGG, initialise
     >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), generator=s) for s in (0, 1)]
     >>> x = torch.randn(32, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    >>> result = downstream_distances(graft(*nets, 12, x), nets[1], x)
+    >>> result = downstream_distances(graft(*nets, x, 12), nets[1], x)
     >>> result.layers, len(result.distance)
     ((13, 14, 15, 16), 4)
     """
     second = sharing_parameters(net2)
     layers = tuple(range(grafted.onto, net2.depth + 1))
-    squares: list[Tensor] = []
-    variances: list[_Variance] = []
-    n = 0
-    with torch.no_grad():
-        for x in batches(data, batch):
-            ours, theirs = (
-                grafted.net.features(x)[grafted.layer + 1 :],
-                second.features(x)[grafted.onto :],
-            )
-            if not squares:
-                squares = [f.new_zeros(f.shape[1], dtype=torch.float64) for f in theirs]
-                variances = [_Variance() for _ in theirs]
-            for total, variance, a, b in zip(squares, variances, ours, theirs, strict=True):
-                total += (a - b).double().square().reshape(*a.shape[:2], -1).sum((0, 2))
-                variance.add(b)
-            n += len(x)
+    distances = [_Distance() for _ in layers]
+    for part in in_batches(x, batch):
+        ours = grafted.net.features(part)[grafted.layer + 1 :]
+        theirs = second.features(part)[grafted.onto :]
+        for distance, a, b in zip(distances, ours, theirs, strict=True):
+            distance.add(a, b)
+    n = distances[0].count
     if n < 2:
         raise ValueError(f"got {n} images: expected at least 2, for the variance of the features")
-    per_channel = []
-    for total, variance in zip(squares, variances, strict=True):
-        scale = variance.squares / (n - 1)
-        scale = scale.reshape(len(scale), -1).sum(1)
-        per_channel.append(torch.where(scale > 0, (total / n).sqrt() / scale.sqrt(), torch.nan))
+    per_channel = tuple(distance.per_channel() for distance in distances)
     silent = tuple(int(d.isnan().sum()) for d in per_channel)
-    return Downstream(
-        layers, tuple(d.nanmean().item() for d in per_channel), silent, tuple(per_channel)
-    )
+    return Downstream(layers, tuple(d.nanmean().item() for d in per_channel), silent, per_channel)
 
 
-class _Variance:
-    """The sum of squares about the mean over images, merged batch by batch without cancellation
-    (Chan et al. 1983)."""
+class _Distance:
+    """Sums for one layer over images: squared differences, and squares about the mean, merged batch
+    by batch without cancellation (Chan et al. 1983)."""
 
     def __init__(self) -> None:
-        self.count, self.mean, self.squares = 0, 0.0, 0.0
+        self.count = 0
+        self.apart = self.mean = self.squares = torch.zeros(())
 
-    def add(self, f: Tensor) -> None:
-        f = f.double()
+    def add(self, ours: Tensor, theirs: Tensor) -> None:
+        self.apart = self.apart + _by_channel((ours - theirs).double().square()).sum(0)
+        f = theirs.double()
         n, mean = len(f), f.mean(0)
-        apart = mean - self.mean
+        moved = mean - self.mean
         total = self.count + n
-        self.squares = (
-            self.squares + (f - mean).square().sum(0) + apart.square() * (self.count * n / total)
-        )
-        self.mean = self.mean + apart * (n / total)
+        between = moved.square() * (self.count * n / total)
+        self.squares = self.squares + (f - mean).square().sum(0) + between
+        self.mean = self.mean + moved * (n / total)
         self.count = total
+
+    def per_channel(self) -> Tensor:
+        """The distance of every channel, NaN for those that never vary."""
+        squares = varying(self.squares, self.count * self.mean.square(), torch.float64)
+        variance = squares / (self.count - 1)
+        scale = variance.reshape(len(variance), -1).sum(1)
+        distance = (self.apart / self.count).sqrt() / scale.sqrt()
+        return torch.where(scale > 0, distance, torch.nan)
+
+
+def _by_channel(maps: Tensor) -> Tensor:
+    return maps.reshape(*maps.shape[:2], -1).sum(2)

@@ -7,21 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
-from lib.graft.cut import (
-    Data,
-    batches,
-    checked_cut,
+from lib.graft.joining import (
+    assemble,
+    checked_layers,
     joint_shape,
     pool,
     pools_between,
     sharing_parameters,
 )
-from lib.joint.geometry import build
+from lib.joint.least_squares import Solution, solve
 from lib.joint.normal import NormalEquations
-from lib.joint.ridge import Solution, solve
 from lib.nets import Chain
+from lib.nets.samples import Data, in_batches
+
+Layers = Sequence[int | tuple[int, int | None]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +50,8 @@ class Graft:
 def graft(
     net1: Chain,
     net2: Chain,
+    x: Data,
     layer: int,
-    data: Data,
     *,
     onto: int | None = None,
     ridge: float = 0.0,
@@ -69,36 +69,33 @@ def graft(
 
     Args:
         net1, net2: any two chains; the widths may differ.
+        x: images (n, channels, rows, columns) or (n, width), batches of them, or a DataLoader.
         layer: l in 1..L1 - 1;  onto: the layer of net 2 that is replaced, l + 1 by default. When it
             is a later one, the features are max-pooled 2x2 to the size that it expects.
-        data: images (n, channels, rows, columns), or batches of them.
-        ridge, products: see `lib.joint.ridge` and `lib.joint.normal`.
-        batch: images at a time, for a tensor.
+        ridge, products: see `lib.joint`;  batch: images at a time, for a tensor.
     Raises:
-        ValueError: a layer outside its range, features whose size does not fit, or no data.
+        ValueError: a layer outside its range, features whose size does not fit, no data, or
+            numbers that are not finite.
         TypeError: a joint that is not linear in its weights.
 
     Source: (Gu et al. 2020, Sec. 4, Eq. 2); the exact solution is ours.
 
-    >>> from lib.nets import VGG
-
-    >>> from lib.nets import initialise
+    >>> from lib.nets import VGG, initialise
     >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), generator=s) for s in (0, 1)]
     >>> x = torch.randn(64, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    >>> result = graft(*nets, 2, x)
+    >>> result = graft(*nets, x, 2)
     >>> result.net(x).shape, 0 < result.relative < 1
     (torch.Size([64, 10]), True)
     """
-    return graft_layers(
-        net1, net2, data, [(layer, onto)], ridge=ridge, products=products, batch=batch
-    )[0]
+    at = [(layer, onto)]
+    return graft_layers(net1, net2, x, at, ridge=ridge, products=products, batch=batch)[0]
 
 
 def graft_layers(
     net1: Chain,
     net2: Chain,
-    data: Data,
-    layers: Sequence[int | tuple[int, int | None]] | None = None,
+    x: Data,
+    layers: Layers | None = None,
     *,
     ridge: float = 0.0,
     products: torch.dtype = torch.float32,
@@ -109,94 +106,95 @@ def graft_layers(
     Args:
         layers: numbers l, or pairs (l, onto); every l in 1..L - 1 by default.
     Returns:
-        One graft a layer, in the order asked for.
+        One graft for each layer, in the order asked for.
 
-    >>> from lib.nets import VGG
-
-    >>> from lib.nets import initialise
+    >>> from lib.nets import VGG, initialise
     >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), generator=s) for s in (0, 1)]
     >>> x = torch.randn(32, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> [g.layer for g in graft_layers(*nets, x, [1, 3])]
     [1, 3]
     """
+    joins = joins_of(net1, net2, layers)
+    problems = _problems(net1, net2, x, joins, products, batch)
+    grafts = {join: _solved(net1, net2, join, *problems[join], ridge) for join in problems}
+    return tuple(grafts[join] for join in joins)
+
+
+def joins_of(net1: Chain, net2: Chain, layers: Layers | None) -> list[tuple[int, int]]:
+    """The pairs (layer, onto) that `layers` asks for, checked."""
     wanted = range(1, min(net1.depth, net2.depth)) if layers is None else layers
-    cuts = [
-        checked_cut(net1, net2, *(cut if isinstance(cut, tuple) else (cut, None))) for cut in wanted
-    ]
-    if not cuts:
+    pairs = [join if isinstance(join, tuple) else (join, None) for join in wanted]
+    if not pairs:
         raise ValueError("got no layers to graft at")
+    return [checked_layers(net1, net2, *pair) for pair in pairs]
+
+
+@torch.no_grad()
+def _problems(
+    net1: Chain,
+    net2: Chain,
+    x: Data,
+    joins: list[tuple[int, int]],
+    products: torch.dtype,
+    batch: int,
+) -> dict[tuple[int, int], tuple[NormalEquations, int]]:
+    """For every (layer, onto) the normal equations of its joint and the poolings before it."""
     first, second = sharing_parameters(net1), sharing_parameters(net2)
-    equations: dict[tuple[int, int], NormalEquations] = {}
-    pools: dict[tuple[int, int], int] = {}
-    with torch.no_grad():
-        for x in batches(data, batch):
-            features = first.features(x, max(layer for layer, _ in cuts))
-            targets = second.preactivations(x, max(onto for _, onto in cuts))
-            expected = [x, *(second.feature(m, g) for m, g in enumerate(targets[:-1], start=1))]
-            for layer, onto in dict.fromkeys(cuts):
-                f, key = features[layer], (layer, onto)
-                if key not in equations:
-                    pools[key] = pools_between(f, expected[onto - 1])
-                    shape = joint_shape(net2.joint(onto), f)
-                    equations[key] = NormalEquations(shape, products, x.device)
-                equations[key].add(pool(f, pools[key]), targets[onto - 1])
-    if not equations:
+    found: dict[tuple[int, int], tuple[NormalEquations, int]] = {}
+    for part in in_batches(x, batch):
+        features = first.features(part, max(layer for layer, _ in joins))
+        targets = second.preactivations(part, max(onto for _, onto in joins))
+        expected = [part, *(second.feature(m, g) for m, g in enumerate(targets[:-1], start=1))]
+        for layer, onto in dict.fromkeys(joins):
+            f = features[layer]
+            if (layer, onto) not in found:
+                pools = pools_between(f, expected[onto - 1])
+                shape = joint_shape(net2.joint(onto), f)
+                found[layer, onto] = NormalEquations(shape, products, part.device), pools
+            equations, pools = found[layer, onto]
+            equations.add(pool(f, pools), targets[onto - 1])
+    if not found:
         raise ValueError("got no images to graft on")
-    return tuple(_finish(net1, net2, cut, equations[cut], pools[cut], ridge) for cut in cuts)
+    return found
 
 
-def _finish(
-    net1, net2, cut: tuple[int, int], equations: NormalEquations, pools: int, ridge: float
+def _solved(
+    net1: Chain,
+    net2: Chain,
+    join: tuple[int, int],
+    equations: NormalEquations,
+    pools: int,
+    ridge: float,
 ) -> Graft:
-    like = net2.joint(cut[1])
+    like = net2.joint(join[1])
     solution = solve(equations, bias=like.bias is not None, ridge=ridge)
-    weight = solution.weight.to(like.weight.dtype)
-    joint = build(
-        equations.shape, weight, None if solution.bias is None else solution.bias.to(weight.dtype)
-    )
-    net = assemble(net1, net2, cut[0], cut[1], joint, pools)
-    relative = solution.loss / solution.variance if solution.variance > 0 else 0.0
-    return Graft(net, *cut, solution.loss, relative, solution)
+    dtype = like.weight.dtype
+    bias = None if solution.bias is None else solution.bias.to(dtype)
+    joint = equations.shape.build(solution.weight.to(dtype), bias)
+    net = assemble(net1, net2, *join, joint, pools)
+    return Graft(net, *join, solution.loss, solution.relative, solution)
 
 
-def assemble(
-    net1: Chain, net2: Chain, layer: int, onto: int, joint: nn.Module, pools: int = 0
-) -> Chain:
-    """(theta1^(1..layer), joint, theta2^(onto+1..)), in eval mode, sharing the parameters of both
-    nets.
-
-    Args:
-        pools: 2x2 max poolings between the features of net 1 and the joint.
-    """
-    first, second = sharing_parameters(net1), sharing_parameters(net2)
-    between = first.activations[layer - 1]
-    if pools:
-        between = nn.Sequential(between, *(nn.MaxPool2d(2) for _ in range(pools)))
-    joints = [*first.joints[:layer], joint, *second.joints[onto:]]
-    activations = [*first.activations[: layer - 1], between, *second.activations[onto - 1 :]]
-    return Chain(joints, activations).eval()
-
-
-def matching_loss(grafted: Graft, net2: Chain, data: Data, *, batch: int = 256) -> float:
+@torch.no_grad()
+def matching_loss(grafted: Graft, net2: Chain, x: Data, *, batch: int = 256) -> float:
     """Mean over images, positions and channels of (g~^(m) - g2^(m))^2 at the joint, in one more
     pass over any data.
 
     Args:
-        grafted: a graft onto net2;  data: images or batches of them.
+        grafted: a graft onto net2;  x: images, or batches of them.
 
-    >>> from lib.nets import VGG
-
-    >>> from lib.nets import initialise
+    >>> from lib.nets import VGG, initialise
     >>> net = initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), generator=0)
     >>> x = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    >>> matching_loss(graft(net, net, 1, x), net, x) < 1e-6
+    >>> matching_loss(graft(net, net, x, 1), net, x) < 1e-6
     True
     """
     second, total, count = sharing_parameters(net2), 0.0, 0
-    with torch.no_grad():
-        for x in batches(data, batch):
-            here = grafted.net.preactivations(x, grafted.layer + 1)[-1]
-            there = second.preactivations(x, grafted.onto)[-1]
-            total += (here - there).double().square().sum().item()
-            count += there.numel()
+    for part in in_batches(x, batch):
+        here = grafted.net.preactivations(part, grafted.layer + 1)[-1]
+        there = second.preactivations(part, grafted.onto)[-1]
+        total += (here - there).double().square().sum().item()
+        count += there.numel()
+    if not count:
+        raise ValueError("got no images to measure the graft on")
     return total / count

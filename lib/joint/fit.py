@@ -1,39 +1,41 @@
 """Least squares for mixtures: fitting targets that are linear in all features by a part of the
-features."""
+features, with a penalty on the weights themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lib.joint.geometry import Geometry, geometry
-from lib.joint.normal import NormalEquations
-from lib.joint.ridge import Solution, solve
+from lib.joint.dual import fit_dual
+from lib.joint.geometry import Geometry
+from lib.joint.least_squares import Solution, check_ridge, solve
+from lib.joint.normal import NormalEquations, Sums
 
 
 def equations(
-    joint: nn.Module, inputs: Iterable[Tensor], targets: Iterable[Tensor] | None = None
+    shape: Geometry, inputs: Iterable[Tensor], targets: Iterable[Tensor] | None = None
 ) -> NormalEquations:
     """The normal equations of a joint, summed over parts of the data, for any number of channels.
 
     Args:
-        joint: its kernel, stride and padding count, not its channels.
+        shape: of the joint; its channels do not count.
         inputs: features (n, channels, ...) in parts;  targets: wanted pre-activations in the same
             parts, or None when only the moments of the inputs are wanted (see `restrict`).
     Raises:
-        TypeError: a joint that is neither linear nor convolutional;  ValueError: groups, or no
-            data.
+        ValueError: groups, or no data.
     """
-    shape, total = geometry(joint), None
     if shape.groups != 1:
         raise ValueError(
             f"the joint has {shape.groups} groups: expected 1, since a mixture joins channels of"
             " all groups"
         )
-    pairs = ((f, None) for f in inputs) if targets is None else zip(inputs, targets, strict=True)
+    total: NormalEquations | None = None
+    pairs: Iterable[tuple[Tensor, Tensor | None]] = (
+        ((f, None) for f in inputs) if targets is None else zip(inputs, targets, strict=True)
+    )
     for f, t in pairs:
         if t is None:  # one target that is always zero: the moments of the inputs come along
             size = () if f.dim() == 2 else shape.output_size(*f.shape[2:])
@@ -57,80 +59,71 @@ def with_targets(known: NormalEquations, weight: Tensor, bias: Tensor) -> Normal
         known: moments of all unfolded features u, whatever its targets.
         weight: B, (targets, len(u));  bias: b, (targets,).
     """
-    gram, mean, count = known.gram[0], known.inputs[0], known.count
-    product = weight @ gram
-    out = _empty(replace(known.shape, outputs=len(weight)), known)
-    out.gram[0], out.inputs[0], out.count = gram, mean, count
-    out.cross[0] = torch.addr(product, bias, mean)
-    out.outputs[0] = weight @ mean + bias * count
-    out.squares[0] = (product * weight).sum(1) + 2 * bias * (weight @ mean) + bias.square() * count
-    return out
+    (sums,), n = known.groups, known.count
+    product, mean = weight @ sums.gram, weight @ sums.inputs
+    squares = (product * weight).sum(1) + 2 * bias * mean + bias.square() * n
+    cross = torch.addr(product, bias, sums.inputs)
+    of_targets = Sums(sums.gram, cross, sums.inputs, mean + bias * n, squares)
+    return replace(known, shape=replace(known.shape, outputs=len(weight)), groups=[of_targets])
 
 
-def restrict(known: NormalEquations, columns: Tensor, rows: Tensor) -> NormalEquations:
+def restrict(known: NormalEquations, columns: Tensor, targets: Tensor) -> NormalEquations:
     """The normal equations of fitting some of the targets by some of the columns of u alone.
 
     Args:
-        known: of all targets and columns;  columns: indices into u;  rows: indices into the
-            targets.
+        known: of all targets and columns;  columns: indices into u;  targets: indices.
 
     >>> x = torch.tensor([[1.0, 1.0], [2.0, 0.0], [0.0, 3.0]])
-    >>> moments = equations(nn.Linear(2, 1), [x])
+    >>> moments = equations(Geometry(2, 1, linear=True), [x])
     >>> known = with_targets(moments, torch.tensor([[2.0, 0.0]]).double(), torch.tensor([1.0]).double())
-    >>> part = restrict(known, torch.tensor([0]), torch.tensor([0]))
-    >>> [round(float(v), 9) for v in (solve(part).weight, solve(part).bias)]
+    >>> found = solve(restrict(known, torch.tensor([0]), torch.tensor([0])))
+    >>> [round(float(v), 9) for v in (found.weight, found.bias)]
     [2.0, 1.0]
     """
-    part = _empty(
-        replace(known.shape, inputs=len(columns) // known.shape.taps, outputs=len(rows)), known
+    (sums,), inputs = known.groups, len(columns) // known.shape.taps
+    part = Sums(
+        sums.gram.index_select(0, columns).index_select(1, columns),
+        sums.cross.index_select(0, targets).index_select(1, columns),
+        sums.inputs[columns],
+        sums.outputs[targets],
+        sums.squares[targets],
     )
-    part.gram[0] = known.gram[0].index_select(0, columns).index_select(1, columns)
-    part.cross[0] = known.cross[0].index_select(0, rows).index_select(1, columns)
-    part.inputs[0], part.outputs[0] = known.inputs[0][columns], known.outputs[0][rows]
-    part.squares[0] = known.squares[0][rows]
-    part.count = known.count
-    return part
-
-
-def _empty(shape: Geometry, like: NormalEquations) -> NormalEquations:
-    """Equations of that shape whose sums are set one by one."""
-    out = NormalEquations(replace(shape, inputs=0, outputs=0), like.products)
-    out.shape = shape
-    return out
+    shape = replace(known.shape, inputs=inputs, outputs=len(targets))
+    return replace(known, shape=shape, groups=[part])
 
 
 def fit_joint(known: NormalEquations, ridge: float) -> Solution:
     """min over (W, b) of mean |W u + b - t|^2 + ridge * v |W|^2, v the mean variance of the inputs.
 
     The penalty is on the weights themselves, so that a channel which hardly varies gets no large
-    weights for the little that it could explain. (The ridge of `lib.joint.ridge` is on standardised
-    inputs, which does not mind such weights.) It also bounds the condition, so one Cholesky
-    factorisation does; without a ridge this is `lib.joint.ridge`.
+    weights for the little that it could explain. (The ridge of `solve` is on standardised inputs,
+    which does not mind such weights.) It also bounds the condition, so one Cholesky factorisation
+    does; without a ridge this is `solve`.
 
     Args:
         known: for one group;  ridge: >= 0.
     Returns:
         The solution; its loss is the mean squared error alone.
     Raises:
-        ValueError: a negative ridge.
+        ValueError: a ridge that is negative or not finite.
 
     >>> x = torch.tensor([[-1.0, 1e-6], [1.0, 1e-6], [0.0, -2e-6]])
-    >>> found = equations(nn.Linear(2, 1), [x], [x[:, 1:] * 1e6])
+    >>> found = equations(Geometry(2, 1, linear=True), [x], [x[:, 1:] * 1e6])
     >>> [f"{fit_joint(found, r).weight.abs().max():.0e}" for r in (0.0, 0.01)]
     ['1e+06', '6e-04']
     """
-    if not ridge >= 0:
-        raise ValueError(f"ridge is {ridge}: expected >= 0")
-    n, mean, mean_t = known.count, known.inputs[0] / known.count, known.outputs[0] / known.count
-    gram = torch.addr(known.gram[0] / n, mean, mean, alpha=-1)
-    cross = torch.addr(known.cross[0] / n, mean_t, mean, alpha=-1)
+    check_ridge(ridge)
+    (sums,), n = known.groups, known.count
+    mean, mean_t = sums.inputs / n, sums.outputs / n
+    gram = torch.addr(sums.gram / n, mean, mean, alpha=-1)
+    cross = torch.addr(sums.cross / n, mean_t, mean, alpha=-1)
     pull = ridge * float(gram.diagonal().mean())
     gram.diagonal().add_(pull)
     factor, failed = torch.linalg.cholesky_ex(gram)
     if ridge == 0 or int(failed):
         return solve(known)
     weight = torch.cholesky_solve(cross.mT, factor).mT
-    variance = known.squares[0] / n - mean_t.square()
+    variance = sums.squares / n - mean_t.square()
     # (G + pull) W = cross, so W G W = W cross - pull W^2
     loss = variance.sum() - (weight * cross).sum() - pull * weight.square().sum()
     outputs = len(mean_t)
@@ -144,6 +137,29 @@ def fit_joint(known: NormalEquations, ridge: float) -> Solution:
         ridge_needed=False,
         constant=0,
     )
+
+
+def fit_features(
+    shape: Geometry, inputs: Sequence[Tensor], targets: Sequence[Tensor], ridge: float
+) -> Solution:
+    """`fit_joint` of targets on features given in parts, by whichever of the two forms has the
+    smaller matrix.
+
+    Args:
+        shape: of the joint; its channels do not count.
+        inputs: features (n, channels, ...);  targets: wanted pre-activations in the same parts;
+            ridge: >= 0.
+
+    >>> x = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
+    >>> fit_features(Geometry(8, 1, linear=True), [x], [x[:, :1]], 0.01).weight.shape
+    torch.Size([1, 8])
+    """
+    first = inputs[0]
+    unknowns = first.shape[1] * shape.taps
+    samples = sum(map(len, inputs)) * max(first[0, 0].numel(), targets[0][0, 0].numel())
+    if ridge > 0 and shape.groups == 1 and samples < unknowns:
+        return fit_dual(shape, torch.cat(list(inputs)), torch.cat(list(targets)), ridge)
+    return fit_joint(equations(shape, inputs, targets), ridge)
 
 
 def blocks(channels: Tensor, taps: int) -> Tensor:

@@ -3,11 +3,15 @@ connected is 1x1."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import skip_init
+
+Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -23,12 +27,39 @@ class Geometry:
 
     inputs: int
     outputs: int
-    kernel: tuple[int, int] = (1, 1)
-    stride: tuple[int, int] = (1, 1)
+    kernel: Pair = (1, 1)
+    stride: Pair = (1, 1)
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
-    dilation: tuple[int, int] = (1, 1)
+    dilation: Pair = (1, 1)
     groups: int = 1
     linear: bool = False
+
+    @classmethod
+    def of(cls, joint: nn.Module) -> Geometry:
+        """The geometry of a joint.
+
+        Raises:
+            TypeError: neither `nn.Linear` nor `nn.Conv2d`, or a convolution padded by anything but
+                zeros.
+
+        >>> Geometry.of(nn.Conv2d(4, 6, 3, padding="same")).padding
+        (1, 1, 1, 1)
+        """
+        if type(joint) is nn.Linear:
+            return cls(joint.in_features, joint.out_features, linear=True)
+        if type(joint) is not nn.Conv2d:
+            raise TypeError(
+                f"the joint is {type(joint).__name__}: expected Linear or Conv2d, linear in their"
+                " weights"
+            )
+        if joint.padding_mode != "zeros":
+            raise TypeError(f"the convolution pads by {joint.padding_mode!r}: expected 'zeros'")
+        kernel, stride, dilation = (
+            _pair(p) for p in (joint.kernel_size, joint.stride, joint.dilation)
+        )
+        padding = _padding(joint.padding, kernel, dilation)
+        channels = joint.in_channels, joint.out_channels
+        return cls(*channels, kernel, stride, padding, dilation, joint.groups)
 
     @property
     def taps(self) -> int:
@@ -40,7 +71,7 @@ class Geometry:
         """Inputs of one output: channels of its group times taps, the bias not counted."""
         return self.inputs // self.groups * self.taps
 
-    def output_size(self, height: int, width: int) -> tuple[int, int]:
+    def output_size(self, height: int, width: int) -> Pair:
         """Rows and columns of the output for an input of that size.
 
         Raises:
@@ -49,19 +80,16 @@ class Geometry:
         >>> Geometry(1, 1, kernel=(3, 3), stride=(2, 2), padding=(1, 1, 1, 1)).output_size(8, 7)
         (4, 4)
         """
-        reach = [self.dilation[i] * (self.kernel[i] - 1) + 1 for i in (0, 1)]
-        full = (
-            height + self.padding[0] + self.padding[1],
-            width + self.padding[2] + self.padding[3],
-        )
+        top, bottom, left, right = self.padding
+        reach = [d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel, strict=True)]
+        full = height + top + bottom, width + left + right
         if full[0] < reach[0] or full[1] < reach[1]:
             raise ValueError(
                 f"the kernel spans {reach}: a {height} x {width} input padded by {self.padding} is"
                 " less"
             )
-        return (full[0] - reach[0]) // self.stride[0] + 1, (full[1] - reach[1]) // self.stride[
-            1
-        ] + 1
+        rows, columns = ((f - r) // s for f, r, s in zip(full, reach, self.stride, strict=True))
+        return rows + 1, columns + 1
 
     def with_inputs(self, inputs: int) -> Geometry:
         """The same joint for another number of input channels.
@@ -73,103 +101,63 @@ class Geometry:
             raise ValueError(
                 f"{inputs} input channels do not split into the joint's {self.groups} groups"
             )
-        return Geometry(
-            inputs,
-            self.outputs,
-            self.kernel,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.groups,
-            self.linear,
-        )
+        return replace(self, inputs=inputs)
+
+    def build(self, weight: Tensor, bias: Tensor | None) -> nn.Linear | nn.Conv2d:
+        """A joint of this geometry with the given parameters.
+
+        Args:
+            weight: (outputs, inputs / groups * taps), any shape that reshapes to the joint's;
+                bias: (outputs,) or None.
+
+        >>> Geometry(2, 3, linear=True).build(torch.ones(3, 2), None)
+        Linear(in_features=2, out_features=3, bias=False)
+        """
+        kind: type[nn.Module] = nn.Linear if self.linear else nn.Conv2d
+        sizes: tuple[object, ...] = (self.inputs, self.outputs)
+        if not self.linear:
+            top, bottom, left, right = self.padding
+            padding = (top, left) if (top, left) == (bottom, right) else "same"
+            sizes += (self.kernel, self.stride, padding, self.dilation, self.groups)
+        made = {"bias": bias is not None, "device": weight.device, "dtype": weight.dtype}
+        joint = cast("nn.Linear | nn.Conv2d", skip_init(kind, *sizes, **made))  # draws nothing
+        with torch.no_grad():
+            joint.weight.copy_(weight.reshape(joint.weight.shape))
+            if bias is not None:
+                cast(Tensor, joint.bias).copy_(bias)
+        return joint
+
+    def as_maps(self, f: Tensor) -> Tensor:
+        """The joint's input as (n, channels, rows, columns).
+
+        Raises:
+            ValueError: another number of channels or dimensions.
+        """
+        maps = f[:, :, None, None] if self.linear and f.dim() == 2 else f
+        if maps.dim() != 4 or maps.shape[1] != self.inputs:
+            wanted = f"(n, {self.inputs})" if self.linear else f"(n, {self.inputs}, rows, columns)"
+            raise ValueError(f"the joint's input has shape {tuple(f.shape)}: expected {wanted}")
+        return maps
+
+    def unfold(self, maps: Tensor) -> Tensor:
+        """The patches (n, channels * taps, positions) of maps (n, channels, rows, columns)."""
+        top, bottom, left, right = self.padding
+        padded = functional.pad(maps, (left, right, top, bottom))
+        return functional.unfold(padded, self.kernel, self.dilation, 0, self.stride)
 
 
-def geometry(joint: nn.Module) -> Geometry:
-    """The geometry of a joint.
-
-    Raises:
-        TypeError: neither `nn.Linear` nor `nn.Conv2d`, or a convolution padded by anything but
-            zeros.
-
-    >>> geometry(nn.Conv2d(4, 6, 3, padding="same")).padding
-    (1, 1, 1, 1)
-    """
-    if type(joint) is nn.Linear:
-        return Geometry(joint.in_features, joint.out_features, linear=True)
-    if type(joint) is not nn.Conv2d:
-        raise TypeError(
-            f"the joint is {type(joint).__name__}: expected Linear or Conv2d, linear in their"
-            " weights"
-        )
-    if joint.padding_mode != "zeros":
-        raise TypeError(f"the convolution pads by {joint.padding_mode!r}: expected 'zeros'")
-    if joint.padding == "same":
-        reach = [d * (k - 1) for d, k in zip(joint.dilation, joint.kernel_size, strict=True)]
-        padding = (reach[0] // 2, reach[0] - reach[0] // 2, reach[1] // 2, reach[1] - reach[1] // 2)
-    elif joint.padding == "valid":
-        padding = (0, 0, 0, 0)
-    else:
-        padding = (joint.padding[0], joint.padding[0], joint.padding[1], joint.padding[1])
-    return Geometry(
-        joint.in_channels,
-        joint.out_channels,
-        joint.kernel_size,
-        joint.stride,
-        padding,
-        joint.dilation,
-        joint.groups,
-    )
+def _pair(values: tuple[int, ...]) -> Pair:
+    rows, columns = values
+    return rows, columns
 
 
-def build(shape: Geometry, weight: Tensor, bias: Tensor | None) -> nn.Module:
-    """A joint of that geometry with the given parameters.
-
-    Args:
-        weight: (outputs, inputs / groups * taps), any shape that reshapes to the joint's;  bias:
-            (outputs,) or None.
-
-    >>> build(Geometry(2, 3, linear=True), torch.ones(3, 2), None)
-    Linear(in_features=2, out_features=3, bias=False)
-    """
-    if shape.linear:
-        joint: nn.Module = nn.Linear(shape.inputs, shape.outputs, bias=bias is not None)
-    else:
-        top, bottom, left, right = shape.padding
-        padding = (top, left) if (top, left) == (bottom, right) else "same"
-        sizes = (
-            shape.inputs,
-            shape.outputs,
-            shape.kernel,
-            shape.stride,
-            padding,
-            shape.dilation,
-            shape.groups,
-        )
-        joint = nn.Conv2d(*sizes, bias=bias is not None)
-    joint = joint.to(weight.device, weight.dtype)
-    with torch.no_grad():
-        joint.weight.copy_(weight.reshape(joint.weight.shape))
-        if bias is not None:
-            joint.bias.copy_(bias)
-    return joint
-
-
-def as_maps(f: Tensor, shape: Geometry) -> Tensor:
-    """A joint's input as (n, channels, rows, columns).
-
-    Raises:
-        ValueError: another number of channels or dimensions.
-    """
-    maps = f[:, :, None, None] if shape.linear and f.dim() == 2 else f
-    if maps.dim() != 4 or maps.shape[1] != shape.inputs:
-        wanted = f"(n, {shape.inputs})" if shape.linear else f"(n, {shape.inputs}, rows, columns)"
-        raise ValueError(f"the joint's input has shape {tuple(f.shape)}: expected {wanted}")
-    return maps
-
-
-def unfold(maps: Tensor, shape: Geometry) -> Tensor:
-    """The unfolded patches (n, channels * taps, positions) of maps (n, channels, rows, columns)."""
-    top, bottom, left, right = shape.padding
-    padded = functional.pad(maps, (left, right, top, bottom))
-    return functional.unfold(padded, shape.kernel, shape.dilation, 0, shape.stride)
+def _padding(
+    given: str | tuple[int, ...], kernel: Pair, dilation: Pair
+) -> tuple[int, int, int, int]:
+    if given == "valid":
+        return (0, 0, 0, 0)
+    if given == "same":
+        down, right = (d * (k - 1) for d, k in zip(dilation, kernel, strict=True))
+        return (down // 2, down - down // 2, right // 2, right - right // 2)
+    rows, columns = (int(p) for p in given)
+    return (rows, rows, columns, columns)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lib.joint.canvas import Canvas
-from lib.joint.geometry import Geometry, unfold
+from lib.joint.geometry import Geometry
 
 METHODS = ("auto", "shifts", "unfold")
 CHUNK = 1 << 24  # numbers in one chunk of unfolded patches: 64 MB in float32
@@ -50,7 +50,7 @@ def _by_unfolding(maps: Tensor, shape: Geometry) -> Tensor:
     unknowns = maps.shape[1] * shape.taps
     gram = maps.new_zeros(unknowns, unknowns)
     for part in maps.split(_images_at_once(maps, shape)):
-        patches = unfold(part, shape).transpose(0, 1).reshape(unknowns, -1)
+        patches = shape.unfold(part).transpose(0, 1).reshape(unknowns, -1)
         gram.addmm_(patches, patches.T)
     return gram
 
@@ -111,7 +111,7 @@ def patch_cross(maps: Tensor, target: Tensor, shape: Geometry, method: str = "au
         cross = maps.new_zeros(target.shape[1], maps.shape[1] * shape.taps)
         images = _images_at_once(maps, shape)
         for part, aim in zip(maps.split(images), target.split(images), strict=True):
-            patches = unfold(part, shape).transpose(0, 1).reshape(cross.shape[1], -1)
+            patches = shape.unfold(part).transpose(0, 1).reshape(cross.shape[1], -1)
             cross.addmm_(aim.transpose(0, 1).reshape(cross.shape[0], -1), patches.T)
         return cross
     # Both on one pitch, wide enough that no shift carries a pixel of one row onto the next row of
@@ -136,7 +136,7 @@ def patch_sums(maps: Tensor, shape: Geometry) -> Tensor:
     >>> patch_sums(torch.ones(1, 1, 2, 2), Geometry(1, 1, kernel=(2, 2))).tolist()
     [1.0, 1.0, 1.0, 1.0]
     """
-    return unfold(maps.sum(0, keepdim=True, dtype=torch.float64), shape)[0].sum(1)
+    return shape.unfold(maps.sum(0, keepdim=True, dtype=torch.float64))[0].sum(1)
 
 
 def _check(shape: Geometry, method: str) -> None:
@@ -175,7 +175,7 @@ def _pieces(window: tuple[range, range], rows: int, columns: int):
     left_out = []
     for inside, size in zip(window, (rows, columns), strict=True):
         sides = (
-            (range(0, inside.start), range(inside.stop, size)) if len(inside) else (range(0, size),)
+            (range(inside.start), range(inside.stop, size)) if len(inside) else (range(size),)
         )
         left_out.append([side for side in sides if len(side)])
     everything = (range(rows), range(columns))

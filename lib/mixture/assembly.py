@@ -10,13 +10,15 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from lib.joint.dual import fit_features
-from lib.joint.fit import blocks, fit_joint, restrict, with_targets
-from lib.joint.geometry import build, geometry
+from lib.joint.fit import blocks, equations, fit_features, fit_joint, restrict, with_targets
+from lib.joint.geometry import Geometry
+from lib.joint.least_squares import Solution
 from lib.joint.normal import NormalEquations
-from lib.joint.ridge import Solution
-from lib.mixture.adam import Matching, match_features
+from lib.mixture.layer_training import match_features
+from lib.mixture.options import MixtureOptions
 from lib.nets import Chain
+
+Parts = list[Tensor]  # features or pre-activations of all images, batch by batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,109 +43,133 @@ class Mixture:
 
 
 @dataclass(eq=False)
+class Teachers:
+    """The given nets at one layer.
+
+    Args:
+        nets: float32, in eval mode;  layer: 1..L;  features: what each net's layer reads;  shared:
+            normal equations of all nets' features with all nets' channels as targets, or None where
+            every mixture reads its own features.
+    """
+
+    nets: Sequence[Chain]
+    layer: int
+    features: list[Parts]
+    shared: NormalEquations | None = None
+
+    def __post_init__(self) -> None:
+        joints = [net.joint(self.layer) for net in self.nets]
+        pairs = zip(joints, self.features, strict=True)
+        self.pre = [[joint(f) for f in parts] for joint, parts in pairs]
+        self.joint = joints[0]
+        self.shape = Geometry.of(joints[0])
+        self.sizes = [Geometry.of(joint).outputs for joint in joints]
+        self.parameters = [with_bias(joint) for joint in joints]
+
+    def share_moments(self) -> None:
+        """Sum the normal equations that all mixtures have in common."""
+        moments = equations(
+            self.shape, (torch.cat(fs, 1) for fs in zip(*self.features, strict=True))
+        )
+        weights = [p.double() for p in self.parameters]
+        if self.layer < self.nets[0].depth:
+            target = _block_diagonal(weights)
+            moments = with_targets(moments, target[:, :-1], target[:, -1])
+        self.shared = moments
+
+    def after(self) -> list[Parts]:
+        """What the next layer of each net reads."""
+        return [
+            [net.feature(self.layer, g) for g in parts]
+            for net, parts in zip(self.nets, self.pre, strict=True)
+        ]
+
+
+@dataclass(eq=False)
 class Growing:
     """A mixture under construction, one of each distinct channel; copies are made at the end."""
 
     shares: tuple[float, ...]
-    features: list[Tensor]
-    ridge: float = 0.0
+    features: Parts
+    options: MixtureOptions
     joints: list[nn.Module] = field(default_factory=list)
     sources: list[Tensor] = field(default_factory=list)
-    kept: list[Tensor] = field(default_factory=list)  # distinct sources a layer
+    kept: list[Tensor] = field(default_factory=list)  # distinct sources of each layer
     fits: list[Solution | None] = field(default_factory=list)
 
-    def grow(
-        self,
-        nets: Sequence[Chain],
-        layer: int,
-        sources: Tensor,
-        pre: Sequence[Sequence[Tensor]],
-        shared: NormalEquations | None,
-        matching: Matching | None,
-        seed: int,
-    ) -> None:
-        """Add a layer that has the channels `sources`.
-
-        Args:
-            pre: pre-activations of every net, in parts;  shared: normal equations of all nets'
-                features with all nets' channels as targets, or None to read the mixture's own
-                features.
-        """
-        joint = nets[0].joint(layer)
+    def grow(self, teachers: Teachers, sources: Tensor) -> None:
+        """Add a layer that has the channels `sources`."""
+        training, layer = self.options.training, teachers.layer
         # Adam starts copies of a channel from different weights, so there they differ and all are
         # kept.
-        kept = sources if matching is not None else sources.unique()
-        fit = None
-        if layer == 1 and matching is None:
-            weight = torch.cat([with_bias(net.joint(1)) for net in nets])[kept]
-        elif matching is not None:
-            targets = [torch.cat(gs, 1)[:, kept] for gs in zip(*pre, strict=True)]
-            weight = match_features(joint, self.features, targets, matching, layer=layer, seed=seed)
-        elif shared is not None:
-            taps = shared.shape.unknowns // sum(
-                net.joint(layer - 1).weight.shape[0] for net in nets
-            )
-            fit = fit_joint(restrict(shared, blocks(self.kept[-1], taps), kept), self.ridge)
+        kept = sources if training is not None else sources.unique()
+        fit: Solution | None = None
+        if training is not None:
+            targets = [torch.cat(gs, 1)[:, kept] for gs in zip(*teachers.pre, strict=True)]
+            shape = teachers.shape
+            weight = match_features(shape, self.features, targets, training, layer=layer)
+        elif layer == 1:
+            weight = torch.cat(teachers.parameters)[kept]
         else:
-            targets = [torch.cat(gs, 1)[:, kept] for gs in zip(*pre, strict=True)]
-            fit = fit_features(joint, self.features, targets, self.ridge)
+            fit = self._fit(teachers, kept)
+            weight = _parameters(fit)
         self.fits.append(fit)
-        self.joints.append(_joint_like(joint, weight if fit is None else _parameters(fit)))
+        self.joints.append(_joint_like(teachers.joint, weight))
         self.sources.append(sources)
         self.kept.append(kept)
 
-    def advance(self, net: Chain, layer: int) -> None:
-        """Take the features through the layer just added."""
-        self.features = [net.feature(layer, self.joints[-1](f)) for f in self.features]
+    def _fit(self, teachers: Teachers, kept: Tensor) -> Solution:
+        """The least-squares fit of the channels `kept`."""
+        ridge, shared = self.options.ridge, teachers.shared
+        if shared is not None:
+            below = sum(Geometry.of(net.joint(teachers.layer - 1)).outputs for net in teachers.nets)
+            columns = blocks(self.kept[-1], shared.shape.unknowns // below)
+            return fit_joint(restrict(shared, columns, kept), ridge)
+        targets = [torch.cat(gs, 1)[:, kept] for gs in zip(*teachers.pre, strict=True)]
+        return fit_features(teachers.shape, self.features, targets, ridge)
 
-    def result(
-        self,
-        nets: Sequence[Chain],
-        teachers: Sequence[Sequence[Tensor]],
-        shared: NormalEquations | None,
-        top: str,
-    ) -> Mixture:
-        """The finished mixture; its last layer matches the outputs, or is left at zero for
-        `refit_top`."""
-        last = nets[0].joint(nets[0].depth)
-        outputs, units = last.weight.shape[0], self._units(nets[0])
-        fit = None
-        if top == "match" and shared is not None:
-            parts = [
-                s * with_bias(net.joint(net.depth)).double()
-                for s, net in zip(self.shares, nets, strict=True)
-            ]
-            target = torch.cat([*(p[:, :-1] for p in parts), sum(p[:, -1:] for p in parts)], 1)
-            columns = blocks(self.kept[-1], units // len(self.kept[-1]))
-            known = with_targets(shared, target[:, :-1], target[:, -1])
-            fit = fit_joint(restrict(known, columns, torch.arange(outputs)), self.ridge)
-        elif top == "match":
-            wanted = [
-                sum(
-                    s * net.joint(net.depth)(f)
-                    for s, net, f in zip(self.shares, nets, fs, strict=True)
-                )
-                for fs in zip(*teachers, strict=True)
-            ]
-            fit = fit_features(last, self.features, wanted, self.ridge)
+    def advance(self, teachers: Teachers) -> None:
+        """Take the features through the layer just added."""
+        net = teachers.nets[0]
+        self.features = [net.feature(teachers.layer, self.joints[-1](f)) for f in self.features]
+
+    def result(self, teachers: Teachers, *, matched: bool) -> Mixture:
+        """The finished mixture; its last layer matches the outputs if wanted, else it is zero."""
+        net, outputs = teachers.nets[0], teachers.sizes[0]
+        fit = self._fit_outputs(teachers) if matched else None
+        # channels kept times the positions that flattening makes of each
+        below = Geometry.of(net.joint(teachers.layer - 1)).outputs
+        units = len(self.kept[-1]) * (teachers.shape.unknowns // below)
+        weight = torch.zeros(outputs, units + 1) if fit is None else _parameters(fit)
         fits = [*self.fits, fit]
-        joints = [
-            *self.joints,
-            _joint_like(last, torch.zeros(outputs, units + 1) if fit is None else _parameters(fit)),
-        ]
+        joints = [*self.joints, _joint_like(teachers.joint, weight)]
         return Mixture(
-            Chain(_with_copies(joints, self), copy.deepcopy(list(nets[0].activations))).eval(),
+            Chain(_with_copies(joints, self), copy.deepcopy(list(net.activations))).eval(),
             self.shares,
             tuple(self.sources),
-            tuple(None if f is None else _error(f) for f in fits),
+            tuple(None if f is None else f.relative for f in fits),
             tuple(0.0 if f is None else f.ridge for f in fits),
         )
 
-    def _units(self, net: Chain) -> int:
-        """What the last joint reads: channels kept times the positions that flattening makes of
-        each."""
-        last, before = net.joint(net.depth), net.joint(net.depth - 1)
-        return len(self.kept[-1]) * (last.weight[0].numel() // before.weight.shape[0])
+    def _fit_outputs(self, teachers: Teachers) -> Solution:
+        """The last layer whose outputs are nearest to the mean of the nets' by their shares."""
+        ridge = self.options.ridge
+        if teachers.shared is None:
+            wanted = [_mean(self.shares, gs) for gs in zip(*teachers.pre, strict=True)]
+            return fit_features(teachers.shape, self.features, wanted, ridge)
+        weights = [s * p.double() for s, p in zip(self.shares, teachers.parameters, strict=True)]
+        bias = torch.stack([w[:, -1] for w in weights]).sum(0)
+        known = with_targets(teachers.shared, torch.cat([w[:, :-1] for w in weights], 1), bias)
+        below = sum(Geometry.of(net.joint(teachers.layer - 1)).outputs for net in teachers.nets)
+        columns = blocks(self.kept[-1], known.shape.unknowns // below)
+        return fit_joint(restrict(known, columns, torch.arange(len(bias))), ridge)
+
+
+def _mean(shares: Sequence[float], outputs: Sequence[Tensor]) -> Tensor:
+    total = torch.zeros_like(outputs[0])
+    for share, output in zip(shares, outputs, strict=True):
+        total = total + share * output
+    return total
 
 
 def _with_copies(joints: list[nn.Module], mixture: Growing) -> list[nn.Module]:
@@ -151,17 +177,16 @@ def _with_copies(joints: list[nn.Module], mixture: Growing) -> list[nn.Module]:
     shared equally."""
     out = []
     for layer, joint in enumerate(joints):
-        weight, bias = joint.weight, joint.bias
+        both = with_bias(joint)
+        weight, bias = both[:, :-1], both[:, -1:]
         if layer > 0:
             where, times = _places(mixture.kept[layer - 1], mixture.sources[layer - 1])
-            blocked = weight.reshape(weight.shape[0], len(times), -1)
-            weight = (blocked / times[:, None])[:, where].reshape(
-                weight.shape[0], -1, *weight.shape[2:]
-            )
+            blocked = weight.reshape(len(weight), len(times), -1)
+            weight = (blocked / times[:, None])[:, where].flatten(1)
         if layer < len(mixture.kept):
             where, _ = _places(mixture.kept[layer], mixture.sources[layer])
             weight, bias = weight[where], bias[where]
-        out.append(_joint_like(joint, torch.cat([weight.flatten(1), bias[:, None]], 1)))
+        out.append(_joint_like(joint, torch.cat([weight, bias], 1)))
     return out
 
 
@@ -173,30 +198,27 @@ def _places(kept: Tensor, sources: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _parameters(fit: Solution) -> Tensor:
-    return torch.cat([fit.weight, fit.bias[:, None]], 1)
-
-
-def _error(fit: Solution) -> float:
-    return fit.loss / fit.variance if fit.variance > 0 else 0.0
+    bias = fit.weight.new_zeros(len(fit.weight)) if fit.bias is None else fit.bias
+    return torch.cat([fit.weight, bias[:, None]], 1)
 
 
 def with_bias(joint: nn.Module) -> Tensor:
     """The joint's parameters as (outputs, inputs * taps + 1), the bias last."""
-    bias = joint.weight.new_zeros(joint.weight.shape[0]) if joint.bias is None else joint.bias
-    return torch.cat([joint.weight.detach().flatten(1), bias.detach()[:, None]], 1)
+    parameters = dict(joint.named_parameters())
+    weight, bias = parameters["weight"].detach(), parameters.get("bias")
+    column = weight.new_zeros(len(weight)) if bias is None else bias.detach()
+    return torch.cat([weight.flatten(1), column[:, None]], 1)
 
 
-def joined(parts: list[Tensor]) -> Tensor:
-    """Weights of several nets as one map of all their features: block diagonal, the biases in the
-    last column."""
-    return torch.cat(
-        [torch.block_diag(*(p[:, :-1] for p in parts)), torch.cat([p[:, -1:] for p in parts])], 1
-    )
+def _block_diagonal(parts: list[Tensor]) -> Tensor:
+    """Weights of several nets as one map of all their features: the biases in the last column."""
+    weights = torch.block_diag(*(p[:, :-1] for p in parts))
+    return torch.cat([weights, torch.cat([p[:, -1:] for p in parts])], 1)
 
 
 def _joint_like(joint: nn.Module, weight: Tensor) -> nn.Module:
     """A joint of the same kind with weights (outputs, inputs * taps + 1), the bias last."""
-    shape = geometry(joint)
-    inputs = (weight.shape[1] - 1) // shape.taps
-    weight = weight.float()
-    return build(replace(shape, inputs=inputs, outputs=len(weight)), weight[:, :-1], weight[:, -1])
+    shape = Geometry.of(joint)
+    inputs, weight = (weight.shape[1] - 1) // shape.taps, weight.float()
+    shape = replace(shape, inputs=inputs, outputs=len(weight))
+    return shape.build(weight[:, :-1], weight[:, -1])

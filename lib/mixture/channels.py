@@ -16,7 +16,7 @@ def counts(shares: Sequence[float], width: int) -> tuple[int, ...]:
     """How many of `width` channels each net gives: floor(share * width), and the last net the rest.
 
     Args:
-        shares: one number >= 0 a net, with sum 1.
+        shares: one number >= 0 for each net, with sum 1.
         width: channels of the mixture in this layer.
     Raises:
         ValueError: shares that are negative or do not sum to 1.
@@ -52,7 +52,7 @@ def candidates(
             every one once).
         generator: of the draws.
     Returns:
-        One int64 tensor (width,) a net.
+        One int64 tensor (width,) for each net.
     Raises:
         ValueError: unknown scheme.
 

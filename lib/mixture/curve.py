@@ -3,14 +3,25 @@ follow later."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
+
+from lib.mixture.barriers import excess
+from lib.nets import Chain
+from lib.nets.samples import check_finite, check_samples
+from lib.train.sgd.regulariser import penalty
+
+Gammas = Tensor | np.ndarray | Sequence[float]
 
 
 @dataclass(frozen=True, eq=False)
-class Path:
+class LossCurve:
     """What a path of P nets does on n images.
 
     Args:
@@ -41,14 +52,19 @@ class Path:
         """(P,), in [0, 1]."""
         return self.correct.double().mean(1)
 
-    def every(self, step: int) -> Path:
+    @property
+    def excess(self) -> Tensor:
+        """`overall` less its chord, (P,): <= 0 everywhere on a convex curve."""
+        return excess(self.gammas, self.overall)
+
+    def every(self, step: int) -> LossCurve:
         """Every step-th point, both ends included.
 
         Raises:
             ValueError: a step that does not lead from the first point to the last.
 
-        >>> path = Path(torch.linspace(0, 1, 5), torch.zeros(5, 2), torch.zeros(5, 2) > 0, torch.zeros(5))
-        >>> path.every(2).gammas.tolist()
+        >>> curve = LossCurve(torch.linspace(0, 1, 5), torch.zeros(5, 2), torch.zeros(5, 2) > 0, torch.zeros(5))
+        >>> curve.every(2).gammas.tolist()
         [0.0, 0.5, 1.0]
         """
         if step < 1 or (len(self.gammas) - 1) % step:
@@ -57,31 +73,62 @@ class Path:
                 " intervals"
             )
         columns = (self.gammas, self.losses, self.correct, self.regulariser)
-        return Path(*(column[::step] for column in columns), self.weight)
+        return LossCurve(*(column[::step] for column in columns), self.weight)
 
-    def columns(self) -> dict[str, object]:
-        """The numbers as lists, for a file; `of` takes them back.
 
-        >>> path = Path(torch.linspace(0, 1, 3), torch.zeros(3, 2), torch.zeros(3, 2) > 0, torch.zeros(3), 0.5)
-        >>> Path.of(path.columns()).columns() == path.columns()
-        True
-        """
-        return {
-            f.name: v.tolist() if isinstance(v := getattr(self, f.name), Tensor) else v
-            for f in fields(self)
-        }
+@torch.no_grad()
+def loss_curve(
+    nets: Iterable[Chain],
+    x: Tensor,
+    y: Tensor,
+    gammas: Gammas,
+    *,
+    kind: str = "l12",
+    weight: float = 1.0,
+    batch: int = 256,
+) -> LossCurve:
+    """The losses of given nets, e.g. of mixtures.
 
-    @staticmethod
-    def of(columns: dict) -> Path:
-        """The path with the given `columns`, in float64."""
-        kinds = {"correct": torch.bool}
-        return Path(
-            **{
-                name: (
-                    torch.tensor(v, dtype=kinds.get(name, torch.float64))
-                    if isinstance(v, list)
-                    else v
-                )
-                for name, v in columns.items()
-            }
+    Args:
+        nets: P nets;  x: images (n, ...);  y: classes, int64 (n,);  gammas: where the nets stand,
+            (P,).
+        kind, weight: of the regulariser, see `lib.train.sgd.penalty`.
+        batch: images at a time.
+    Raises:
+        ValueError: not one gamma for each net, no images, or not one class for each of them.
+
+    >>> from torch import nn
+    >>> net = Chain([nn.Linear(2, 2)], [])
+    >>> loss_curve([net, net], torch.eye(2), torch.tensor([0, 1]), [0, 1]).losses.shape
+    torch.Size([2, 2])
+    """
+    check_samples(x, y)
+    at = torch.as_tensor(gammas, dtype=torch.float64)
+    losses, correct, regulariser = [], [], []
+    for net in nets:
+        runner = copy.deepcopy(net).eval()
+        output = torch.cat([runner(part) for part in x.split(batch)]).double()
+        check_classes(y, output)
+        losses.append(functional.cross_entropy(output, y, reduction="none"))
+        correct.append(output.argmax(1) == y)
+        regulariser.append(penalty(runner, kind).double())
+    if not losses or at.shape != (len(losses),):
+        raise ValueError(
+            f"got {len(losses)} nets and gammas {tuple(at.shape)}: expected P >= 1 of both"
         )
+    return LossCurve(
+        at, torch.stack(losses), torch.stack(correct), torch.stack(regulariser), weight
+    )
+
+
+def check_classes(y: Tensor, outputs: Tensor) -> None:
+    """Raises ValueError unless y holds a class of the outputs for each sample, and these are
+    finite."""
+    if outputs.dim() != 2 or y.shape != outputs.shape[:1] or y.dtype != torch.int64:
+        raise ValueError(
+            f"outputs {tuple(outputs.shape)} and classes {tuple(y.shape)}, {y.dtype}: expected"
+            " (n, classes) and (n,), int64"
+        )
+    if int(y.max()) >= outputs.shape[1]:
+        raise ValueError(f"class {int(y.max())} of {outputs.shape[1]} outputs: expected less")
+    check_finite("outputs of the net", outputs)

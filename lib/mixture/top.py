@@ -9,15 +9,20 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 from scipy.special import log_softmax
-from torch import Tensor
+from torch import Tensor, nn
 
+from lib.joint.geometry import Geometry
 from lib.nets import Chain
+from lib.nets.samples import check_finite, check_samples
+
+_OPTIONS = {"maxcor": 20, "ftol": 1e-12, "gtol": 1e-8}
 
 
+@torch.no_grad()
 def refit_top(
     net: Chain,
-    images: Tensor,
-    labels: Tensor,
+    x: Tensor,
+    y: Tensor,
     *,
     weight: float = 1.0,
     batch: int = 256,
@@ -28,61 +33,79 @@ def refit_top(
 
     The authors run seven epochs of Adam; the problem is convex, and here it is solved. With w = a -
     b and a, b >= 0 the penalty sum_k (mean_j (a + b)_jk)^2 is smooth, so that L-BFGS-B finds the
-    minimum, zeros included.
+    minimum, zeros included. Score the result on other images than it was fitted on.
 
     Args:
-        images, labels: the training set;  weight: of the penalty, >= 0;  batch: images at a time;
-            steps: at most.
+        net: its last layer is fully connected;  x, y: images (n, ...) and classes, int64 (n,).
+        weight: of the penalty, >= 0;  batch: images at a time;  steps: at most.
     Returns:
         The refitted copy, in eval mode.
     Raises:
-        ValueError: images and labels of different number, or weight < 0.
+        TypeError: a last layer that is not fully connected.
+        ValueError: not one class for each image, classes that the net lacks, or weight < 0.
     Source: (Gu et al. 2020, Alg. 2, last step).
 
-    >>> from torch import nn
     >>> net = Chain([nn.Linear(2, 2)], [])
     >>> better = refit_top(net, torch.eye(2).repeat(5, 1), torch.tensor([0, 1]).repeat(5), weight=0.01)
     >>> better(torch.eye(2)).argmax(1)
     tensor([0, 1])
     """
-    if len(images) != len(labels) or not weight >= 0:
-        raise ValueError(
-            f"{len(images)} images, {len(labels)} labels, weight {weight}: expected as many of"
-            " both, and >= 0"
-        )
+    check_samples(x, y)
+    if not 0 <= weight < np.inf:
+        raise ValueError(f"weight is {weight}: expected a finite number >= 0")
     net = copy.deepcopy(net).eval()
     last = net.joint(net.depth)
-    with torch.no_grad():
-        parts = [
-            net.features(x, net.depth - 1)[-1] if net.depth > 1 else x
-            for x in images.float().split(batch)
-        ]
-        features = torch.cat(parts).double().numpy()
-    w, b = _logistic(features, labels.numpy(), last.weight.shape[0], weight, steps)
-    with torch.no_grad():
-        last.weight.copy_(torch.from_numpy(w))
+    if not isinstance(last, nn.Linear):
+        raise TypeError(f"the last layer is {type(last).__name__}: expected Linear")
+    classes, dtype = Geometry.of(last).outputs, last.weight.dtype
+    if y.dtype != torch.int64 or y.dim() != 1 or int(y.max()) >= classes:
+        raise ValueError(f"y is {tuple(y.shape)}, {y.dtype}: expected (n,) int64 below {classes}")
+    parts = [
+        net.features(part, net.depth - 1)[-1] if net.depth > 1 else part
+        for part in x.to(dtype).split(batch)
+    ]
+    features = torch.cat(parts)
+    check_finite("features of the last layer", features)
+    problem = _Logistic(features.double().cpu().numpy(), y.cpu().numpy(), classes, weight)
+    w, b = problem.solve(steps, bias=last.bias is not None)
+    last.weight.copy_(torch.from_numpy(w))
+    if last.bias is not None:
         last.bias.copy_(torch.from_numpy(b))
     return net
 
 
-def _logistic(f: np.ndarray, labels: np.ndarray, classes: int, weight: float, steps: int):
-    n, inputs = f.shape
-    wanted = np.eye(classes)[labels]
+class _Logistic:
+    """Cross entropy + weight * l_{1,2} of (a - b, bias), as a smooth function of (a, b, bias)."""
 
-    def cost(v: np.ndarray) -> tuple[float, np.ndarray]:
-        up, down, bias = np.split(v, [classes * inputs, 2 * classes * inputs])
-        up, down = up.reshape(classes, inputs), down.reshape(classes, inputs)
-        log_p = log_softmax(f @ (up - down).T + bias, axis=1)
+    def __init__(self, f: np.ndarray, y: np.ndarray, classes: int, weight: float) -> None:
+        self.f, self.wanted, self.weight = f, np.eye(classes)[y], weight
+        self.shape = classes, f.shape[1]
+
+    def parts(self, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """a, b (classes, inputs) and the bias."""
+        count = self.shape[0] * self.shape[1]
+        up, down, bias = np.split(v, [count, 2 * count])
+        return up.reshape(self.shape), down.reshape(self.shape), bias
+
+    def cost(self, v: np.ndarray) -> tuple[float, np.ndarray]:
+        """The value and its gradient."""
+        up, down, bias = self.parts(v)
+        log_p = log_softmax(self.f @ (up - down).T + bias, axis=1)
         size = (up + down).mean(0)
-        error = (np.exp(log_p) - wanted) / n
-        fit, pull = error.T @ f, 2 * weight * size / classes
-        value = -(wanted * log_p).sum() / n + weight * np.square(size).sum()
-        return value, np.concatenate([(fit + pull).ravel(), (pull - fit).ravel(), error.sum(0)])
+        n = len(self.f)
+        error = (np.exp(log_p) - self.wanted) / n
+        fit, pull = error.T @ self.f, 2 * self.weight * size / self.shape[0]
+        value = -(self.wanted * log_p).sum() / n + self.weight * np.square(size).sum()
+        gradient = [(fit + pull).ravel(), (pull - fit).ravel(), error.sum(0)]
+        return float(value), np.concatenate(gradient)
 
-    bounds = [(0, None)] * (2 * classes * inputs) + [(None, None)] * classes
-    options = {"maxiter": steps, "maxcor": 20, "ftol": 1e-12, "gtol": 1e-8}
-    found = minimize(
-        cost, np.zeros(len(bounds)), jac=True, bounds=bounds, method="L-BFGS-B", options=options
-    ).x
-    up, down, bias = np.split(found, [classes * inputs, 2 * classes * inputs])
-    return (up - down).reshape(classes, inputs), bias
+    def solve(self, steps: int, *, bias: bool) -> tuple[np.ndarray, np.ndarray]:
+        """The weights and the bias at the minimum; a bias of zero if none is wanted."""
+        free = (None, None) if bias else (0.0, 0.0)
+        bounds = [(0.0, None)] * (2 * self.shape[0] * self.shape[1]) + [free] * self.shape[0]
+        options, start = {"maxiter": steps, **_OPTIONS}, np.zeros(len(bounds))
+        found = minimize(
+            self.cost, start, jac=True, bounds=bounds, method="L-BFGS-B", options=options
+        )
+        up, down, offset = self.parts(found.x)
+        return up - down, offset

@@ -48,7 +48,9 @@ def test_only_what_papermill_put_in_is_taken_for_a_parameter(start) -> None:
 @pytest.mark.parametrize("extra", [{"trails": 5}, {"points": 2.5}, {"scale": 99.0}])
 def test_a_parameter_that_does_not_fit_stops_the_chapter(extra, start) -> None:
     (name,) = extra
-    with pytest.raises(ParameterError, match=f"{name} .*\nThe parameters of 01_toy are"):
+    with pytest.raises(
+        ParameterError, match=f"(?s)The parameters of 01_toy are.*\n01_toy: {name} "
+    ):
         start(In=["", f"# Parameters\n{name} = {extra[name]}\n"], **extra)
 
 

@@ -131,7 +131,7 @@ def test_chapter_asks_which(bare) -> None:
     done = make(bare, "chapter")
     assert done.returncode != 0 and 'make chapter CH=01_width P="trials=50 seed=3"' in done.stderr
     done = make(bare, "chapter", "CH=01_width", "P=trials=50 seed=3", "PROFILE=cpu")
-    assert "build --profile cpu --chapter 01_width --set trials=50 seed=3" in done.stdout
+    assert "build --profile cpu --chapter 01_width --set=trials=50 seed=3" in done.stdout
 
 
 def test_help_lists_every_target(bare) -> None:

@@ -136,7 +136,9 @@ def test_an_interrupted_build_keeps_what_is_done_and_resumes(toy) -> None:
 def test_a_chapter_with_parameters_of_ones_own_has_a_book_of_its_own(toy) -> None:
     done = call(toy, "build", "--chapter", "01_toy", "--set", "points=7 seed=3")
     assert done.returncode == 0, done.stderr
-    page = words(toy / "_build" / "mine" / "html" / "01_toy.html")
+    (folder,) = (toy / "_build" / "mine").iterdir()
+    assert folder.name.startswith("01_toy-")
+    page = words(folder / "html" / "01_toy.html")
     assert 'make chapter CH=01_toy P="points=7 seed=3"' in page and "points = 7" in page
     assert "T1 reproduced: measured 0, printed ≤ 1 × 10⁻¹⁵" in done.stdout.replace("\u00a0", " ")
     assert not (toy / "_build" / "quick").exists()

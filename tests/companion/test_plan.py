@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import os
 from pathlib import Path
 
 import pytest
 
-from companion import contents, data, plan
-from companion.closure import closure, imports
+from companion import asking, contents, data, dependencies, digests, plan
 from companion.params import ParameterError
 
 
@@ -16,7 +16,7 @@ def digest(root: Path, chapter: str = "02_slow", profile: str = "quick", **overr
     return plan.job(chapter, profile, overrides, root).stamp.digest
 
 
-def append(path: Path, text: str = "\n# changed\n") -> None:
+def append(path: Path, text: str = "\nCHANGED = 1\n") -> None:
     path.write_text(path.read_text() + text)
 
 
@@ -27,6 +27,39 @@ def test_a_change_of_the_source_or_of_an_imported_file_runs_it_again(file, toy) 
     before = digest(toy)
     append(toy / file)
     assert digest(toy) != before
+
+
+@pytest.mark.parametrize(
+    "file", ["lib/nets/activations.py", "companion/claims.py", "book/02_slow.py"]
+)
+def test_a_change_of_comments_docstrings_and_layout_runs_nothing(file, toy) -> None:
+    path = toy / file
+    append(path, "\n\ndef added():\n    return 1\n")
+    before = digest(toy)
+    text = path.read_text()
+    path.write_text(text.replace("return 1\n", "'Says one.'\n\n    # one\n    return (1)\n"))
+    assert digest(toy) == before
+    path.write_text(text.replace("return 1\n", "return 2\n"))
+    assert digest(toy) != before
+
+
+def test_a_docstring_that_the_program_reads_counts() -> None:
+    texts = '"""One."""\nprint(__doc__)', '"""Two."""\nprint(__doc__)'
+    one, two = (digests.code(ast.parse(text)) for text in texts)
+    assert one != two
+
+
+def test_prose_and_tags_of_a_chapter_count(toy) -> None:
+    text = (toy / "book" / "01_toy.py").read_text()
+    found = {digests.digest_chapter(text)}
+    for old, new in (("A toy chapter", "A small chapter"), ('["remove-input"]', '["hide-input"]')):
+        found.add(digests.digest_chapter(text.replace(old, new)))
+    assert len(found) == 3
+
+
+def test_a_text_that_a_cell_shows_is_no_docstring() -> None:
+    one, two = (digests.digest_chapter(f"# %%\n'{text}'\n") for text in ("one", "two"))
+    assert one != two
 
 
 def test_a_file_reached_only_through_others_counts(toy) -> None:
@@ -124,7 +157,7 @@ def test_the_files_of_the_real_library_are_found() -> None:
     root = Path(__file__).resolve().parents[2]
     names = {
         p.relative_to(root).as_posix()
-        for p in closure(root / "lib" / "nets" / "sequential.py", root)
+        for p in dependencies.all_imports(root / "lib" / "nets" / "sequential.py", root)
     }
     assert {
         "lib/__init__.py",
@@ -147,7 +180,10 @@ def test_relative_imports_and_packages_are_followed(tmp_path) -> None:
     (tmp_path / "lib" / "__init__.py").write_text("")
     (tmp_path / "lib" / "top.py").write_text("")
     (tmp_path / "main.py").write_text("import os, lib.pack.a as thing")
-    found = {p.relative_to(tmp_path).as_posix() for p in closure(tmp_path / "main.py", tmp_path)}
+    found = {
+        p.relative_to(tmp_path).as_posix()
+        for p in dependencies.all_imports(tmp_path / "main.py", tmp_path)
+    }
     files = {
         "lib/__init__.py",
         "lib/pack/__init__.py",
@@ -161,7 +197,7 @@ def test_relative_imports_and_packages_are_followed(tmp_path) -> None:
 def test_a_source_that_is_not_python_is_named(tmp_path) -> None:
     (tmp_path / "x.py").write_text("a = 1\nb = = 2\n")
     with pytest.raises(ValueError, match="x.py, line 2"):
-        imports(tmp_path / "x.py", tmp_path)
+        dependencies.direct_imports(tmp_path / "x.py", tmp_path)
 
 
 def test_all_faults_of_all_chapters_are_told_before_anything_runs(toy) -> None:
@@ -169,7 +205,7 @@ def test_all_faults_of_all_chapters_are_told_before_anything_runs(toy) -> None:
         "01_toy: {pionts: 3}\n02_slow: {wait: -1}\n"
     )
     with pytest.raises(ValueError) as caught:
-        plan.plan("quick", root=toy)
+        plan.jobs("quick", root=toy)
     assert "01_toy (quick): pionts is not a parameter" in str(caught.value)
     assert "02_slow (quick): wait = -1.0 is out of range" in str(caught.value)
 
@@ -184,18 +220,18 @@ def test_all_faults_of_all_chapters_are_told_before_anything_runs(toy) -> None:
 def test_a_profile_that_fits_no_chapter_is_refused(text, says, toy) -> None:
     (toy / "book" / "profiles" / "quick.yaml").write_text(text)
     with pytest.raises(ValueError, match=says):
-        plan.plan("quick", root=toy)
+        plan.jobs("quick", root=toy)
 
 
 def test_what_cannot_be_planned_is_said(toy) -> None:
     with pytest.raises(ValueError, match="no profile 'fast': expected one of quick, cpu, paper"):
-        plan.plan("fast", root=toy)
+        plan.jobs("fast", root=toy)
     with pytest.raises(FileNotFoundError, match="no chapter '7': there are 01_toy, 02_slow"):
-        plan.plan("quick", ["7"], root=toy)
+        plan.jobs("quick", ["7"], root=toy)
     with pytest.raises(ValueError, match="belong to one chapter: say which"):
-        plan.plan("quick", overrides={"seed": "1"}, root=toy)
+        plan.jobs("quick", overrides={"seed": "1"}, root=toy)
     with pytest.raises(ParameterError, match="sede is not a parameter"):
-        plan.plan("quick", ["01_toy"], {"sede": "1"}, root=toy)
+        plan.jobs("quick", ["01_toy"], {"sede": "1"}, root=toy)
     (toy / "book" / "glossary.md").unlink()
     with pytest.raises(FileNotFoundError, match="_toc.yml lists glossary"):
         contents.pages(toy)
@@ -217,6 +253,62 @@ def test_printed_numbers_that_the_chapter_reads_count(toy) -> None:
     assert digest(toy) == before
     append(toy / "book" / "printed" / "a-fig1.csv", "2\n")
     assert digest(toy) != before
+
+
+@pytest.mark.parametrize("call", ["run.printed('a-fig1')", "run.printed(name='a-fig1')"])
+def test_printed_numbers_are_found_however_they_are_written(call) -> None:
+    assert asking.reads(f"x = [{call}['x']]", "x.py").printed == {"a-fig1"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["run.printed(name)", "read = run.printed", "getattr(run, 'printed')('a')", "f(run.record)"],
+)
+def test_what_reading_cannot_find_is_refused_with_its_line(line, toy) -> None:
+    append(toy / "book" / "02_slow.py", f"\n# %%\nname = 'a'\n{line}\n")
+    number = len((toy / "book" / "02_slow.py").read_text().splitlines())
+    with pytest.raises(ValueError, match=f"02_slow.py, line {number}: the build cannot see what"):
+        digest(toy)
+
+
+def test_printed_numbers_that_are_not_there_are_refused(toy) -> None:
+    append(toy / "book" / "02_slow.py", "\n# %%\ncurve = run.printed('c-fig3')\n")
+    with pytest.raises(ValueError, match=r"02_slow reads book/printed/c-fig3.csv: there are "):
+        digest(toy)
+
+
+@pytest.mark.parametrize("call", ["importlib.import_module('lib.late')", "__import__('lib.late')"])
+def test_a_module_imported_by_a_call_counts(call, toy) -> None:
+    (toy / "lib" / "late.py").write_text("VALUE = 1\n")
+    append(toy / "lib" / "nets" / "activations.py", f"\nimport importlib\nLATE = {call}\n")
+    before = digest(toy)
+    append(toy / "lib" / "late.py")
+    assert digest(toy) != before
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "importlib.import_module(name)",
+        "importlib.import_module('.late', 'lib')",
+        "load = importlib.import_module",
+        "from importlib import import_module as load",
+        "__import__(f'lib.{name}')",
+    ],
+)
+def test_a_module_whose_name_is_computed_is_refused_with_its_line(line, tmp_path) -> None:
+    (tmp_path / "x.py").write_text(f"import importlib\nname = 'late'\n{line}\n")
+    with pytest.raises(ValueError, match=r"x\.py, line 3: the build cannot see which module"):
+        dependencies.direct_imports(tmp_path / "x.py", tmp_path)
+
+
+def test_only_the_record_that_is_quoted_counts(toy) -> None:
+    append(toy / "book" / "02_slow.py", "\n# %%\nold = run.record('cpu')\n")
+    before = digest(toy)
+    record = toy / "book" / "records" / "paper" / "02_slow.json"
+    record.parent.mkdir(parents=True)
+    record.write_text("{}")
+    assert digest(toy) == before
 
 
 def test_benchmarks_that_the_chapter_reads_count(toy) -> None:

@@ -10,25 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lib.convex import (
-    Point,
-    Space,
-    Stage,
-    chain,
-    escaping_mass,
-    from_net,
-    mixture,
-    objective,
-    output,
-    penalties,
-    perspective,
-    random_point,
-    segment,
-    swapped_neurons,
-    to_net,
-    union,
-    violation,
-)
+from experiments.convexity import escaping_mass, random_point, segment, swapped_neurons
+from lib.convex import Point, Space, convex_objective, from_net, mix_points, to_net, union
+from lib.convex.space import Stage
+from lib.convex.terms import output, penalties, perspective, violation
 from lib.nets import MLP, Chain, cross_entropy, forward, init, mse, risk, stack
 from lib.train.sgd.regulariser import l2_paper, l12_paper
 
@@ -78,7 +63,7 @@ def test_objective_is_the_papers_objective_of_the_discrete_net() -> None:
     """Term by term: loops in numpy for the fully connected net, lib.train.sgd's regularisers for
     the convolutional one."""
     net, x, y = mlp_case(1)
-    terms = objective(*from_net(net, x), y, strength=(0.3, 0.2, 0.1))
+    terms = convex_objective(*from_net(net, x), y, strength=(0.3, 0.2, 0.1))
     before = 2
     for layer, w in enumerate(net.weights[:-1]):
         w = w.numpy() * before  # the paper's w: its sums over inputs carry 1 / m
@@ -99,7 +84,9 @@ def test_objective_is_the_papers_objective_of_the_discrete_net() -> None:
 
     conv, pictures = conv_net(1), images()
     labels = torch.tensor([0, 1, 2, 0, 1])
-    found = objective(*from_net(conv, pictures), labels, strength=(1, 1, 1), loss=cross_entropy)
+    found = convex_objective(
+        *from_net(conv, pictures), labels, strength=(1, 1, 1), loss=cross_entropy
+    )
     assert found.layers == pytest.approx(
         [float(l12_paper(j.weight.detach())) for j in conv.joints[:2]], rel=1e-12
     )
@@ -129,14 +116,14 @@ def test_mixtures_of_two_nets_are_ordinary_wider_nets() -> None:
     pictures = images()
     a, b = conv_net(2), conv_net(3)
     space, p, q = union(from_net(a, pictures), from_net(b, pictures))
-    mixed = mixture(p, q, 0.25)
+    mixed = mix_points(p, q, 0.25)
     net = to_net(space, mixed, a, widths=(12, 16))
     assert torch.allclose(net(pictures), output(space, mixed), atol=EXACT)
     assert torch.allclose(net(pictures), 0.25 * a(pictures) + 0.75 * b(pictures), atol=EXACT)
     y = torch.randn(5, 3, generator=draw(1), dtype=torch.float64)
-    ordinary = objective(*from_net(net, pictures), y, strength=(0.1, 0.2, 0.3))
+    ordinary = convex_objective(*from_net(net, pictures), y, strength=(0.1, 0.2, 0.3))
     assert ordinary.total == pytest.approx(
-        objective(space, mixed, y, strength=(0.1, 0.2, 0.3)).total, rel=1e-10
+        convex_objective(space, mixed, y, strength=(0.1, 0.2, 0.3)).total, rel=1e-10
     )
 
 
@@ -148,9 +135,9 @@ def test_union_changes_neither_outputs_nor_objectives() -> None:
     space, *points = union(*alone)
     for (own, point), lifted in zip(alone, points, strict=True):
         assert torch.equal(output(space, lifted), output(own, point))
-        terms = objective(space, lifted, y, strength=(1, 1, 1))
+        terms = convex_objective(space, lifted, y, strength=(1, 1, 1))
         assert terms.total == pytest.approx(
-            objective(own, point, y, strength=(1, 1, 1)).total, rel=1e-12
+            convex_objective(own, point, y, strength=(1, 1, 1)).total, rel=1e-12
         )
         assert violation(space, lifted) < EXACT
 
@@ -243,7 +230,9 @@ def test_theorem_1_on_trained_nets() -> None:
     through = segment(space, p, q, y, strength=strength)
     assert (through.slack > -EXACT).all()
     weights = stack([_between(a, b, float(t)) for t in through.gammas])
-    straight = [objective(*from_net(weights[i], x), y, strength=strength).total for i in range(11)]
+    straight = [
+        convex_objective(*from_net(weights[i], x), y, strength=strength).total for i in range(11)
+    ]
     chord = torch.linspace(straight[0], straight[-1], 11)
     assert max(s - float(c) for s, c in zip(straight, chord, strict=True)) > 0.05
 
@@ -260,8 +249,8 @@ def test_the_original_form_is_not_convex() -> None:
     not."""
     a, b, x, y = swapped_neurons()
     strength = (1e-2, 1e-2)
-    ends = [objective(*from_net(net, x), y, strength=strength).total for net in (a, b)]
-    middle = objective(*from_net(_no_bias_between(a, b), x), y, strength=strength).total
+    ends = [convex_objective(*from_net(net, x), y, strength=strength).total for net in (a, b)]
+    middle = convex_objective(*from_net(_no_bias_between(a, b), x), y, strength=strength).total
     assert middle > max(ends) + 0.4
     space, p, q = union(from_net(a, x), from_net(b, x))
     assert segment(space, p, q, y, strength=strength).totals.max() <= max(ends) + EXACT
@@ -277,7 +266,7 @@ def _no_bias_between(a: MLP, b: MLP) -> MLP:
 def test_relu_mass_escapes_and_the_infimum_is_not_attained(width: int) -> None:
     x = torch.linspace(-1, 1, 7, dtype=torch.float64)[:, None]
     y = 1.5 * torch.relu(x)
-    terms = objective(*from_net(escaping_mass(width, slope=1.5), x), y, strength=(1, 1))
+    terms = convex_objective(*from_net(escaping_mass(width, slope=1.5), x), y, strength=(1, 1))
     assert terms.loss < 1e-25
     assert terms.total == pytest.approx(2 * 1.5 / np.sqrt(width), rel=1e-12)
 
@@ -286,7 +275,7 @@ def test_two_nets_without_common_features_mix_to_the_ensemble() -> None:
     net, x, y = mlp_case(9)
     other = mlp_case(10)[0]
     space, p, q = union(from_net(net, x), from_net(other, x))
-    mixed = mixture(p, q, 0.3)
+    mixed = mix_points(p, q, 0.3)
     assert torch.allclose(
         output(space, mixed), 0.3 * forward(net, x) + 0.7 * forward(other, x), atol=EXACT
     )
@@ -323,11 +312,11 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(ValueError, match=r"layer 4 outside 1\.\.3"):
         space.below(4)
     with pytest.raises(ValueError, match=r"gamma is 1\.5"):
-        mixture(point, point, 1.5)
+        mix_points(point, point, 1.5)
     with pytest.raises(ValueError, match="bring both to one space"):
-        mixture(point, from_net(init((2, 2, 2), generator=0), x)[1], 0.5)
+        mix_points(point, from_net(init((2, 2, 2), generator=0), x)[1], 0.5)
     with pytest.raises(ValueError, match="expected 3 numbers >= 0"):
-        objective(space, point, y, strength=(1, 1))
+        convex_objective(space, point, y, strength=(1, 1))
     with pytest.raises(ValueError, match="smallest mass is -1"):
         perspective(torch.ones(1), -torch.ones(1))
     with pytest.raises(ValueError, match="expected >= 2"):
@@ -354,7 +343,6 @@ def test_bad_input_is_refused() -> None:
         )
     with pytest.raises(ValueError, match="slope 0"):
         escaping_mass(3, slope=0)
-    assert chain(net).depth == 3
 
 
 def test_violations_are_found() -> None:
@@ -374,7 +362,8 @@ def test_violations_are_found() -> None:
     weightless = Point(
         (torch.zeros_like(point.p[0]), point.p[1]), point.w, point.b, point.u, point.c
     )
-    assert objective(space, off, torch.zeros(6, 2).double(), strength=(0, 0, 1)).top == 0
+    assert convex_objective(space, off, torch.zeros(6, 2).double(), strength=(0, 0, 1)).top == 0
     assert (
-        objective(space, weightless, torch.zeros(6, 2).double(), strength=(1, 1, 1)).total == np.inf
+        convex_objective(space, weightless, torch.zeros(6, 2).double(), strength=(1, 1, 1)).total
+        == np.inf
     )

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lib.joint.geometry import Geometry, as_maps, build, geometry, unfold
+from lib.joint import Geometry
 from lib.joint.gram import patch_cross, patch_gram, patch_sums
 
 SMALL = settings(max_examples=60, deadline=None, derandomize=True)
@@ -116,7 +116,10 @@ def test_memory_of_unfolding_is_bounded(monkeypatch):
     whole = patch_gram(maps, shape), patch_cross(maps, target, shape)
     seen = []
     monkeypatch.setattr(module, "CHUNK", 2 * 9 * 16 * 2)  # two images' patches
-    monkeypatch.setattr(module, "unfold", lambda part, s: seen.append(len(part)) or unfold(part, s))
+    whole_unfold = Geometry.unfold
+    monkeypatch.setattr(
+        Geometry, "unfold", lambda s, part: seen.append(len(part)) or whole_unfold(s, part)
+    )
     for got, expected in zip(
         (patch_gram(maps, shape), patch_cross(maps, target, shape)), whole, strict=True
     ):
@@ -163,22 +166,22 @@ def test_a_joint_rebuilt_from_its_geometry_is_the_same_map(joint):
         if isinstance(joint, nn.Linear)
         else torch.randn(2, 6, 9, 8).double()
     )
-    again = build(geometry(joint), joint.weight, joint.bias)
+    again = Geometry.of(joint).build(joint.weight, joint.bias)
     torch.testing.assert_close(again(x), joint(x), rtol=0, atol=0)
-    maps = as_maps(x, geometry(joint))
+    maps = Geometry.of(joint).as_maps(x)
     assert maps.dim() == 4
     if not isinstance(joint, nn.Linear):
-        assert joint(x).shape[-2:] == geometry(joint).output_size(*x.shape[-2:])
+        assert joint(x).shape[-2:] == Geometry.of(joint).output_size(*x.shape[-2:])
 
 
 def test_joints_that_are_not_linear_in_zero_padded_patches_are_refused():
     with pytest.raises(TypeError, match="pads by 'reflect'"):
-        geometry(nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect"))
+        Geometry.of(nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect"))
     with pytest.raises(TypeError, match="the joint is ConvTranspose2d"):
-        geometry(nn.ConvTranspose2d(1, 1, 3))
+        Geometry.of(nn.ConvTranspose2d(1, 1, 3))
     with pytest.raises(ValueError, match="5 input channels do not split into the joint's 2 groups"):
-        geometry(nn.Conv2d(4, 2, 3, groups=2)).with_inputs(5)
+        Geometry.of(nn.Conv2d(4, 2, 3, groups=2)).with_inputs(5)
     with pytest.raises(ValueError, match=r"expected \(n, 6\)"):
-        as_maps(torch.zeros(2, 5), geometry(nn.Linear(6, 4)))
+        Geometry.of(nn.Linear(6, 4)).as_maps(torch.zeros(2, 5))
     with pytest.raises(ValueError, match=r"expected \(n, 6, rows, columns\)"):
-        as_maps(torch.zeros(2, 6), geometry(nn.Conv2d(6, 4, 3)))
+        Geometry.of(nn.Conv2d(6, 4, 3)).as_maps(torch.zeros(2, 6))

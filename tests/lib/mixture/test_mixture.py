@@ -10,10 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from lib.joint.dual import fit_dual, fit_features
-from lib.joint.fit import blocks, equations, fit_joint, restrict, with_targets
-from lib.joint.ridge import solve
-from lib.mixture import Matching, candidates, chosen, counts, mix, mixtures, refit_top
+from lib.joint import Geometry, solve
+from lib.joint.dual import fit_dual
+from lib.joint.fit import blocks, equations, fit_features, fit_joint, restrict, with_targets
+from lib.mixture import MixtureOptions, mix, mixtures, refit_top
+from lib.mixture.channels import candidates, chosen, counts
+from lib.mixture.layer_training import LayerTraining
 from lib.nets import VGG, Chain, initialise
 from lib.train.sgd.regulariser import l12
 
@@ -77,7 +79,7 @@ def test_fit_by_a_part_follows_from_the_moments_of_all() -> None:
     joint = nn.Conv2d(3, 4, 3, padding=1).double()
     x = torch.randn(7, 3, 6, 5, generator=draw(2), dtype=torch.float64)
     t = joint(x).detach().flatten(2).transpose(1, 2).reshape(-1, 4)
-    known = equations(joint, list(x.split(3)))
+    known = equations(Geometry.of(joint), list(x.split(3)))
     weight, bias = joint.weight.detach().flatten(1), joint.bias.detach()
     part = torch.tensor([0, 2])
     known = with_targets(known, weight, bias)
@@ -88,7 +90,7 @@ def test_fit_by_a_part_follows_from_the_moments_of_all() -> None:
     assert np.allclose(torch.cat([fit.weight, fit.bias[:, None]], 1).numpy().T, expected, atol=1e-9)
     assert fit.loss == pytest.approx(residual.sum() / t.numel(), rel=1e-9)
     assert fit.variance == pytest.approx(float(t.var(0, correction=0).mean()), rel=1e-9)
-    direct = solve(equations(joint, [x[:, part]], [joint(x).detach()]))
+    direct = solve(equations(Geometry.of(joint), [x[:, part]], [joint(x).detach()]))
     assert torch.allclose(fit.weight, direct.weight, atol=1e-9)
     everything = solve(restrict(known, torch.arange(27), torch.arange(4)))
     assert torch.allclose(everything.weight, weight, atol=1e-9)
@@ -103,7 +105,7 @@ def test_penalised_fit_is_ridge_regression_on_the_weights_themselves() -> None:
     scale = torch.tensor([1.0, 1e-3, 5.0], dtype=torch.float64)
     x = 3 + scale * torch.randn(50, 3, generator=draw(3), dtype=torch.float64)
     t = torch.randn(50, 2, generator=draw(4), dtype=torch.float64)
-    found = fit_joint(equations(nn.Linear(3, 2), [x], [t]), 0.02)
+    found = fit_joint(equations(Geometry.of(nn.Linear(3, 2)), [x], [t]), 0.02)
     expected = Ridge(alpha=0.02 * 50 * float(x.var(0, correction=0).mean()), tol=1e-12).fit(
         x.numpy(), t.numpy()
     )
@@ -115,9 +117,9 @@ def test_penalised_fit_is_ridge_regression_on_the_weights_themselves() -> None:
     silent = torch.ones(
         50, 1, dtype=torch.float64
     )  # an input that never varies leaves nothing to factorise
-    assert fit_joint(equations(nn.Linear(1, 2), [silent], [t]), 0.02).loss == pytest.approx(
-        found.variance, rel=1e-9
-    )
+    assert fit_joint(
+        equations(Geometry.of(nn.Linear(1, 2)), [silent], [t]), 0.02
+    ).loss == pytest.approx(found.variance, rel=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -156,25 +158,25 @@ def test_fit_by_samples_is_ridge_regression_as_by_unknowns(
     weight = np.linalg.lstsq(system, right, rcond=None)[0].T
     error = float(np.square(right - system @ weight.T)[: len(u)].mean())
     by_unknowns = fit_joint(
-        equations(joint, [x], [t]), ridge
+        equations(Geometry.of(joint), [x], [t]), ridge
     )  # whose matrix has a condition of about 1 / ridge
     for found, tolerance in (
-        (fit_dual(joint, x, t, ridge), 1e-10),
+        (fit_dual(Geometry.of(joint), x, t, ridge), 1e-10),
         (by_unknowns, 1e-11 * (1 + 1 / ridge)),
     ):
         assert np.abs(found.weight.numpy() - weight).max() <= tolerance * np.abs(weight).max()
         assert torch.allclose(found.bias, rows.mean(0) - found.weight @ u.mean(0), atol=1e-12)
         assert found.loss == pytest.approx(error, rel=1e-6, abs=1e-14)
         assert found.variance == pytest.approx(float(rows.var(0, correction=0).mean()), rel=1e-12)
-    parts = fit_features(joint, x.split(2), t.split(2), ridge)
+    parts = fit_features(Geometry.of(joint), x.split(2), t.split(2), ridge)
     assert torch.equal(
-        parts.weight, fit_dual(joint, x, t, ridge).weight
+        parts.weight, fit_dual(Geometry.of(joint), x, t, ridge).weight
     )  # it takes the smaller matrix
 
 
 def test_fit_by_samples_of_constant_inputs_is_the_mean() -> None:
     t = torch.randn(4, 2, generator=draw(7), dtype=torch.float64)
-    found = fit_dual(nn.Linear(9, 2), torch.full((4, 9), 0.1), t, 0.01)
+    found = fit_dual(Geometry.of(nn.Linear(9, 2)), torch.full((4, 9), 0.1), t, 0.01)
     assert found.weight.abs().max() == 0
     assert torch.equal(found.bias, t.mean(0))
     assert found.loss == found.variance
@@ -184,9 +186,9 @@ def test_fit_by_samples_of_constant_inputs_is_the_mean() -> None:
 def test_fit_by_samples_needs_a_ridge_and_no_groups() -> None:
     x = torch.randn(2, 8, 2, 2, generator=draw(8))
     with pytest.raises(ValueError, match="ridge is 0: expected > 0"):
-        fit_dual(nn.Conv2d(8, 2, 1), x, x[:, :2], 0)
+        fit_dual(Geometry.of(nn.Conv2d(8, 2, 1)), x, x[:, :2], 0)
     with pytest.raises(ValueError, match="2 groups: expected 1"):
-        fit_dual(nn.Conv2d(8, 2, 1, groups=2), x, x[:, :2], 0.1)
+        fit_dual(Geometry.of(nn.Conv2d(8, 2, 1, groups=2)), x, x[:, :2], 0.1)
 
 
 def test_a_penalty_keeps_the_weights_of_a_mixture_small() -> None:
@@ -196,7 +198,9 @@ def test_a_penalty_keeps_the_weights_of_a_mixture_small() -> None:
     with torch.no_grad():
         for p in nets[0].joint(1).parameters():
             p *= 1e-5
-    free, held = (mix(*nets, 0.5, x, width=1, ridge=r).net for r in (0.0, 1e-3))
+    free, held = (
+        mix(*nets, x, 0.5, MixtureOptions(width=1, ridge=r), generator=0).net for r in (0.0, 1e-3)
+    )
     sizes = [
         max(float(j.weight.detach().abs().max()) for j in net.joints[1:]) for net in (free, held)
     ]
@@ -216,7 +220,9 @@ def test_mixture_with_all_channels_is_the_ensemble(inputs: str, stride: int) -> 
         [small(s, stride=stride) for s in (0, 1)],
         images(200),
     )  # 90 inputs of the fully connected layer
-    found = mix(*nets, 0.5, x, width=2, inputs=inputs, scheme="balanced")
+    found = mix(
+        *nets, x, 0.5, MixtureOptions(width=2, inputs=inputs, scheme="balanced"), generator=0
+    )
     # the fully connected layer keeps its width, so only half of its 6 + 6 units are there; compare
     # what reads all
     first, second = found.net.preactivations(x)[:2]
@@ -238,7 +244,13 @@ def test_fully_connected_mixture_of_all_units_averages_outputs(inputs: str) -> N
     x = torch.randn(200, 3, generator=draw(1))
     with torch.no_grad():
         for gamma in (0.5,):  # at other gammas units of one net are missing
-            found = mix(*nets, gamma, x, width=2, inputs=inputs, scheme="balanced")
+            found = mix(
+                *nets,
+                x,
+                gamma,
+                MixtureOptions(width=2, inputs=inputs, scheme="balanced"),
+                generator=0,
+            )
             wanted = gamma * nets[0](x) + (1 - gamma) * nets[1](x)
             assert torch.allclose(found.net(x), wanted, atol=F32)
         three = [*nets, copy.deepcopy(nets[0])]
@@ -246,7 +258,11 @@ def test_fully_connected_mixture_of_all_units_averages_outputs(inputs: str) -> N
         for p in three[2].parameters():
             nn.init.normal_(p)
         found = mixtures(
-            three, [(1 / 3, 1 / 3, 1 / 3)], x, width=3, inputs=inputs, scheme="balanced"
+            three,
+            x,
+            [(1 / 3, 1 / 3, 1 / 3)],
+            MixtureOptions(width=3, inputs=inputs, scheme="balanced"),
+            generator=0,
         )[0]
         assert torch.allclose(found.net(x), sum(net(x) for net in three) / 3, atol=10 * F32)
 
@@ -255,7 +271,9 @@ def test_fully_connected_mixture_of_all_units_averages_outputs(inputs: str) -> N
 def test_the_ends_are_the_nets_themselves(inputs: str) -> None:
     nets, x = [small(s) for s in (0, 1)], images(200)
     for gamma, net in ((1.0, nets[0]), (0.0, nets[1])):
-        found = mix(*nets, gamma, x, width=2, inputs=inputs, scheme="balanced")
+        found = mix(
+            *nets, x, gamma, MixtureOptions(width=2, inputs=inputs, scheme="balanced"), generator=0
+        )
         with torch.no_grad():
             assert torch.allclose(found.net(x), net(x), atol=F32)
         assert max(e for e in found.errors if e is not None) < 1e-8
@@ -265,7 +283,7 @@ def test_width_shapes_and_copies() -> None:
     """Copies of a channel share its outgoing weight: the mixture of width 3 computes what its
     distinct channels do."""
     nets, x = [small(s) for s in (0, 1)], images()
-    found = mix(*nets, 0.3, x, width=3, seed=2)
+    found = mix(*nets, x, 0.3, MixtureOptions(width=3), generator=2)
     assert [j.weight.shape[0] for j in found.net.joints] == [
         12,
         15,
@@ -286,8 +304,10 @@ def test_many_gammas_give_the_same_as_one_each() -> None:
     nets, x = [small(s) for s in (0, 1)], images()
     gammas = (0.0, 0.4, 1.0)
     for inputs in ("own", "teacher"):
-        together = mixtures(nets, [(g, 1 - g) for g in gammas], x, inputs=inputs)
-        alone = [mix(*nets, g, x, inputs=inputs) for g in gammas]
+        together = mixtures(
+            nets, x, [(g, 1 - g) for g in gammas], MixtureOptions(inputs=inputs), generator=0
+        )
+        alone = [mix(*nets, x, g, MixtureOptions(inputs=inputs), generator=0) for g in gammas]
         with torch.no_grad():
             for a, b in zip(together, alone, strict=True):
                 assert torch.equal(a.net(x), b.net(x))
@@ -297,7 +317,10 @@ def test_own_inputs_correct_the_errors_of_earlier_layers() -> None:
     """With few channels of many, fits are poor; reading the mixture's own features must give the
     better output fit."""
     nets, x = [small(s, (12, 12, 12)) for s in (0, 1)], images(400)
-    own, teacher = (mix(*nets, 0.5, x, width=1, inputs=i) for i in ("own", "teacher"))
+    own, teacher = (
+        mix(*nets, x, 0.5, MixtureOptions(width=1, inputs=i), generator=0)
+        for i in ("own", "teacher")
+    )
     with torch.no_grad():
         wanted = (nets[0](x) + nets[1](x)) / 2
         misses = [(m.net(x) - wanted).square().mean() for m in (own, teacher)]
@@ -308,14 +331,21 @@ def test_own_inputs_correct_the_errors_of_earlier_layers() -> None:
 
 
 def test_nets_of_different_widths_mix() -> None:
-    found = mix(small(0, (4, 5, 6)), small(1, (8, 7, 9)), 0.5, images(), width=2)
+    found = mix(
+        small(0, (4, 5, 6)),
+        small(1, (8, 7, 9)),
+        images(),
+        0.5,
+        MixtureOptions(width=2),
+        generator=0,
+    )
     assert [j.weight.shape[0] for j in found.net.joints] == [8, 10, 6, 3]
 
 
 def test_last_layer_by_cross_entropy_is_the_convex_minimum() -> None:
     nets, x = [small(s) for s in (0, 1)], images(60)
     y = torch.arange(60) % 3
-    found = mix(*nets, 0.5, x, top="cross_entropy", labels=y, weight=0.01).net
+    found = mix(*nets, x, 0.5, generator=0, y=y, weight=0.01).net
 
     def cost(net: Chain) -> float:
         return float(
@@ -338,8 +368,8 @@ def test_matching_as_the_authors_did_lowers_their_loss() -> None:
     nets, x = [small(s) for s in (0, 1)], images(64)
     losses = []
     for epochs in (1, 40):
-        how = Matching(epochs=epochs, rate=2e-2, batch=16, weight=0.0)
-        found = mix(*nets, 0.5, x, width=2, matching=how)
+        how = LayerTraining(seed=0, epochs=epochs, lr=2e-2, batch=16, weight=0.0)
+        found = mix(*nets, x, 0.5, MixtureOptions(width=2, training=how), generator=0)
         with torch.no_grad():
             targets = torch.cat([net.features(x)[1] for net in nets], 1)[:, found.sources[0]]
             losses.append(
@@ -354,7 +384,7 @@ def test_matching_as_the_authors_did_lowers_their_loss() -> None:
 def test_vgg_mixture_runs_and_is_an_ordinary_net() -> None:
     nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=16), generator=s) for s in (0, 1)]
     x = torch.randn(40, 3, 8, 8, generator=draw(0))
-    found = mix(*nets, 0.5, x)
+    found = mix(*nets, x, 0.5, generator=0)
     assert found.net.joint(1).weight.shape[0] == 8
     assert found.net(x).shape == (40, 10)
     assert torch.isfinite(found.net(x)).all()
@@ -364,30 +394,36 @@ def test_vgg_mixture_runs_and_is_an_ordinary_net() -> None:
 def test_bad_input_is_refused() -> None:
     nets, x = [small(s) for s in (0, 1)], images(8)
     with pytest.raises(ValueError, match=r"gamma is -0\.1"):
-        mix(*nets, -0.1, x)
+        mix(*nets, x, -0.1, generator=0)
     with pytest.raises(TypeError, match="expected two or more Chains"):
-        mixtures([nn.Linear(1, 1), nets[0]], [(0.5, 0.5)], x)
+        mixtures([nn.Linear(1, 1), nets[0]], x, [(0.5, 0.5)], generator=0)
     with pytest.raises(ValueError, match="expected one architecture"):
-        mix(nets[0], small(1, stride=2), 0.5, x)
+        mix(nets[0], small(1, stride=2), x, 0.5, generator=0)
     with pytest.raises(ValueError, match="width is 0"):
-        mix(*nets, 0.5, x, width=0)
+        mix(*nets, x, 0.5, MixtureOptions(width=0), generator=0)
     with pytest.raises(ValueError, match="inputs is 'both'"):
-        mix(*nets, 0.5, x, inputs="both")
+        mix(*nets, x, 0.5, MixtureOptions(inputs="both"), generator=0)
     with pytest.raises(ValueError, match="expected inputs='own'"):
-        mix(*nets, 0.5, x, inputs="teacher", matching=Matching())
-    with pytest.raises(ValueError, match="as many labels"):
-        mix(*nets, 0.5, x, top="cross_entropy")
+        mix(
+            *nets,
+            x,
+            0.5,
+            MixtureOptions(inputs="teacher", training=LayerTraining(seed=0)),
+            generator=0,
+        )
+    with pytest.raises(ValueError, match="8 samples and targets"):
+        mix(*nets, x, 0.5, generator=0, y=torch.zeros(7, dtype=torch.int64))
     with pytest.raises(ValueError, match="sum 1"):
-        mixtures(nets, [(0.5, 0.6)], x)
+        mixtures(nets, x, [(0.5, 0.6)], generator=0)
     with pytest.raises(ValueError, match="ridge is -1"):
-        mix(*nets, 0.5, x, ridge=-1)
+        mix(*nets, x, 0.5, MixtureOptions(ridge=-1), generator=0)
     with pytest.raises(ValueError, match="no scheme 'sorted'"):
-        mix(*nets, 0.5, x, scheme="sorted")
+        mix(*nets, x, 0.5, MixtureOptions(scheme="sorted"), generator=0)
     with pytest.raises(ValueError, match="expected epochs, batch >= 1"):
-        Matching(epochs=0)
+        LayerTraining(seed=0, epochs=0)
     with pytest.raises(ValueError, match="2 groups"):
-        equations(nn.Conv2d(2, 2, 3, groups=2), [x])
+        equations(Geometry.of(nn.Conv2d(2, 2, 3, groups=2)), [x])
     with pytest.raises(ValueError, match="got no data"):
-        equations(nn.Linear(2, 1), [])
-    with pytest.raises(ValueError, match="weight -1"):
+        equations(Geometry.of(nn.Linear(2, 1)), [])
+    with pytest.raises(ValueError, match="weight is -1"):
         refit_top(nets[0], x, torch.zeros(8, dtype=torch.int64), weight=-1)

@@ -3,17 +3,18 @@ any ridge reported."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from lib.joint.normal import NormalEquations
+from lib.joint.normal import NormalEquations, Sums
 
 # Largest condition of the standardised Gram that its products resolve: above it the smallest
 # directions are rounding.
 WORST_CONDITION = {torch.float32: 1e6, torch.float64: 1e12}
-_ITERATIONS = 30
+_TRIES = 100  # of a ridge four times as large; 30 reach from the smallest to 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,10 +26,9 @@ class Solution:
             without one.
         loss: mean squared error over images, positions and outputs; rounding below zero is given as
             zero.
-        variance: of the target, mean over outputs (about zero for a joint without bias): loss /
-            variance is 1 - R^2.
-        condition: of the standardised Gram before any ridge, largest of the groups: a lower bound,
-            mostly within 2x.
+        variance: of the target, mean over outputs (about zero for a joint without bias).
+        condition: of the standardised Gram before any ridge, largest of the groups; NaN where it
+            was not needed.
         ridge: added to its unit diagonal, largest of the groups; 0 for the plain solution. One that
             was needed is larger for inputs that barely vary, by their mean square over their
             variance.
@@ -46,6 +46,24 @@ class Solution:
     ridge_needed: bool
     constant: int
 
+    @property
+    def relative(self) -> float:
+        """loss / variance = 1 - R^2: 0 is a perfect match, 1 no better than the mean."""
+        return self.loss / self.variance if self.variance > 0 else 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """The solution of one group; loss and variance are sums over its outputs."""
+
+    weight: Tensor
+    bias: Tensor
+    loss: float
+    variance: float
+    ridge: float
+    condition: float
+    constant: int
+
 
 def solve(equations: NormalEquations, *, bias: bool = True, ridge: float = 0.0) -> Solution:
     """Minimise sum ||W u + b - g||^2 over W and b.
@@ -60,7 +78,7 @@ def solve(equations: NormalEquations, *, bias: bool = True, ridge: float = 0.0) 
         bias: whether the joint has one.
         ridge: added to the diagonal of the standardised Gram, >= 0.
     Raises:
-        ValueError: no data, or a negative ridge.
+        ValueError: no data, or a ridge that is negative or not finite.
 
     >>> from lib.joint.geometry import Geometry
     >>> equations = NormalEquations(Geometry(1, 1, linear=True), torch.float64)
@@ -68,30 +86,34 @@ def solve(equations: NormalEquations, *, bias: bool = True, ridge: float = 0.0) 
     >>> [round(p.item(), 6) for p in (solve(equations).weight, solve(equations).bias)]
     [2.0, 1.0]
     """
+    check_ridge(ridge)
     if equations.count == 0:
         raise ValueError("the normal equations have seen no data: add some")
-    if not ridge >= 0:
-        raise ValueError(f"ridge is {ridge}: expected >= 0")
-    parts = [_solve_group(equations, group, bias, ridge) for group in range(equations.shape.groups)]
+    parts = [_solve_group(equations, sums, bias, ridge) for sums in equations.groups]
     outputs = equations.shape.outputs
-    used = max(p[4] for p in parts)
+    used = max(p.ridge for p in parts)
     return Solution(
-        weight=torch.cat([p[0] for p in parts]),
-        bias=torch.cat([p[1] for p in parts]) if bias else None,
-        loss=max(0.0, sum(p[2].item() for p in parts) / outputs),
-        variance=sum(p[3].item() for p in parts) / outputs,
-        condition=max(p[5] for p in parts),
+        weight=torch.cat([p.weight for p in parts]),
+        bias=torch.cat([p.bias for p in parts]) if bias else None,
+        loss=sum(p.loss for p in parts) / outputs,
+        variance=sum(p.variance for p in parts) / outputs,
+        condition=max(p.condition for p in parts),
         ridge=used,
         ridge_needed=used > ridge,
-        constant=sum(p[6] for p in parts),
+        constant=sum(p.constant for p in parts),
     )
 
 
-def _solve_group(equations: NormalEquations, group: int, bias: bool, ridge: float):
+def check_ridge(ridge: float) -> None:
+    """Raises ValueError unless a ridge is a finite number >= 0."""
+    if not 0 <= ridge < math.inf:
+        raise ValueError(f"ridge is {ridge}: expected a finite number >= 0")
+
+
+def _solve_group(equations: NormalEquations, sums: Sums, bias: bool, ridge: float) -> _Part:
     count = equations.count
-    gram, cross = equations.gram[group] / count, equations.cross[group] / count
-    mean, mean_g = equations.inputs[group] / count, equations.outputs[group] / count
-    square = equations.squares[group] / count
+    gram, cross, square = sums.gram / count, sums.cross / count, sums.squares / count
+    mean, mean_g = sums.inputs / count, sums.outputs / count
     # A window of a map is its sum less its border: rounding is relative to the whole channel, not
     # to the window.
     energy = gram.diagonal().reshape(-1, equations.shape.taps)
@@ -99,27 +121,30 @@ def _solve_group(equations: NormalEquations, group: int, bias: bool, ridge: floa
     if bias:
         gram = gram - torch.outer(mean, mean)
         cross = cross - torch.outer(mean_g, mean)
-        square = square - mean_g.square()
+        # what is left of a target that never varies is rounding
+        square = varying(square - mean_g.square(), square, torch.float64)
     variance = gram.diagonal()
-    varies = (
-        variance > 64 * torch.finfo(equations.products).eps * energy
-    )  # the rest is rounding of a constant
-    weight = torch.zeros_like(cross)
+    varies = varying(variance, energy, equations.products) > 0
+    weight, constant, total = torch.zeros_like(cross), int((~varies).sum()), float(square.sum())
     if not bool(varies.any()):
-        return weight, mean_g, square.sum(), square.sum(), ridge, 1.0, int((~varies).sum())
+        return _Part(weight, mean_g, total, total, ridge, 1.0, constant)
     scale = variance[varies].rsqrt()
     standard = scale[:, None] * gram[varies][:, varies] * scale
     right = cross[:, varies] * scale
     noise = (energy / variance)[varies]
-    factor, used, condition = _factorise(
-        standard, noise, ridge, WORST_CONDITION[equations.products]
-    )
+    worst = WORST_CONDITION[equations.products]
+    factor, used, condition = _factorise(standard, noise, ridge, worst)
     solution = torch.cholesky_solve(right.T, factor).T
     weight[:, varies] = solution * scale
     # ||W u - g||^2 = g^2 - 2 W (g u) + W (u u) W, which is g^2 - W (g u) only without a ridge
     loss = square - 2 * (solution * right).sum(1) + (solution @ standard * solution).sum(1)
-    offset = mean_g - weight @ mean if bias else None
-    return weight, offset, loss.sum(), square.sum(), used, condition, int((~varies).sum())
+    offset = mean_g - weight @ mean
+    return _Part(weight, offset, max(0.0, float(loss.sum())), total, used, condition, constant)
+
+
+def varying(variance: Tensor, energy: Tensor, products: torch.dtype) -> Tensor:
+    """The variances, zero where they are no more than the rounding of their mean square."""
+    return torch.where(variance > 64 * torch.finfo(products).eps * energy, variance, 0.0)
 
 
 def _factorise(
@@ -130,33 +155,20 @@ def _factorise(
     Args:
         noise: how much more than a unit diagonal each input's own entry is uncertain.
     """
-    largest = _largest_eigenvalue(standard)
-    factor, failed = torch.linalg.cholesky_ex(standard + ridge * torch.eye(len(noise)).to(standard))
-    smallest = 0.0 if int(failed) else max(0.0, _smallest_eigenvalue(factor) - ridge)
-    condition = largest / smallest if smallest > 0 else float("inf")
-    if int(failed) or (largest + ridge) > worst * (smallest + ridge):
+    eigenvalues = torch.linalg.eigvalsh(standard)
+    smallest, largest = max(0.0, float(eigenvalues[0])), float(eigenvalues[-1])
+    condition = largest / smallest if smallest > 0 else math.inf
+    penalty = ridge * torch.ones_like(noise)
+    if (largest + ridge) > worst * (smallest + ridge):
         ridge = max(ridge, largest / worst)
-        factor, failed = torch.linalg.cholesky_ex(standard + ridge * noise.diag())
-        while int(failed):  # rounding made it indefinite by more than that
-            ridge *= 4
-            factor, failed = torch.linalg.cholesky_ex(standard + ridge * noise.diag())
-    return factor, ridge, condition
-
-
-def _start(n: int, like: Tensor) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(n, 1, generator=generator, dtype=like.dtype).to(like.device)
-
-
-def _largest_eigenvalue(matrix: Tensor) -> float:
-    v = _start(len(matrix), matrix)
-    for _ in range(_ITERATIONS):
-        v = matrix @ (v / v.norm())
-    return v.norm().item()
-
-
-def _smallest_eigenvalue(factor: Tensor) -> float:
-    v = _start(len(factor), factor)
-    for _ in range(_ITERATIONS):
-        v = torch.cholesky_solve(v / v.norm(), factor)
-    return 1 / v.norm().item()
+        penalty = ridge * noise
+    for _ in range(_TRIES):
+        factor, failed = torch.linalg.cholesky_ex(standard + penalty.diag())
+        if not int(failed):
+            return factor, ridge, condition
+        ridge *= 4  # rounding made it indefinite by more than that
+        penalty = ridge * noise
+    raise ValueError(
+        f"no ridge up to {ridge:.1e} makes the Gram positive definite: scale the data, and expect"
+        " finite features"
+    )

@@ -9,15 +9,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lib.graft.algorithm1 import graft_fresh
-from lib.graft.cut import sharing_parameters
-from lib.graft.exact import Graft, graft_layers
+from lib.graft import Graft, graft_fresh, graft_layers
+from lib.graft.exact import Layers, joins_of
+from lib.graft.joining import sharing_parameters
+from lib.joint import Geometry
 from lib.nets import Chain
+from lib.nets.drawing import source_of
+from lib.nets.samples import check_samples
 
 
 @dataclass(frozen=True)
 class Increase:
-    """Errors of grafts on test images, one entry a graft.
+    """Errors of grafts on test images, one entry for each graft.
 
     Args:
         layers, onto: where net 1 was cut, and which layer of net 2 the joint replaces.
@@ -42,9 +45,9 @@ def error_increase(
     net1: Chain,
     net2: Chain,
     fit: Tensor,
-    images: Tensor,
-    labels: Tensor,
-    layers: Sequence[int | tuple[int, int | None]] | None = None,
+    x: Tensor,
+    y: Tensor,
+    layers: Layers | None = None,
     *,
     joint: str = "exact",
     seed: int = 0,
@@ -55,7 +58,8 @@ def error_increase(
 
     Args:
         net1, net2: chains that classify.
-        fit: images on which the joints are matched;  images, labels: on which errors are counted.
+        fit: images on which the joints are matched;  x, y: images and labels on which errors are
+            counted.
         layers: as `graft_layers`: all by default.
         joint: "exact" for least squares, "fresh" for a freshly drawn joint that nothing matched,
             the baseline.
@@ -65,9 +69,7 @@ def error_increase(
 
     Source: (Gu et al. 2020, Fig. 2a and 3a).
 
-    >>> from lib.nets import VGG
-
-    >>> from lib.nets import initialise
+    >>> from lib.nets import VGG, initialise
     >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), generator=s) for s in (0, 1)]
     >>> x = torch.randn(32, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> error_increase(*nets, x, x, torch.arange(32) % 10, [1, 12]).layers
@@ -75,20 +77,16 @@ def error_increase(
     """
     if joint not in ("exact", "fresh"):
         raise ValueError(f"joint is {joint!r}: expected 'exact' or 'fresh'")
-    if labels.shape != (len(images),) or len(images) == 0:
-        raise ValueError(
-            f"{len(images)} images and labels {tuple(labels.shape)}: expected n >= 1 and (n,)"
-        )
+    check_samples(x, y)
     if joint == "exact":
         grafts = graft_layers(net1, net2, fit, layers, products=products, batch=batch)
     else:
-        cuts = range(1, min(net1.depth, net2.depth)) if layers is None else layers
-        pairs = [cut if isinstance(cut, tuple) else (cut, None) for cut in cuts]
         grafts = tuple(
-            graft_fresh(net1, net2, layer, fit, onto=onto, seed=seed) for layer, onto in pairs
+            graft_fresh(net1, net2, fit, layer, onto=onto, generator=seed)
+            for layer, onto in joins_of(net1, net2, layers)
         )
-    errors = graft_errors(grafts, net1, images, labels, batch=batch)
-    base, first = (_error(sharing_parameters(net), images, labels, batch) for net in (net2, net1))
+    errors = graft_errors(grafts, net1, x, y, batch=batch)
+    base, first = (_error(sharing_parameters(net), x, y, batch) for net in (net2, net1))
     solutions = [g.solution for g in grafts]
     return Increase(
         tuple(g.layer for g in grafts),
@@ -105,22 +103,20 @@ def error_increase(
 def increases(
     pairs: Sequence[tuple[Chain, Chain]],
     fit: Tensor,
-    images: Tensor,
-    labels: Tensor,
-    layers: Sequence[int | tuple[int, int | None]] | None = None,
+    x: Tensor,
+    y: Tensor,
+    layers: Layers | None = None,
     joint: str = "exact",
 ) -> tuple[Increase, ...]:
     """`error_increase` of several pairs (net 1, net 2), one after the other.
 
-    >>> from lib.nets import VGG
-
-    >>> from lib.nets import initialise
+    >>> from lib.nets import VGG, initialise
     >>> net = initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), generator=0)
     >>> x = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> [i.layers for i in increases([(net, net)] * 2, x, x, torch.arange(8), [1])]
     [(1,), (1,)]
     """
-    return tuple(error_increase(a, b, fit, images, labels, layers, joint=joint) for a, b in pairs)
+    return tuple(error_increase(a, b, fit, x, y, layers, joint=joint) for a, b in pairs)
 
 
 def graft_errors(
@@ -132,9 +128,7 @@ def graft_errors(
     Args:
         grafts: of net 1 onto any nets;  images, labels: n >= 1 of them.
 
-    >>> from lib.nets import VGG
-
-    >>> from lib.nets import initialise
+    >>> from lib.nets import VGG, initialise
     >>> net = initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), generator=0)
     >>> x = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> graft_errors(graft_layers(net, net, x, [3]), net, x, net.eval()(x).argmax(1))
@@ -151,7 +145,9 @@ def graft_errors(
     return tuple(w / len(images) for w in wrong)
 
 
-def random_features(like: Chain, layer: int, channels: int, *, seed: int = 0) -> Chain:
+def random_features(
+    like: Chain, layer: int, channels: int, *, generator: torch.Generator | int
+) -> Chain:
     """A net whose first features are one random 3x3 convolution of the image: a baseline without
     depth or training.
 
@@ -160,28 +156,22 @@ def random_features(like: Chain, layer: int, channels: int, *, seed: int = 0) ->
 
     Args:
         like: a net with a convolution at `layer`, whose number of channels is taken.
-        channels: of the images;  seed: of the filters.
+        channels: of the images;  generator: of the filters, or its seed.
     Raises:
         TypeError: the layer of `like` is no convolution.
 
     >>> from lib.nets import VGG
-    >>> random_features(VGG(width=1 / 16), 3, 3).joint(1)
+    >>> random_features(VGG(width=1 / 16), 3, 3, generator=0).joint(1)
     Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
     """
     joint = like.joint(layer)
     if not isinstance(joint, nn.Conv2d):
         raise TypeError(f"layer {layer} is {type(joint).__name__}: expected Conv2d")
-    filters = nn.Conv2d(channels, joint.out_channels, 3, padding=1).to(
-        joint.weight.device, joint.weight.dtype
-    )
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        weight = (
-            torch.randn(filters.weight.shape, generator=generator)
-            * (2 / filters.weight[0].numel()) ** 0.5
-        )
-        filters.weight.copy_(weight)
-        filters.bias.zero_()
+    shape = Geometry(channels, joint.out_channels, (3, 3), padding=(1, 1, 1, 1))
+    size = (shape.outputs, channels, 3, 3)
+    weight = torch.randn(size, generator=source_of(generator, "random_features"))
+    weight = (weight * (2 / (9 * channels)) ** 0.5).to(joint.weight)
+    filters = shape.build(weight, weight.new_zeros(shape.outputs))
     # the second joint is never used: a graft replaces it
     return Chain([filters, nn.Identity()], [nn.ReLU()]).eval()
 

@@ -1,26 +1,28 @@
-"""Where two nets are cut, and what fits between the halves: checks, pooling, and nets that share
+"""Where two nets are joined, and what fits between the halves: checks, pooling, and nets that share
 their parameters."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
 
 from torch import Tensor, nn
 
-from lib.joint.geometry import Geometry, geometry
+from lib.joint.geometry import Geometry
 from lib.nets import Chain
-
-Data = Tensor | Iterable[Tensor]
 
 
 def sharing_parameters(net: Chain) -> Chain:
-    """A copy of the net's modules in eval mode, around the same parameters."""
-    return copy.deepcopy(net, {id(p): p for p in net.parameters()}).eval()
+    """A copy of the net's modules in eval mode, around the same parameters; none of them overwrites
+    its input."""
+    own = copy.deepcopy(net, {id(p): p for p in net.parameters()}).eval()
+    for module in own.modules():
+        if getattr(module, "inplace", False):
+            module.inplace = False  # type: ignore[assignment]
+    return own
 
 
-def checked_cut(net1: Chain, net2: Chain, layer: int, onto: int | None) -> tuple[int, int]:
-    """The cut (layer, onto), or a ValueError that says what is outside its range."""
+def checked_layers(net1: Chain, net2: Chain, layer: int, onto: int | None) -> tuple[int, int]:
+    """(layer, onto), or a ValueError that says what is outside its range."""
     onto = layer + 1 if onto is None else onto
     if not 1 <= layer < net1.depth:
         raise ValueError(f"layer {layer} outside 1..{net1.depth - 1}")
@@ -31,7 +33,7 @@ def checked_cut(net1: Chain, net2: Chain, layer: int, onto: int | None) -> tuple
 
 def joint_shape(like: nn.Module, features: Tensor) -> Geometry:
     """The geometry of net 2's joint for the channels of net 1's features."""
-    return geometry(like).with_inputs(features.shape[1])
+    return Geometry.of(like).with_inputs(features.shape[1])
 
 
 def pools_between(features: Tensor, expected: Tensor) -> int:
@@ -61,6 +63,19 @@ def pool(features: Tensor, pools: int) -> Tensor:
     return features
 
 
-def batches(data: Data, batch: int) -> Iterable[Tensor]:
-    """A tensor of images in parts of `batch`; batches of images as they come."""
-    return data.split(batch) if isinstance(data, Tensor) else data
+def assemble(
+    net1: Chain, net2: Chain, layer: int, onto: int, joint: nn.Module, pools: int = 0
+) -> Chain:
+    """(theta1^(1..layer), joint, theta2^(onto+1..)), in eval mode, sharing the parameters of both
+    nets.
+
+    Args:
+        pools: 2x2 max poolings between the features of net 1 and the joint.
+    """
+    first, second = sharing_parameters(net1), sharing_parameters(net2)
+    between = first.activations[layer - 1]
+    if pools:
+        between = nn.Sequential(between, *(nn.MaxPool2d(2) for _ in range(pools)))
+    joints = [*first.joints[:layer], joint, *second.joints[onto:]]
+    activations = [*first.activations[: layer - 1], between, *second.activations[onto - 1 :]]
+    return Chain(joints, activations, before=first.before, after=second.after).eval()

@@ -10,6 +10,7 @@ import base64
 import copy
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import nbformat
 
@@ -65,7 +66,9 @@ def stage(
     paths.write_atomic(folder / f"{chapter}.ipynb", nbformat.writes(page))
 
 
-def _figure(output: nbformat.NotebookNode, figure: Mapping, chapter: str, folder: Path) -> str:
+def _figure(
+    output: nbformat.NotebookNode, figure: Mapping[str, Any], chapter: str, folder: Path
+) -> str:
     place = Path("figures") / chapter
     image = output.data[figure["mime"]]
     suffix, content = (
