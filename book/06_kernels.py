@@ -49,7 +49,7 @@ from lib._simd.pointwise import KINDS, literal, two_values, unit
 from lib.curvature import decompose, hessian
 from lib.nets import VGG, init, initialise
 from lib.train.descent import descend
-from lib.train.descent.front import MAX_BYTES
+from lib.train.descent.checks import MAX_BYTES
 from lib.train.descent.gpu import tile
 from lib.train.sgd.recipe import Recipe
 from lib.train.sgd.training import Execution, train

@@ -6,8 +6,8 @@ file cut short ends every later run. `cached` mends all three."""
 
 from __future__ import annotations
 
+import importlib
 import pickle
-import sys
 import warnings
 import zlib
 from collections.abc import Callable
@@ -57,7 +57,7 @@ def cached(*modules: str, name: str = "") -> Callable[[Kernel], Kernel]:
             their source becomes part of the kernel's name, so that a change of them is seen.
         name: what tells kernels of one factory apart.
     """
-    files = [sys.modules[module].__file__ for module in ("lib._simd.lanes", *modules)]
+    files = [importlib.import_module(module).__file__ for module in ("lib._simd.lanes", *modules)]
     source = zlib.crc32(b"".join(Path(cast(str, file)).read_bytes() for file in files))
 
     def compiled(function: Kernel) -> Kernel:
@@ -72,31 +72,40 @@ def cached(*modules: str, name: str = "") -> Callable[[Kernel], Kernel]:
     return compiled
 
 
-class _Cache(FunctionCache):
+class _Cache:
     """The kernels of one function on disk. Whatever cannot be read is compiled again."""
 
-    def _index_key(self, signature: Any, codegen: Any) -> tuple[Any, ...]:
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.disk = cast(Any, FunctionCache(function))
         # The name holds all that a kernel depends on: its kind and a hash of the source.
-        return signature, codegen.magic_tuple(), self._py_func.__qualname__
+        self.disk._index_key = lambda signature, codegen: (
+            signature,
+            codegen.magic_tuple(),
+            function.__qualname__,
+        )
+
+    @property
+    def cache_path(self) -> str:
+        return str(self.disk.cache_path)
 
     def load_overload(self, signature: Any, target: Any) -> Any:
         try:
-            return super().load_overload(signature, target)
+            return self.disk.load_overload(signature, target)
         except _BROKEN:
             self._forget()
             return None
 
     def save_overload(self, signature: Any, data: Any) -> None:
         try:
-            super().save_overload(signature, data)
+            self.disk.save_overload(signature, data)
         except OSError:
             _say_uncached()
 
     def _forget(self) -> None:
         try:
-            self.flush()
+            self.disk.flush()
         except OSError:
-            self.disable()
+            self.disk.disable()
             _say_uncached()
 
 

@@ -8,6 +8,7 @@ Multiply-adds are fused where the machine has them."""
 
 from __future__ import annotations
 
+import inspect
 import operator
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
@@ -66,7 +67,8 @@ _TYPES = {
 class _Model(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: _Type) -> None:
         vector = _VEC if kind is lanes else ir.VectorType(ir.IntType(1), LANES)
-        super().__init__(manager, kind, vector)
+        base: Any = super()
+        base.__init__(manager, kind, vector)
 
 
 def _operator(op: Callable[..., Any], result: _Type, emit: Callable[..., Any]) -> None:
@@ -107,6 +109,9 @@ def _instruction(emit: Callable[..., Any]) -> Callable[[Function], Function]:
 
         typed.__name__ = typed.__qualname__ = function.__name__
         typed.__doc__ = function.__doc__
+        own = inspect.signature(function).parameters.values()
+        first = inspect.Parameter("typing", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        typed.__signature__ = inspect.Signature([first, *own])  # type: ignore[attr-defined]
         return cast(Function, intrinsic(typed))
 
     return declared

@@ -28,6 +28,7 @@ from lib._simd.compiled import njit
 from lib._simd.lanes import (
     Floats,
     Lanes,
+    Memory,
     broadcast,
     exponent_from_low_bits,
     fma,
@@ -77,7 +78,7 @@ def constants(kind: int) -> Floats:
 
 
 @njit
-def in_lanes(table: Floats) -> Constants:
+def in_lanes(table: Memory) -> Constants:
     """The `constants` as a tuple of `Lanes`.
 
     Passing them to a kernel as data makes it a tenth faster: as constants of the code, the compiler

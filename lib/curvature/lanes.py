@@ -10,10 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib._simd.lanes import LANES, aligned
-from lib._simd.pointwise import KINDS, constants, unit
 from lib.curvature.jets import CLOSED_FORM
-from lib.curvature.lanes_kernel import run
 from lib.nets import MLP, Loss, cross_entropy, flatten, mse
 
 MOST, SMALL = (
@@ -33,6 +30,9 @@ def fits(net: MLP, loss: Loss) -> bool:
     >>> fits(init((1, 3, 3, 1), generator=0), mse), fits(init((1, 500, 1), generator=0), mse)
     (True, False)
     """
+    from lib._simd.lanes import LANES  # where it is needed: Numba takes a second to import
+    from lib._simd.pointwise import KINDS
+
     sigma = net.activation
     known = (
         sigma.name in KINDS
@@ -81,6 +81,10 @@ def hessians(net: MLP, x: Tensor, y: Tensor, loss: Loss, split: bool) -> Tensor:
     >>> hessians(net, torch.ones(4, 1).double(), torch.ones(4, 1).double(), mse, False).tolist()
     [[[[2.0, 2.0], [2.0, 2.0]]]]
     """
+    from lib._simd.lanes import LANES, aligned
+    from lib._simd.pointwise import KINDS, constants, unit
+    from lib.curvature.lanes_kernel import run
+
     count, widths, n = net.batch[0], np.array(net.widths), len(x)
     units, size = -(-count // LANES), int(sum(net.widths[1:]))
     biases = tuple(

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lib.nets.samples import check_classes, check_finite
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -36,7 +38,7 @@ def evaluate(
         net: (n, channels, height, width) -> logits (n, classes); its mode is restored afterwards.
         labels: int64 (n,);  batch: images at a time;  mixed: bfloat16 products.
     Raises:
-        ValueError: no images, or not one label an image.
+        ValueError: no images, or not one label per image, or labels outside the classes.
 
     >>> evaluate(nn.Flatten(), torch.eye(3).reshape(3, 3, 1, 1), torch.tensor([0, 1, 1])).accuracy
     0.6666666666666666
@@ -45,6 +47,7 @@ def evaluate(
         raise ValueError(
             f"{len(images)} images and labels {tuple(labels.shape)}: expected n >= 1 and (n,)"
         )
+    check_finite("images", images)
     was_training = net.training
     net.eval()
     loss, right = 0.0, 0
@@ -52,6 +55,7 @@ def evaluate(
         for x, y in zip(images.split(batch), labels.split(batch), strict=True):
             with torch.autocast(x.device.type, torch.bfloat16, enabled=mixed):
                 output = net(x)
+            check_classes(y, output.shape[1])
             loss += functional.cross_entropy(output.double(), y, reduction="sum").item()
             right += int((output.argmax(1) == y).sum())
     net.train(was_training)
