@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cvxpy as cp
+import cvxpy
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,7 +17,8 @@ from lib.convex.terms import Terms, check_strength, convex_objective
 from lib.nets import Loss, cross_entropy, mse
 from lib.nets.samples import check_samples
 
-Expression = Any  # of cvxpy, which has no types
+cp: Any = cvxpy  # which has no types
+Expression = Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +89,8 @@ def solve_programme(
     cost = _RISKS[loss](variables.output(space), y) + variables.penalty(space, strength)
     problem = cp.Problem(cp.Minimize(cost), variables.constraints)
     with warnings.catch_warnings():
-        # `status` carries what this warning says, and the certificate of lib.convex.two_layer
-        # judges the point itself
+        # `status` carries what this warning says, and the terms are recomputed from the
+        # point itself
         warnings.filterwarnings("ignore", message="Solution may be inaccurate")
         problem.solve(solver=solver)
     if problem.status not in ("optimal", "optimal_inaccurate"):

@@ -146,6 +146,17 @@ class Geometry:
         return functional.unfold(padded, self.kernel, self.dilation, 0, self.stride)
 
 
+def with_bias(joint: nn.Linear | nn.Conv2d) -> Tensor:
+    """The joint's parameters as (outputs, inputs / groups * taps + 1), the bias last.
+
+    >>> with_bias(nn.Linear(2, 3, bias=False)).shape
+    torch.Size([3, 3])
+    """
+    weight = joint.weight.detach().flatten(1)
+    column = weight.new_zeros(len(weight)) if joint.bias is None else joint.bias.detach()
+    return torch.cat([weight, column[:, None]], 1)
+
+
 def _pair(values: tuple[int, ...]) -> Pair:
     rows, columns = values
     return rows, columns

@@ -7,20 +7,23 @@ import copy
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 from torch import Tensor, nn
 
 from lib.joint.geometry import Geometry
 from lib.nets import Chain
+from lib.nets.chain import as_chain
 from lib.nets.samples import check_finite, check_samples
 
+Array = NDArray[np.float64]
 _OPTIONS = {"maxcor": 20, "ftol": 1e-12, "gtol": 1e-8}
 
 
 @torch.no_grad()
 def refit_top(
-    net: Chain,
+    net: Chain | nn.Sequential,
     x: Tensor,
     y: Tensor,
     *,
@@ -46,25 +49,25 @@ def refit_top(
     Source: (Gu et al. 2020, Alg. 2, last step).
 
     >>> net = Chain([nn.Linear(2, 2)], [])
-    >>> better = refit_top(net, torch.eye(2).repeat(5, 1), torch.tensor([0, 1]).repeat(5), weight=0.01)
+    >>> x, y = torch.eye(2).repeat(5, 1), torch.tensor([0, 1]).repeat(5)
+    >>> better = refit_top(net, x, y, weight=0.01)
     >>> better(torch.eye(2)).argmax(1)
     tensor([0, 1])
     """
     check_samples(x, y)
     if not 0 <= weight < np.inf:
         raise ValueError(f"weight is {weight}: expected a finite number >= 0")
-    net = copy.deepcopy(net).eval()
+    net = copy.deepcopy(as_chain(net)).eval()
+    if list(net.after.children()) or not isinstance(net.after, nn.Sequential):
+        raise ValueError(f"{net.after} follows the last layer: expected nothing behind it")
     last = net.joint(net.depth)
     if not isinstance(last, nn.Linear):
         raise TypeError(f"the last layer is {type(last).__name__}: expected Linear")
     classes, dtype = Geometry.of(last).outputs, last.weight.dtype
     if y.dtype != torch.int64 or y.dim() != 1 or int(y.max()) >= classes:
         raise ValueError(f"y is {tuple(y.shape)}, {y.dtype}: expected (n,) int64 below {classes}")
-    parts = [
-        net.features(part, net.depth - 1)[-1] if net.depth > 1 else part
-        for part in x.to(dtype).split(batch)
-    ]
-    features = torch.cat(parts)
+    parts = torch.split(x.to(dtype), batch)
+    features = torch.cat([net.features(part, net.depth - 1)[-1] for part in parts])
     check_finite("features of the last layer", features)
     problem = _Logistic(features.double().cpu().numpy(), y.cpu().numpy(), classes, weight)
     w, b = problem.solve(steps, bias=last.bias is not None)
@@ -77,17 +80,17 @@ def refit_top(
 class _Logistic:
     """Cross entropy + weight * l_{1,2} of (a - b, bias), as a smooth function of (a, b, bias)."""
 
-    def __init__(self, f: np.ndarray, y: np.ndarray, classes: int, weight: float) -> None:
+    def __init__(self, f: Array, y: NDArray[np.int64], classes: int, weight: float) -> None:
         self.f, self.wanted, self.weight = f, np.eye(classes)[y], weight
         self.shape = classes, f.shape[1]
 
-    def parts(self, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def parts(self, v: Array) -> tuple[Array, Array, Array]:
         """a, b (classes, inputs) and the bias."""
         count = self.shape[0] * self.shape[1]
         up, down, bias = np.split(v, [count, 2 * count])
         return up.reshape(self.shape), down.reshape(self.shape), bias
 
-    def cost(self, v: np.ndarray) -> tuple[float, np.ndarray]:
+    def cost(self, v: Array) -> tuple[float, Array]:
         """The value and its gradient."""
         up, down, bias = self.parts(v)
         log_p = log_softmax(self.f @ (up - down).T + bias, axis=1)
@@ -99,7 +102,7 @@ class _Logistic:
         gradient = [(fit + pull).ravel(), (pull - fit).ravel(), error.sum(0)]
         return float(value), np.concatenate(gradient)
 
-    def solve(self, steps: int, *, bias: bool) -> tuple[np.ndarray, np.ndarray]:
+    def solve(self, steps: int, *, bias: bool) -> tuple[Array, Array]:
         """The weights and the bias at the minimum; a bias of zero if none is wanted."""
         free = (None, None) if bias else (0.0, 0.0)
         bounds = [(0.0, None)] * (2 * self.shape[0] * self.shape[1]) + [free] * self.shape[0]
