@@ -18,7 +18,9 @@ import numpy as np
 from IPython.display import display
 
 from companion import claims, figures, ledger, params, paths, provenance, records
+from companion.measurement import Cause, Measurement, Need, as_json
 from companion.numbers import plain, pretty
+from companion.trials import Trials
 
 
 def start(chapter: str, namespace: Mapping[str, object]) -> Run:
@@ -99,34 +101,42 @@ class Run:
         name: str,
         measured: object = None,
         *,
+        trials: Trials | None = None,
+        nulls: Mapping[str, Trials] | None = None,
+        requires: Sequence[Need] = (),
+        cause: Cause | None = None,
+        note: str = "",
         holds: bool | None = None,
         why: str = "",
-        note: str = "",
     ) -> None:
-        """Enter a measurement into the ledger and show the verdict that follows; see
-        `companion.claims`.
+        """Enter a measurement into the ledger and show the verdict that follows.
 
         Args:
             name: id in book/claims.yaml.
-            measured: number, list or dict of numbers, compared with what the paper prints.
-            holds: a condition of the chapter's own, for claims that print no value or say more than
-                it.
-            why: the reason found, used when the outcome differs from the paper;  note: how it was
-                measured.
+            measured: number, list or dict of numbers, of an exact claim.
+            trials: of an empirical claim;  nulls: name -> trials that must fail its bound.
+            requires: preconditions without which the claim is not testable.
+            cause: a second measurement that tests why the result differs from the paper.
+            note: how it was measured.
         Raises:
             ValueError: not a claim of this chapter, entered twice, or nothing that a verdict could
                 follow from.
         """
-        holds = None if holds is None else bool(holds)
-        self._enter(name, claims.Measurement(plain(measured), holds, why, note))
+        if why or holds is not None:  # entries of the ledger that have no bound yet
+            note = " ".join(t for t in (note, why) if t)
+            measured = measured if holds is None or (holds and measured is not None) else 1 - holds
+        self._enter(
+            name,
+            Measurement(plain(measured), trials, nulls or {}, tuple(requires), cause, note),
+        )
 
     def skip(self, name: str, why: str) -> None:
         """Say that this profile does not run a claim, and why."""
         if not why:
             raise ValueError(f"claim {name}: say why it is not run")
-        self._enter(name, claims.Measurement(skipped=why))
+        self._enter(name, Measurement(skipped=why))
 
-    def _enter(self, name: str, measurement: claims.Measurement) -> None:
+    def _enter(self, name: str, measurement: Measurement) -> None:
         if name not in self._ledger.claims:
             known = ", ".join(self._ledger.claims) or "none"
             raise ValueError(
@@ -138,7 +148,7 @@ class Run:
         self._ledger.measurements[name] = measurement
         _show(
             {"text/markdown": self._ledger.line(name)},
-            {"claim": {"id": name, **asdict(measurement)}},
+            {"claim": {"id": name, **as_json(measurement)}},
         )
 
     def verdict(self, name: str) -> str:
@@ -227,7 +237,7 @@ class Run:
         """Show where this run came from; the chapter's last line."""
         facts = provenance.collect(paths.root(), self._started, self._data)
         text = provenance.table(facts, self.chapter, self.params, self.profile, self._command)
-        measured = {k: asdict(m) for k, m in self._ledger.measurements.items()}
+        measured = {k: as_json(m) for k, m in self._ledger.measurements.items()}
         record = {
             "chapter": self.chapter,
             "profile": self.profile,

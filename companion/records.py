@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from companion import paths
-from companion.claims import Measurement
+from companion.measurement import Measurement, from_json
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def load(chapter: str, profile: str, root: Path | None = None) -> Record | None:
             for key in arrays.files:
                 figure, column = key.split("/", 1)
                 curves.setdefault(figure, {})[column] = arrays[key]
-    measured = {k: Measurement(**m) for k, m in record["claims"].items()}
+    measured = {k: from_json(m) for k, m in record["claims"].items()}
     return Record(chapter, profile, record["parameters"], record["provenance"], measured, curves)
 
 

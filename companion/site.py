@@ -134,7 +134,9 @@ def _gather(
         stage(nb, chapter, {k: c for k, c in ledger.items() if c.chapter == chapter}, source)
         fresh |= gate.measurements(nb)
     table = scorecard.columns(ledger, fresh, request.profile, root)
-    paths.write_atomic(source / "_extra" / "claims.json", scorecard.as_json(ledger, table, root))
+    paths.write_atomic(
+        source / "_extra" / "claims.json", scorecard.as_json_text(ledger, table, root)
+    )
     if request.chapter is None:
         page = source / "scorecard.md"
         text = page.read_text(encoding="utf-8")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import nbformat
 from companion import gate, paths
 from companion.claims import Claim
 from companion.ledger import Ledger
+from companion.measurement import rows
 
 
 def figure_id(chapter: str, name: str) -> str:
@@ -51,7 +53,7 @@ def stage(
             if "figure" in said:
                 texts.append(_figure(output, said["figure"], chapter, folder))
             elif "claim" in said:
-                texts.append(_verdict(ledger, said["claim"]["id"]))
+                texts.append(_verdict(ledger, said["claim"]["id"], chapter, folder))
             elif "claims_table" in said:
                 texts.append(ledger.table())
             elif "record" in said:
@@ -90,6 +92,12 @@ def _figure(
     )
 
 
-def _verdict(ledger: Ledger, name: str) -> str:
-    verdict = ledger.measurements[name].verdict(ledger.claims[name]).replace(" ", "-")
-    return f":::{{div}} verdict verdict-{verdict}\n{ledger.line(name)}\n:::"
+def _verdict(ledger: Ledger, name: str, chapter: str, folder: Path) -> str:
+    m = ledger.measurements[name]
+    kind = re.sub(r"[ ,]+", "-", m.verdict(ledger.claims[name]))
+    links = ""
+    if m.trials is not None:
+        place = Path("figures") / chapter / f"claim-{name}.csv"
+        paths.write_atomic(folder / place, rows(m))
+        links = f" [The trials (csv)]({place})."
+    return f":::{{div}} verdict verdict-{kind}\n{ledger.line(name)}{links}\n:::"

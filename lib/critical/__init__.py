@@ -10,7 +10,6 @@ __all__ = [
     "CriticalPoint",
     "SlowIterates",
     "Window",
-    "canonical",
     "cluster",
     "plant",
     "polish",

@@ -80,7 +80,8 @@ def _check_modes(modules: list[nn.Module]) -> None:
         check_deterministic(module)
         if isinstance(module, NORMS) and module.training:
             raise ValueError(
-                f"{type(module).__name__} is in training mode and depends on the batch: call .eval()"
+                f"{type(module).__name__} is in training mode and depends on the batch:"
+                " call .eval()"
                 " first"
             )
         if isinstance(module, NORMS) and getattr(module, "running_mean", None) is None:
