@@ -95,9 +95,9 @@ from experiments.interpolation import (
     sine_problem,
     swapped_path,
 )
-from lib.convex import two_layer_optimum
+from experiments.layer_training import LayerTraining
+from experiments.two_layer import two_layer_optimum
 from lib.mixture import MixtureOptions
-from lib.mixture.layer_training import LayerTraining
 from lib.nets import Design
 from lib.train.sgd import Execution, Recipe, to_images
 
@@ -486,7 +486,7 @@ pair = (main[0].nets[CODE], main[0].nets[NORMAL])
 by_adam = mixed_curve(
     pair,
     pictures,
-    MixtureOptions(training=coarse, redraw=True),
+    MixtureOptions(fit=coarse, redraw=True),
     weight=penalty,
     seed=seed,
     points=adam_points,

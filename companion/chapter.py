@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from IPython.display import display
@@ -22,8 +23,11 @@ from companion.measurement import Cause, Measurement, Need, as_json
 from companion.numbers import plain, pretty
 from companion.trials import Trials
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def start(chapter: str, namespace: Mapping[str, object]) -> Run:
+
+def start(chapter: str, namespace: Mapping[str, Any]) -> Run:
     """Check the parameters and open the run; the first line after the parameters cell.
 
     Args:
@@ -31,7 +35,7 @@ def start(chapter: str, namespace: Mapping[str, object]) -> Run:
     Raises:
         ParameterError: a name the chapter does not declare, a wrong type, or a value out of range.
     """
-    source = paths.source(chapter).read_text()
+    source = paths.source(chapter).read_text(encoding="utf-8")
     known = params.declared(source)
     given = {
         name: namespace[name]
@@ -47,16 +51,16 @@ class Run:
     """One execution of a chapter: what it drew, measured and loaded.
 
     Args:
-        chapter, source: name and text of the chapter;  params: its parameters, checked.
+        chapter, source: name and text of the chapter;  values: its parameters, checked.
     """
 
-    def __init__(self, chapter: str, source: str, params: Mapping[str, object]) -> None:
-        self.chapter, self.params = chapter, dict(params)
+    def __init__(self, chapter: str, source: str, values: Mapping[str, object]) -> None:
+        self.chapter, self.params = chapter, dict(values)
         # set by `make`; a notebook that is opened by hand has no profile
         self.profile = os.environ.get("BOOK_PROFILE", "by hand")
-        self._command = os.environ.get(
-            "BOOK_COMMAND", f"papermill {chapter}.ipynb out.ipynb{_flags(params, source)}"
-        )
+        flags = params.papermill_flags(values, params.declared(source))
+        by_hand = f"papermill {chapter}.ipynb out.ipynb{flags}"
+        self._command = os.environ.get("BOOK_COMMAND", by_hand)
         self._started = time.time()
         self._ledger = ledger.Ledger(
             {k: c for k, c in claims.load().items() if c.chapter == chapter}, {}
@@ -70,7 +74,9 @@ class Run:
             f" {', '.join(f'{k}={v!r}' for k, v in self.params.items())})"
         )
 
-    def figure(self, fig, name: str, caption: str, alt: str, data: Mapping[str, object]) -> None:
+    def figure(
+        self, fig: Figure, name: str, caption: str, alt: str, data: Mapping[str, object]
+    ) -> None:
         """Show a figure with caption, alternative text and the numbers behind it to download.
 
         Refer to it in prose as {numref}`fig-<chapter without its number>-<name>`.
@@ -171,7 +177,7 @@ class Run:
             scrapbook={"name": name, "mime_prefix": prefix},
         )
 
-    def data(self, name: str, split: str = "train"):
+    def data(self, name: str, split: str = "train") -> tuple[np.ndarray, np.ndarray]:
         """Images or flowers by name (`companion.data`), their checksum noted for the foot of the
         page.
 
@@ -211,7 +217,7 @@ class Run:
         """
         return records.printed(name)
 
-    def benchmarks(self) -> dict[str, dict]:
+    def benchmarks(self) -> dict[str, dict[str, Any]]:
         """What the benchmarks measured, committed in benchmarks/results/: name -> rows, facts and
         environment."""
         return records.benchmarks()
@@ -250,10 +256,9 @@ class Run:
         )
 
 
-def _show(bundle: dict, book: dict, **metadata) -> None:
-    json.dumps(
-        book
-    )  # what does not fit into a notebook fails here, with the caller in the traceback
+def _show(bundle: Mapping[str, str], book: Mapping[str, Any], **metadata: object) -> None:
+    # what does not fit into a notebook fails here, with the caller in the traceback
+    json.dumps(book)
     display(bundle, raw=True, metadata={"book": book, **metadata})
 
 
@@ -261,9 +266,5 @@ def _injected(cells: Sequence[str]) -> list[str]:
     """The names that papermill set: it puts them into a cell of their own, which begins with this
     comment."""
     code = "\n".join(cell for cell in cells if cell.startswith("# Parameters"))
-    return [node.targets[0].id for node in ast.parse(code).body if isinstance(node, ast.Assign)]
-
-
-def _flags(values: Mapping[str, object], source: str) -> str:
-    defaults = {name: p.default for name, p in params.declared(source).items()}
-    return "".join(f" -p {k} {v}" for k, v in values.items() if v != defaults[k])
+    targets = [node.targets[0] for node in ast.parse(code).body if isinstance(node, ast.Assign)]
+    return [target.id for target in targets if isinstance(target, ast.Name)]

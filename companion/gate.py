@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from nbformat import NotebookNode
 
@@ -24,7 +25,7 @@ class Refused(RuntimeError):
     """A page or a book that is not fit to be published; the message lists why."""
 
 
-def said(nb: NotebookNode, kind: str) -> Iterator[tuple[NotebookNode, object]]:
+def entries(nb: NotebookNode, kind: str) -> Iterator[tuple[NotebookNode, Any]]:
     """(output, what the run said) for every output of one kind: figure, claim, claims_table,
     record."""
     for cell in nb.cells:
@@ -87,7 +88,7 @@ def _stamps(nb: NotebookNode, job: Job) -> Iterator[str]:
                 f"it is stamped with other {what} ({found['stamp'].get(what)}) than the present"
                 f" ones ({fresh})"
             )
-    for _, record in said(nb, "record"):
+    for _, record in entries(nb, "record"):
         if record["parameters"] != json.loads(json.dumps(job.parameters)):
             yield (
                 f"it ran with the parameters {dict(record['parameters'])}: expected"
@@ -96,7 +97,7 @@ def _stamps(nb: NotebookNode, job: Job) -> Iterator[str]:
 
 
 def _figures(nb: NotebookNode, expected: Sequence[str]) -> Iterator[str]:
-    shown = {meta["name"]: output for output, meta in said(nb, "figure")}
+    shown = {meta["name"]: output for output, meta in entries(nb, "figure")}
     for name in expected:
         if name not in shown:
             yield f"figure {name} is missing"
@@ -147,13 +148,13 @@ def changed_verdicts(
 
 def measurements(nb: NotebookNode) -> dict[str, Measurement]:
     """What a run measured, claim id -> measurement."""
-    return {str(meta["id"]): from_json(meta) for _, meta in said(nb, "claim")}
+    return {str(meta["id"]): from_json(meta) for _, meta in entries(nb, "claim")}
 
 
 def _foot(nb: NotebookNode) -> Iterator[str]:
-    if not list(said(nb, "claims_table")):
+    if not list(entries(nb, "claims_table")):
         yield "it has no table of claims: call run.claims_table() at its end"
-    if len(list(said(nb, "record"))) != 1:
+    if len(list(entries(nb, "record"))) != 1:
         yield (
             "it does not say where the run came from: call run.provenance() as its last line, once"
         )

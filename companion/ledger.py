@@ -32,7 +32,7 @@ class Ledger:
     """The claims of one chapter with what a run measured of them."""
 
     claims: Mapping[str, Claim]
-    measurements: Mapping[str, Measurement] = field(default_factory=dict)
+    measurements: dict[str, Measurement] = field(default_factory=dict)
 
     def line(self, name: str) -> str:
         """One claim as Markdown, to stand below the figure that shows it."""

@@ -1,6 +1,6 @@
 """From an executed notebook to the one that the pages are made of.
 
-What a run said through `run` becomes Markdown of the page: figures with number, caption and a link
+What a run entry through `run` becomes Markdown of the page: figures with number, caption and a link
 to their numbers, verdicts and tables as the ledger has them at present. Everything else stays as it
 was executed."""
 
@@ -49,14 +49,14 @@ def stage(
             cell.metadata.tags = [*cell.metadata.get("tags", ()), "remove-input"]
         texts, kept = [], []
         for output in cell.outputs:
-            said = output.get("metadata", {}).get("book", {})
-            if "figure" in said:
-                texts.append(_figure(output, said["figure"], chapter, folder))
-            elif "claim" in said:
-                texts.append(_verdict(ledger, said["claim"]["id"], chapter, folder))
-            elif "claims_table" in said:
+            entry = output.get("metadata", {}).get("book", {})
+            if "figure" in entry:
+                texts.append(_figure(output, entry["figure"], chapter, folder))
+            elif "claim" in entry:
+                texts.append(_verdict(ledger, entry["claim"]["id"], chapter, folder))
+            elif "claims_table" in entry:
                 texts.append(ledger.table())
-            elif "record" in said:
+            elif "record" in entry:
                 texts.append(output.data["text/markdown"])
             else:
                 kept.append(output)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from experiments.convexity import descend_two_layer, segment
-from lib.convex import Point, TwoLayer, minimum_at_shares
+from experiments.two_layer import TwoLayer
+from lib.convex import Point, minimum_at_shares
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from experiments.interpolation.trials import PairTrial
-from lib.mixture import LossCurve, barrier
+from lib.mixture import barrier
+from lib.mixture.curve import LossCurve
 
 Rows = dict[str, list[float]]
 

@@ -13,7 +13,8 @@ from experiments.interpolation.pairs import CODE, HE, KINDS, NORMAL, Setting, tr
 from experiments.interpolation.triangle import Triangle, triangle
 from experiments.mixtures import PathSettings, paths_between
 from experiments.processes import in_processes
-from lib.mixture import LossCurve, MixtureOptions, loss_curve, mixtures, weight_path
+from lib.mixture import MixtureOptions, loss_curve, mixtures, weight_path
+from lib.mixture.curve import LossCurve
 from lib.nets import VGG, Chain
 from lib.symmetry import permute, rebasin
 from lib.train.sgd import evaluate

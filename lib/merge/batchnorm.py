@@ -126,4 +126,4 @@ def _fused(weight: Tensor, bias: Tensor | None, norm: Norm) -> tuple[nn.Paramete
     found = fuse_conv_bn_weights(
         weight, bias, mean, variance, norm.eps, cast(Tensor, norm.weight), cast(Tensor, norm.bias)
     )
-    return cast(tuple[nn.Parameter, nn.Parameter], found)
+    return found

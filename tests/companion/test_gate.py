@@ -89,7 +89,7 @@ def test_a_missing_figure_is_refused(chapter) -> None:
 
 
 def test_a_figure_without_an_image_is_refused(chapter) -> None:
-    ((output, _),) = gate.said(chapter.nb, "figure")
+    ((output, _),) = gate.entries(chapter.nb, "figure")
     output.data = {"text/plain": "Figure"}
     refused(chapter, "figure odd has no image")
 
@@ -140,7 +140,7 @@ def test_a_notebook_without_a_stamp_is_refused(chapter) -> None:
 
 
 def test_a_run_with_other_parameters_than_stamped_is_refused(chapter) -> None:
-    ((_, record),) = gate.said(chapter.nb, "record")
+    ((_, record),) = gate.entries(chapter.nb, "record")
     record["parameters"]["points"] = 3
     refused(chapter, "it ran with the parameters .*'points': 3.* expected .*'points': 50")
 
