@@ -37,8 +37,8 @@
 
 # %% tags=["parameters"]
 data: str = "digits"  # images, one of digits, cifar10
-images: int = 1437  # training images, >= 512
-measured: int = 256  # of them, on which mixtures are fitted; as many others score them, >= 128
+images: int = 1437  # training images, in [512, train(data)]
+measured: int = 256  # on which mixtures are fitted; as many others score them, >= 128
 side: int = 8  # pixels a side that images are resized to, one of 8, 16, 32
 pools: int = 2  # blocks of the net that end in pooling, in [1, 5]
 depth: int = 11  # layers of the VGG, one of 11, 16
