@@ -90,6 +90,7 @@ def descend(
     """
     rule = _checked_rule(optimizer, lr, betas, eps)
     _check_problem(net, x, y, loss, single=backend in ("triton", "torch"))
+    net, x, y = net.map(torch.detach), x.detach(), y.detach()
     if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 0:
         raise ValueError(f"steps is {steps!r}: expected a whole number >= 0")
     if on_divergence not in ("raise", "mask"):

@@ -33,7 +33,7 @@ def evaluate(
     """Mean cross entropy and accuracy of a classifier over images.
 
     Args:
-        net: (n, channels, height, width) -> logits (n, classes); its mode is restored afterwards.
+        net: (n, channels, height, width) -> logits (n, classes); all modes are restored afterwards.
         labels: int64 (n,);  batch: images at a time;  mixed: bfloat16 products.
     Raises:
         ValueError: no images, or not one label an image.
@@ -45,7 +45,7 @@ def evaluate(
         raise ValueError(
             f"{len(images)} images and labels {tuple(labels.shape)}: expected n >= 1 and (n,)"
         )
-    was_training = net.training
+    modes = [(module, module.training) for module in net.modules()]
     net.eval()
     loss, right = 0.0, 0
     with torch.no_grad():
@@ -54,5 +54,6 @@ def evaluate(
                 output = net(x)
             loss += functional.cross_entropy(output.double(), y, reduction="sum").item()
             right += int((output.argmax(1) == y).sum())
-    net.train(was_training)
+    for module, training in modes:
+        module.training = training
     return Evaluation(loss / len(images), right / len(images), len(images))
