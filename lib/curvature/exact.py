@@ -12,7 +12,7 @@ from lib.curvature import lanes
 from lib.curvature.analytic import parts
 from lib.curvature.jets import CLOSED_FORM
 from lib.nets import MLP, Loss, cross_entropy, flatten, mse, risk, unflatten
-from lib.nets.samples import check_classes, check_finite
+from lib.nets.samples import check_classes, check_finite, check_samples
 
 MEMORY = 2 * 2**30  # bytes
 CACHE = (
@@ -63,6 +63,7 @@ def hessian(net: MLP, x: Tensor, y: Tensor, loss: Loss = mse, *, memory: int = M
     >>> hessian(net, torch.ones(5, 1, dtype=torch.float64), torch.zeros(5, 1, dtype=torch.float64)).shape
     torch.Size([4, 6, 6])
     """
+    check_samples(x, y)
     x, y = x.detach(), y.detach()
     if lanes.fits(net, loss):
         return _in_lanes(net, x, y, loss, memory, split=False)[0]
@@ -180,8 +181,6 @@ def _checked(
 ) -> tuple[MLP, int]:
     """The nets with one batch dimension, and how many fit at a time; or an error."""
     _check_float64(net, x, y)
-    if len(x) == 0:
-        raise ValueError("the sample is empty: expected at least one row in x")
     nets, size = net.batch.numel(), net.n_parameters
     flat = net.map(lambda p: p.detach().reshape(nets, *p.shape[len(net.batch) :]))
     _check_targets(flat, x, y, loss)
@@ -211,8 +210,7 @@ def _check_targets(net: MLP, x: Tensor, y: Tensor, loss: Loss) -> None:
         risk(net[:1], x, y, loss)  # names any other mismatch, at the cost of one net
     if loss is cross_entropy:
         check_classes(y, net.widths[-1])
-    for name, values in (("x", x), ("y", y), ("the parameters", flatten(net))):
-        check_finite(name, values)
+    check_finite("the parameters", flatten(net))
 
 
 def _check_float64(net: MLP, *data: Tensor) -> None:

@@ -93,7 +93,7 @@ def hessians(net: MLP, x: Tensor, y: Tensor, loss: Loss, split: bool) -> Tensor:
     )
     full = MLP(net.weights, biases, net.activation)
     nets = np.zeros((units * LANES, full.n_parameters))
-    nets[:count] = flatten(full).numpy()
+    nets[:count] = flatten(full).detach().numpy()
     theta = aligned(units, full.n_parameters)
     theta[...] = nets.reshape(units, LANES, full.n_parameters).swapaxes(1, 2)
     neuron = np.concatenate([[0, 0], np.cumsum(widths[1:-1])])
@@ -118,7 +118,7 @@ def hessians(net: MLP, x: Tensor, y: Tensor, loss: Loss, split: bool) -> Tensor:
     sums = np.empty((2 if split else 1, count, net.n_parameters, net.n_parameters))
     entropy = loss is cross_entropy
     targets = torch.nn.functional.one_hot(y, net.widths[-1]).to(x.dtype) if entropy else y
-    data = [np.ascontiguousarray(t.numpy()).reshape(-1) for t in (x, targets)]
+    data = [np.ascontiguousarray(t.detach().numpy()).reshape(-1) for t in (x, targets)]
     sigma = net.activation
     kind, parameter = KINDS[sigma.name], 0.0 if sigma.parameter is None else float(sigma.parameter)
 

@@ -35,7 +35,7 @@ def evaluate(
     """Mean cross entropy and accuracy of a classifier over images.
 
     Args:
-        net: (n, channels, height, width) -> logits (n, classes); its mode is restored afterwards.
+        net: (n, channels, height, width) -> logits (n, classes); all modes are restored afterwards.
         labels: int64 (n,);  batch: images at a time;  mixed: bfloat16 products.
     Raises:
         ValueError: no images, or not one label per image, or labels outside the classes.
@@ -48,7 +48,7 @@ def evaluate(
             f"{len(images)} images and labels {tuple(labels.shape)}: expected n >= 1 and (n,)"
         )
     check_finite("images", images)
-    was_training = net.training
+    modes = [(module, module.training) for module in net.modules()]
     net.eval()
     loss, right = 0.0, 0
     with torch.no_grad():
@@ -58,5 +58,6 @@ def evaluate(
             check_classes(y, output.shape[1])
             loss += functional.cross_entropy(output.double(), y, reduction="sum").item()
             right += int((output.argmax(1) == y).sum())
-    net.train(was_training)
+    for module, training in modes:
+        module.training = training
     return Evaluation(loss / len(images), right / len(images), len(images))
