@@ -1,4 +1,4 @@
-"""Grafts of unusual nets and data: right, or refused in words, and nothing of the caller's changed."""
+"""Grafts of unusual nets and data: right or refused in words; nothing given is changed."""
 
 import copy
 import math
