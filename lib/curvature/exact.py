@@ -109,6 +109,7 @@ def decompose(
             f"loss {loss!r} has no closed form here: expected lib.nets.losses.mse or"
             " lib.nets.losses.cross_entropy"
         )
+    check_samples(x, y)
     x, y = x.detach(), y.detach()
     if lanes.fits(net, loss):
         return Decomposition(*_in_lanes(net, x, y, loss, memory, split=True))

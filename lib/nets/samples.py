@@ -89,6 +89,8 @@ def in_batches(data: Data, batch: int) -> Iterator[Tensor]:
     """
     if batch < 1:
         raise ValueError(f"batch is {batch}: expected >= 1")
+    if not isinstance(data, (Tensor, Iterable)):
+        raise TypeError(f"x is {type(data).__name__}: expected a tensor, or batches of them")
     for part in torch.split(data, batch) if isinstance(data, Tensor) else data:
         x = part[0] if isinstance(part, (tuple, list)) and len(part) else part
         if not isinstance(x, Tensor):
