@@ -41,7 +41,7 @@ from companion import chapter
 from experiments.kernels import accuracy, timing
 from experiments.kernels.results import Results
 from lib.curvature import decompose
-from lib.train.descent.front import MAX_BYTES
+from lib.train.descent.checks import MAX_BYTES
 from lib.train.descent.gpu import tile
 
 run = chapter.start("06_kernels", globals())

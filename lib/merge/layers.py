@@ -15,6 +15,7 @@ from lib.depth.layers import LayerOnData, layers_on_data, merge_affine
 from lib.merge.batchnorm import as_mlp
 from lib.nets import MLP, forward, to_sequential
 from lib.nets.checks import check_layer, check_single
+from lib.nets.samples import check_samples
 
 FITS = ("affine", "neuron")
 
@@ -121,6 +122,7 @@ def merge_layers(
         whole = nn.Sequential(*head, *to_sequential(cast(MLP, done.net))).eval()
         return LayerMerge(whole, done.merged, done.errors, done.change)
     allowed = _check(net, tolerance, layers)
+    check_samples(x)
     fits = fit_layers(net, x, fit)
     errors, numbers = tuple(f.error for f in fits), list(range(1, net.depth))
     start = output = forward(net, x)
@@ -170,7 +172,10 @@ def _fit(on: LayerOnData, fit: str) -> LayerFit:
         weight, bias = _affine_fit(on.inputs, h)
         fitted = on.inputs @ weight.T + bias
     total, rest = (h - h.mean(0)).square().sum(), (h - fitted).square().sum()
-    error = max(float(rest / total), torch.finfo(h.dtype).tiny)  # 0 is kept for exact layers
+    limits = torch.finfo(h.dtype)
+    # a layer that is constant on the data and met but for rounding has no error, not 0 / 0
+    met = bool(torch.maximum(total, rest) <= (64 * limits.eps) ** 2 * h.square().sum())
+    error = max(0.0 if met else float(rest / total), limits.tiny)  # 0 is kept for exact layers
     return LayerFit(on.layer, False, error, weight, bias)
 
 
