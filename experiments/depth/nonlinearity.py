@@ -13,32 +13,31 @@ from lib.nets import MLP, Loss, mse
 
 def bending(net: MLP, x: Tensor, y: Tensor, layer: int, loss: Loss = mse) -> Tensor:
     """Curvatures that sigma'' adds along the directions in which an affine layer could move freely,
-        ascending.
+    ascending.
 
-        On the directions u = (dW, db) of W^[l], b^[l] with A dW = 0 and A db = 0 (A = W^[l+1]) the
-        output of an affine layer does not change. With e_i = dR/dz^[l+1]_i, f = f^[l-1] and z = z^[l]
-        the Hessian has on them the form
+    On the directions u = (dW, db) of W^[l], b^[l] with A dW = 0 and A db = 0 (A = W^[l+1]) the
+    output of an affine layer does not change. With e_i = dR/dz^[l+1]_i, f = f^[l-1] and z = z^[l]
+    the Hessian has on them the form
 
-            K(u) = sum_i sum_j <e_i, A_j> sigma''(z_ij) (dw_j . f_i + db_j)^2.
+        K(u) = sum_i sum_j <e_i, A_j> sigma''(z_ij) (dw_j . f_i + db_j)^2.
 
-        In `approximate_lift` A grows as 1/scale and sigma''(z) falls as scale at an inflection point: K
-        has a limit, and the Hessian's eigenvalues approach it. At a critical shallow point K(0, db) ->
-        0, so K has both signs unless all (0, db) lie in its kernel.
+    In `approximate_lift` A grows as 1/scale and sigma''(z) falls as scale at an inflection point: K
+    has a limit, and the Hessian's eigenvalues approach it. At a critical shallow point K(0, db) ->
+    0, so K has both signs unless all (0, db) lie in its kernel.
 
-        Args:
-            layer: hidden layer l of one net, with m_l > rank A for a free direction.
-        Returns:
-            the eigenvalues of K, ((m_l - rank A) (m_{l-1} + 1),).
-        Raises:
-            ValueError: layer outside 1..L-1, a batch of nets, or no free direction.
+    Args:
+        layer: hidden layer l of one net, with m_l > rank A for a free direction.
+    Returns:
+        the eigenvalues of K, ((m_l - rank A) (m_{l-1} + 1),).
+    Raises:
+        ValueError: layer outside 1..L-1, a batch of nets, or no free direction.
 
-        Source: ours.
+    Source: ours.
 
-        >>> from lib.linear import above_rounding
-    from lib.nets import init
-        >>> x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
-        >>> bending(init((1, 3, 1), generator=torch.Generator().manual_seed(0)), x, x**2, 1).shape
-        torch.Size([4])
+    >>> from lib.nets import init
+    >>> x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
+    >>> bending(init((1, 3, 1), generator=torch.Generator().manual_seed(0)), x, x**2, 1).shape
+    torch.Size([4])
     """
     on = layer_on_data(net, x, layer)
     outer = net.weights[layer]
