@@ -289,7 +289,7 @@ def _compile_times() -> dict[str, object]:
     """Seconds of the first call of a kernel in a new process, without and with Numba's disk
     cache."""
     code = (
-        "import time, torch; from lib.train.descent import descend; from lib.nets.mlp import init\n"
+        "import time, torch; from lib.train.descent import descend; from lib.nets import init\n"
         "x = torch.ones(2, 1, dtype=torch.float64); start = time.perf_counter()\n"
         "descend(init((1, 2, 1), generator=0), x, x, steps=1, lr=0.1); print(time.perf_counter() - start)"
     )

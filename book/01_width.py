@@ -46,8 +46,8 @@ from companion.sketch import draw_net
 from lib.certificate import certify
 from lib.critical import cluster, plant, polish, smallest_gradient_iterates
 from lib.curvature import hessian, inertia
-from lib.nets import MLP, concatenate, flatten, forward, gradient, init, risk, unflatten
-from lib.symmetry.neurons import rescale, rescaling_direction
+from lib.nets import MLP, concatenate, flatten, forward, gradient, init, mse, risk, unflatten
+from lib.symmetry import rescale, rescaling_direction
 from lib.train.descent import descend
 from lib.width import (
     affine_family,
@@ -56,11 +56,11 @@ from lib.width import (
     general_dimension,
     null_embed,
     random_embedding,
+    split_channel,
     split_into,
     split_spectrum,
     tangent_dimension,
 )
-from lib.width.channels import split_channel
 from lib.width.saddle import saddle_witness
 
 run = chapter.start("01_width", globals())
@@ -455,7 +455,7 @@ for p in net.parameters():
     torch.nn.init.normal_(p, std=0.5, generator=draws)
 images = gaussian(100, 1, 8, 8)
 y = plant(net, images, draws)
-wider = split_channel(net, 0, channel=1, alpha=-0.7)
+wider = split_channel(net, 1, channel=1, alpha=-0.7)
 gap = float((wider(images) - net(images)).detach().abs().max())
 torch.nn.functional.mse_loss(wider(images), y).backward()
 norm = sum(float(p.grad.abs().sum()) for p in wider.parameters())
@@ -620,7 +620,7 @@ run.claim("A5", [i.counts[0] for i in spectra])
 # generically has rank two, and *two* negative eigenvalues a split are the least that can happen.
 
 # %%
-adds = [split_spectrum(best.net, 1, 0, x1, y1).inertia().counts]
+adds = [split_spectrum(best.net, x1, y1, mse, 1, 0).inertia().counts]
 run.glue("width-two-adds", str(adds[0]))
 
 # %% [markdown]
@@ -717,7 +717,7 @@ embedded = [
     [inertia(hessian(split_into(net, 1, 0, [1 / k] * k), zi, yi)) for k in (1, 2, 3, 4)]
     for net in saddles
 ]
-adds += [split_spectrum(net, 1, 0, zi, yi).inertia().counts for net in saddles]
+adds += [split_spectrum(net, zi, yi, mse, 1, 0).inertia().counts for net in saddles]
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, len(saddles), figsize=(7.2, 3.1), sharey=True, squeeze=False)

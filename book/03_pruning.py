@@ -68,7 +68,7 @@ from lib.critical import slow_windows, smallest_gradient_iterates
 from lib.depth import lift
 from lib.merge import group_directions, merge_layers, merge_neurons, reduce
 from lib.nets import flatten, forward, init, mse, risk
-from lib.symmetry.neurons import rescale
+from lib.symmetry import rescale
 from lib.train.descent import descend
 from lib.width import embed
 

@@ -87,7 +87,7 @@ from lib.graft import (
 )
 from lib.nets import Design
 from lib.similarity import cka, regression, svcca
-from lib.symmetry.alignment import aligned_distance
+from lib.symmetry import aligned_distance
 from lib.train.sgd import Execution, Recipe, evaluate, to_images
 
 run = chapter.start("04_grafting", globals())

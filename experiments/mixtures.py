@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,7 +24,7 @@ from lib.mixture import (
 )
 from lib.mixture.between_weights import net_between
 from lib.nets import Chain
-from lib.symmetry.weight_matching import rebasin
+from lib.symmetry import rebasin
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def paths_between(
     {'weights': 5, 'aligned': 5, 'features': 3}
     """
     to_x, to_y = (x, y) if score_x is None or score_y is None else (score_x, score_y)
-    near = rebasin(net1, net2, seed=settings.seed)
+    near = rebasin(net1, net2, generator=np.random.default_rng(settings.seed))
     at = torch.linspace(0, 1, settings.gammas, dtype=torch.float64)
     shares = [(g, 1 - g) for g in at.tolist()]
     fit = {"generator": settings.seed, "y": y, "weight": weight}

@@ -2,15 +2,12 @@
 end."""
 
 import torch
+from draws import seeded
 
 from lib.critical import plant
 from lib.curvature import hessian, inertia
 from lib.depth import layer_on_data, lift
 from lib.nets import init
-
-
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def data(n: int, width: int, seed: int = 0):

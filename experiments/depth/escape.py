@@ -10,7 +10,8 @@ from torch import Tensor
 
 from lib.depth import exits, layer_on_data
 from lib.nets import MLP, Loss, mse
-from lib.nets.checks import check_neuron, replace
+from lib.nets.checks import check_neuron
+from lib.nets.surgery import replace
 
 ROUNDING = 1e-10
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils import _pytree
 
 from lib.nets import MLP, Loss, mse, risk
+from lib.nets.checks import check_single
 from lib.train.descent.trajectory import record_steps
 
 
@@ -91,8 +92,7 @@ def train(
     >>> bool(run.losses[-1] < 0.1 * run.losses[0])
     True
     """
-    if net.batch:
-        raise ValueError(f"{net!r} is a batch of nets: index one first")
+    check_single(net)
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
         raise ValueError(f"steps is {steps!r}: expected a whole number >= 0")
     if not (math.isfinite(lr) and lr > 0):

@@ -5,27 +5,26 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector
 
 from lib.certificate.report import Certificate
 from lib.curvature import inertia
 from lib.linear import jacobian
 from lib.nets import Loss, mse
-from lib.nets.flat_module import output_at, parameter_vector
+from lib.nets.derivatives import output_and_leaves
 
 
 def module_gradient(module: nn.Module, x: Tensor, y: Tensor, loss: Loss = mse) -> Tensor:
     """Gradient of loss(module(x), y) as one vector (M,), in the order of `module.parameters()`.
 
-    The module is used in its present mode and left untouched: no gradients, no running statistics
-        change.
+    The module is used in its present modes and left untouched.
 
     >>> with torch.no_grad():
     ...     linear = nn.Linear(1, 1, bias=False); _ = linear.weight.fill_(1.0)
     >>> module_gradient(linear, torch.ones(4, 1), torch.zeros(4, 1))
     tensor([2.])
     """
-    theta = parameter_vector(module).requires_grad_()
-    return torch.autograd.grad(loss(output_at(module, theta, x), y), theta)[0]
+    return _gradient(module, x, y, loss)[0].detach()
 
 
 def module_hessian(module: nn.Module, x: Tensor, y: Tensor, loss: Loss = mse) -> Tensor:
@@ -35,14 +34,16 @@ def module_hessian(module: nn.Module, x: Tensor, y: Tensor, loss: Loss = mse) ->
     Raises:
         TypeError: parameters are not float64.
 
-    >>> module_hessian(nn.Linear(1, 1, bias=False).double(), torch.ones(4, 1).double(), torch.zeros(4, 1).double())
+    >>> linear = nn.Linear(1, 1, bias=False, dtype=torch.float64)
+    >>> module_hessian(linear, torch.ones(4, 1).double(), torch.zeros(4, 1).double())
     tensor([[2.]], dtype=torch.float64)
     """
-    theta = parameter_vector(module).requires_grad_()
-    if theta.dtype != torch.float64:
-        raise TypeError(f"parameters are {theta.dtype}: curvature is float64; pass module.double()")
-    slope = torch.autograd.grad(loss(output_at(module, theta, x), y), theta, create_graph=True)[0]
-    h = jacobian(slope, [theta])
+    gradient, leaves = _gradient(module, x, y, loss)
+    if gradient.dtype != torch.float64:
+        raise TypeError(
+            f"parameters are {gradient.dtype}: curvature is float64; pass module.double()"
+        )
+    h = jacobian(gradient, leaves)
     return (h + h.mT) / 2
 
 
@@ -76,12 +77,12 @@ def certify_modules(
     >>> from lib.width import split_channel
     >>> net = nn.Sequential(nn.Conv2d(1, 1, 2), nn.Tanh(), nn.Flatten(), nn.Linear(4, 1)).double()
     >>> x, y = torch.ones(3, 1, 3, 3, dtype=torch.float64), torch.zeros(3, 1, dtype=torch.float64)
-    >>> found = certify_modules(net, split_channel(net, 0, 0, 0.3), x, y)
+    >>> found = certify_modules(net, split_channel(net, 1, 0, 0.3), x, y)
     >>> found.parameters, bool(found.output_gap < 1e-15)
     ((10, 19), True)
     """
     gradients = [module_gradient(m, x, y, loss) for m in (before, after)]
-    risks = [loss(output_at(m, parameter_vector(m), x), y) for m in (before, after)]
+    outputs = [_output(m, x) for m in (before, after)]
     found: dict[str, object] = {}
     if curvature:
         counts = [inertia(module_hessian(m, x, y, loss)) for m in (before, after)]
@@ -92,16 +93,27 @@ def certify_modules(
         parameters=(len(gradients[0]), len(gradients[1])),
         output_gap=_gap(before, after, x),
         off_sample_gap=None if off_sample is None else _gap(before, after, off_sample),
-        risk_before=risks[0],
-        risk_after=risks[1],
+        risk_before=loss(outputs[0], y),
+        risk_after=loss(outputs[1], y),
         gradient_before=gradients[0].abs().sum(),
         gradient_after=gradients[1].abs().sum(),
         **found,
     )
 
 
+def _gradient(module: nn.Module, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, list[Tensor]]:
+    output, leaves = output_and_leaves(module, x)
+    with torch.enable_grad():
+        slopes = torch.autograd.grad(loss(output, y), leaves, create_graph=True)
+        return parameters_to_vector(slopes), leaves
+
+
+def _output(module: nn.Module, x: Tensor) -> Tensor:
+    return output_and_leaves(module, x)[0].detach()
+
+
 def _gap(before: nn.Module, after: nn.Module, x: Tensor) -> Tensor:
-    a, b = (output_at(m, parameter_vector(m), x) for m in (before, after))
+    a, b = _output(before, x), _output(after, x)
     if a.shape != b.shape:
         raise ValueError(
             f"outputs have shapes {tuple(a.shape)} and {tuple(b.shape)}: expected the same"

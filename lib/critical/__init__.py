@@ -1,6 +1,6 @@
 """Critical points: found in slow windows, polished to rounding, and told apart modulo symmetry."""
 
-from lib.critical.clustering import Cluster, canonical, cluster, orbit_distance
+from lib.critical.clustering import Cluster, cluster
 from lib.critical.planted import plant
 from lib.critical.polishing import CriticalPoint, polish
 from lib.critical.windows import SlowIterates, Window, slow_windows, smallest_gradient_iterates
@@ -12,7 +12,6 @@ __all__ = [
     "Window",
     "canonical",
     "cluster",
-    "orbit_distance",
     "plant",
     "polish",
     "slow_windows",

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from lib.linear import above_rounding, jacobian
 from lib.nets import MLP, flatten, forward, unflatten
-from lib.nets.flat_module import output_at, parameter_vector
+from lib.nets.checks import check_single
+from lib.nets.derivatives import output_and_leaves
 
 
 def plant(
@@ -40,8 +41,8 @@ def plant(
     >>> round(float(risk(net, x, y)), 9), bool(flatten(gradient(net, x, y)).abs().max() < 1e-14)
     (1.0, True)
     """
-    if isinstance(net, MLP) and net.batch:
-        raise ValueError(f"{net} is a batch of nets: index one first")
+    if isinstance(net, MLP):
+        check_single(net)
     if not residual >= 0:
         raise ValueError(f"residual is {residual}: expected >= 0")
     output, derivative = _linearised(net, x)
@@ -65,9 +66,8 @@ def plant(
 def _linearised(net: MLP | nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     """The output (n, m_L) and its Jacobian (n m_L, M)."""
     if not isinstance(net, MLP):
-        theta = parameter_vector(net).requires_grad_()
-        output = output_at(net, theta, x)
-        return output.detach(), jacobian(output, [theta])
+        output, leaves = output_and_leaves(net, x)
+        return output.detach(), jacobian(output, leaves)
     output = forward(net, x).detach()
     # One copy of the net for every entry of the output: a single backward pass gives every row of
     # the Jacobian.

@@ -11,6 +11,7 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor
 
 from lib.nets import MLP, Loss, flatten, mse, risk, unflatten
+from lib.nets.checks import check_single
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,7 @@ def extreme_eigenvalues(
     >>> float(extreme_eigenvalues(init((1, 30, 1), generator=0), x, x, k=2, which="largest").residuals.max()) < 1e-8
     True
     """
-    if net.batch:
-        raise ValueError(f"{net} is a batch of nets: index one first")
+    check_single(net)
     if net.dtype != torch.float64:
         raise TypeError(f"the net is {net.dtype}: curvature is float64; pass net.to(torch.float64)")
     if not 1 <= k < net.n_parameters:

@@ -6,13 +6,14 @@ from lib.depth.boundary import exits, slide
 from lib.depth.layers import layer_on_data
 from lib.depth.lifting import lift, lift_layers, lifted_dimension
 from lib.depth.merging import lifted_from, membership, unlift
-from lib.depth.modules import insert_layer, merge_layer, stream_at
+from lib.depth.modules import insert_layer, merge_layer
 from lib.depth.pieces import layer_affine_error, linearised_share
 from lib.depth.residual import (
     ResidualBlock,
     insert_block,
     linearised_block,
     null_block,
+    stream_at,
     zero_output_block,
 )
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from lib.depth.factorisation import check_place, factor
-from lib.depth.layers import one_net
 from lib.nets import MLP, Activation, features, forward
 from lib.nets.activations import AffinePiece
+from lib.nets.checks import check_single
 from lib.nets.drawing import Randomness, source_of
 
 HALVINGS = 60  # of the scale, until the wanted error is met
@@ -153,7 +153,7 @@ def _find_scale(gap: Callable[[float], float], error: float) -> float:
 
 
 def _check(net: MLP, position: int, width: int, error: float | None, scale: float | None) -> None:
-    one_net(net)
+    check_single(net)
     if net.activation.pieces:
         raise ValueError(f"{net.activation!r} has an affine piece: use lift, which is exact")
     if (error is None) == (scale is None):

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lib.depth.layers import LayerOnData, layer_on_data, one_net
+from lib.depth.layers import LayerOnData, layer_on_data
 from lib.depth.pieces import all_pieces
 from lib.nets import MLP, Loss, mse
 from lib.nets.activations import AffinePiece
-from lib.nets.checks import check_neuron, replace
+from lib.nets.checks import check_neuron, check_single
+from lib.nets.surgery import replace
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def _bounded(net: MLP, x: Tensor, layer: int) -> tuple[LayerOnData, tuple[Tensor
     # A linearised layer whose biases, and those of the layer behind it, can move.
     on = layer_on_data(net, x, layer)
     _ = on.lines  # refuses a layer that is not linearised, and names the neurons
-    one_net(net)
+    check_single(net)
     inner, outer = net.biases[layer - 1], net.biases[layer]
     if inner is None or outer is None:
         raise ValueError(

@@ -12,7 +12,7 @@ from torch.func import jacrev
 from lib.depth.pieces import NO_PIECE, all_pieces, place
 from lib.linear import rank
 from lib.nets import MLP, Loss, features, flatten, mse, preactivations, unflatten
-from lib.nets.checks import check_layer
+from lib.nets.checks import check_layer, check_single
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,7 @@ class LayerOnData:
         Near the net the risk is R(pi(theta')), so at a critical point the Hessians obey
         H' = J^T H J.
         """
-        one_net(self.net)
+        check_single(self.net)
         lines = self.lines
         return jacrev(
             lambda theta: flatten(merge_lines(unflatten(theta, self.net), self.layer, *lines))
@@ -82,7 +82,7 @@ class LayerOnData:
         It is when diag(slope) W^[l] has full column rank, or W^[l+1] diag(slope) full row rank.
         """
         slope, _ = self.lines
-        one_net(self.net)
+        check_single(self.net)
         inner = slope.unsqueeze(-1) * self.net.weights[self.layer - 1]
         outer = self.net.weights[self.layer] * slope
         ranks = [int(rank(matrix, clear=0.0).value) for matrix in (inner, outer)]
@@ -90,7 +90,7 @@ class LayerOnData:
 
     def reader_errors(self, y: Tensor, loss: Loss = mse) -> Tensor:
         """dR / dz^[l+1], what every sample asks of the next layer of one net: (n, m_{l+1})."""
-        one_net(self.net)
+        check_single(self.net)
         value, behind = self.net.activation.value, slice(self.layer, None)
         weights = [w.detach() for w in self.net.weights[behind]]
         biases = [None if b is None else b.detach() for b in self.net.biases[behind]]
@@ -170,9 +170,3 @@ def merge_affine(net: MLP, layer: int, weight: Tensor, bias: Tensor) -> MLP:
         [*net.biases[: layer - 1], total, *net.biases[layer + 1 :]],
         net.activation,
     )
-
-
-def one_net(net: MLP) -> None:
-    """Raises ValueError for a batch of nets."""
-    if net.batch:
-        raise ValueError(f"{net!r} is a batch of nets: index one first")

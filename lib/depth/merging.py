@@ -9,9 +9,9 @@ from itertools import combinations
 
 from torch import Tensor
 
-from lib.depth.layers import LayerOnData, layer_on_data, layers_on_data, one_net
+from lib.depth.layers import LayerOnData, layer_on_data, layers_on_data
 from lib.nets import MLP, flatten
-from lib.nets.checks import check_layer
+from lib.nets.checks import check_layer, check_single
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def membership(net: MLP, x: Tensor, *, flat: bool = False) -> Membership:
     >>> membership(lift(net, x, 1, 4, generator=draws), x)
     Membership(layers=(2,), shallow=MLP(1-3-1, relu, 10 parameters), regular=(True,))
     """
-    one_net(net)
+    check_single(net)
     linearised = [on for on in layers_on_data(net, x, flat=flat) if on.is_linearised]
     shallow, regular = _merge_all(net, linearised, judge=True)
     return Membership(tuple(on.layer for on in linearised), shallow, regular)
@@ -119,7 +119,7 @@ def lifted_from(
             f"{deep!r} cannot be a lift of {shallow!r}: expected more layers, one activation, equal"
             " input and output"
         )
-    one_net(deep)
+    check_single(deep)
     linearised = [on for on in layers_on_data(deep, x) if on.is_linearised]
     for chosen in combinations(linearised, deep.depth - shallow.depth):
         merged, _ = _merge_all(deep, chosen)

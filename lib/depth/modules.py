@@ -1,33 +1,36 @@
-"""Lifting in depth for `nn.Sequential` models, also through and by batch normalisation."""
+"""Lifting in depth for convolutional and other chains, also through and by batch normalisation."""
 
 from __future__ import annotations
 
-from copy import deepcopy
+import copy
 
 import torch
 from torch import Tensor, nn
 
 from lib.depth.factorisation import Pieces, factor
 from lib.depth.pieces import NO_PIECE, place
-from lib.nets import Activation
+from lib.nets import Activation, Chain
 from lib.nets.activations import get
+from lib.nets.chain import Net, as_chain, as_given
+from lib.nets.checks import check_index
 from lib.nets.drawing import Randomness, source_of
+from lib.nets.kinds import check_deterministic, leaves
 from lib.nets.sequential import activation_module, activation_of
+from lib.nets.surgery import linear, replace_layers
 
 
 def insert_layer(
-    module: nn.Sequential,
-    index: int,
+    net: Net,
     x: Tensor,
+    layer: int,
     width: int,
     activation: str | Activation,
     *,
     normalise: bool = False,
     pieces: Pieces = None,
-    margin: float = 0.5,
     generator: Randomness = None,
-) -> nn.Sequential:
-    """A copy whose `Linear` at `index` became Linear - [BatchNorm1d -] sigma - Linear with the same
+) -> Net:
+    """A copy whose dense layer l became Linear - [BatchNorm1d -] sigma - Linear with the same
     outputs on x.
 
     Whatever follows (batch normalisation included) sees unchanged pre-activations on x. With
@@ -36,151 +39,133 @@ def insert_layer(
     manifold can be written so, but only with shift > gain * max|z|.
 
     Args:
-        index: of an `nn.Linear` with bias;  x: the batch S (n, m_0); batch statistics are those of
-            S in train mode.
+        net: a `Chain` or an nn.Sequential; left as it is.
+        x: the batch S (n, ...); batch statistics are those of S in train mode.
+        layer: l in 1..L, the number of a Linear with bias.
         width: >= min(in, out) of that Linear;  activation: sigma of the new layer.
-        pieces, margin, generator: as in `lift`.
+        pieces, generator: as in `lift`.
         normalise: put a batch normalisation before the new sigma (needs n >= 2; the gain absorbs
             its eps). Its running statistics are those of S, so evaluation mode agrees on S too.
     Returns:
-        a new `nn.Sequential`, 2 or 3 modules longer, in the mode of `module`.
+        A new net of the same kind; every module keeps its mode, new ones have the net's.
     Raises:
-        TypeError: the module at `index` is no Linear.
-        ValueError: it has no bias, the index is out of range, dropout is active, or as in `lift`.
+        TypeError: the layer is no Linear; or as `lib.nets.chain.as_chain`.
+        ValueError: it has no bias, there is no such layer, dropout is active, or as in `lift`.
 
     Source: (Bai et al. 2024) for fully connected layers; the batch-normalised variant is ours.
 
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)).double()
     >>> x = torch.eye(2, dtype=torch.float64)
-    >>> deep = insert_layer(net, 2, x, 4, "relu", normalise=True, generator=0)
+    >>> deep = insert_layer(net, x, 2, 4, "relu", normalise=True, generator=0)
     >>> [type(m).__name__ for m in deep], bool((deep(x) - net(x)).abs().max() < 1e-12)
     (['Linear', 'ReLU', 'Linear', 'BatchNorm1d', 'ReLU', 'Linear'], True)
     """
-    linear = _linear_at(module, index)
-    if linear.bias is None:
-        raise ValueError(
-            f"module {index} has no bias: the inserted layer's shift needs one to undo it"
-        )
-    sigma = get(activation)
-    f = stream_at(module, index, x)
-    if f.dim() != 2 or f.shape[0] == 0:
-        raise ValueError(
-            f"module {index} receives {tuple(f.shape)}: expected (n, {linear.in_features}) with n"
-            " >= 1"
-        )
+    chain, sigma = as_chain(net), get(activation)
+    joint = _dense(chain, layer)
+    if joint.bias is None:
+        raise ValueError(f"layer {layer} has no bias: the inserted layer's shift needs one")
+    f = _features_before(chain, layer, x)
     with torch.no_grad():
         parts = factor(
-            linear.weight,
-            linear.bias,
+            joint.weight,
+            joint.bias,
             f,
             width,
             sigma,
             pieces=pieces,
-            margin=margin,
             generator=source_of(generator, "insert_layer"),
         )
-        inner = _linear(parts.weight_in, None if normalise else parts.bias_in)
-        outer = _linear(parts.weight_out, parts.bias_out)
-        norm = [_norm_that_keeps(f @ parts.weight_in.mT, parts.bias_in)] if normalise else []
-    modules = list(deepcopy(module))
-    deep = nn.Sequential(
-        *modules[:index], inner, *norm, activation_module(sigma), outer, *modules[index + 1 :]
-    )
-    return deep.train(module.training)
+        inner = linear(parts.weight_in, None if normalise else parts.bias_in)
+        outer = linear(parts.weight_out, parts.bias_out)
+        between: nn.Module = activation_module(sigma)
+        if normalise:
+            norm = _norm_that_keeps(f @ parts.weight_in.mT, parts.bias_in)
+            between = nn.Sequential(norm, between)
+    for made in (inner, between, outer):
+        made.train(net.training)
+    return as_given(net, replace_layers(chain, layer, 1, [inner, outer], [between]))
 
 
-def merge_layer(module: nn.Sequential, index: int, x: Tensor) -> nn.Sequential:
-    """The inverse of `insert_layer`: Linear - [BatchNorm1d -] sigma - Linear from `index` on
-    becomes one Linear.
+def merge_layer(net: Net, x: Tensor, layer: int) -> Net:
+    """The inverse of `insert_layer`: Linear - [BatchNorm1d -] sigma - Linear, layers l and l + 1,
+    become one Linear.
 
     Args:
         x: the batch S; every neuron's (normalised) pre-activation must lie in one affine piece on
             it.
+        layer: l in 1..L-1.
     Raises:
         TypeError: other modules stand there.  ValueError: a neuron is not linearised on x.
 
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)).double()
     >>> x = torch.eye(2, dtype=torch.float64)
-    >>> back = merge_layer(insert_layer(net, 2, x, 4, "relu", generator=0), 2, x)
+    >>> back = merge_layer(insert_layer(net, x, 2, 4, "relu", generator=0), x, 2)
     >>> bool((back[2].weight - net[2].weight).abs().max() < 1e-12)
     True
     """
-    inner = _linear_at(module, index)
-    rest = list(module)[index + 1 :]
-    norm = rest.pop(0) if rest and isinstance(rest[0], nn.BatchNorm1d) else None
-    if len(rest) < 2 or not isinstance(rest[1], nn.Linear):
-        names = [type(m).__name__ for m in list(module)[index : index + 4]]
+    chain = as_chain(net)
+    inner = _dense(chain, layer)
+    between = [] if layer == chain.depth else leaves(chain.activations[layer - 1])
+    norm = between[0] if between and type(between[0]) is nn.BatchNorm1d else None
+    sigmas = between if norm is None else between[1:]
+    if len(sigmas) != 1 or type(chain.joints[layer]) is not nn.Linear:
+        names = [type(m).__name__ for m in (inner, *between, *chain.joints[layer : layer + 1])]
         raise TypeError(
-            f"modules from {index} on are {names}: expected Linear, [BatchNorm1d,] activation,"
-            " Linear"
+            f"layer {layer} and what follows are {names}: expected Linear, [BatchNorm1d,]"
+            " activation, Linear"
         )
-    sigma, outer = activation_of(rest[0]), rest[1]
+    sigma, outer = activation_of(sigmas[0]), _dense(chain, layer + 1)
     with torch.no_grad():
-        f = stream_at(module, index, x)
-        z = inner(f)
-        weight, bias = inner.weight, z.new_zeros(z.shape[1]) if inner.bias is None else inner.bias
-        if norm is not None:
-            gain, shift = _as_affine(norm, z)
-            weight, bias, z = gain[:, None] * weight, gain * bias + shift, gain * z + shift
-        chosen = place(z, sigma)
-        if (chosen == NO_PIECE).any():
-            lost = (chosen == NO_PIECE).nonzero().flatten().tolist()
-            raise ValueError(
-                f"module {index} is not linearised on the {x.shape[0]} samples: neurons {lost} are"
-                " in no single affine piece"
-            )
-        slope = torch.tensor([p.slope for p in sigma.pieces], dtype=z.dtype, device=z.device)[
-            chosen
-        ]
-        shift = torch.tensor([p.shift for p in sigma.pieces], dtype=z.dtype, device=z.device)[
-            chosen
-        ]
+        f = _features_before(chain, layer, x)
+        z, weight = inner(f), inner.weight
+        bias = z.new_zeros(z.shape[1]) if inner.bias is None else inner.bias
+        if isinstance(norm, nn.BatchNorm1d):
+            gain, offset = _as_affine(norm, z)
+            weight, bias, z = gain[:, None] * weight, gain * bias + offset, gain * z + offset
+        slope, shift = _pieces_that_hold(z, sigma, layer)
         total = outer.weight @ (slope * bias + shift)
         total = total if outer.bias is None else total + outer.bias
-        merged = _linear(outer.weight @ (slope[:, None] * weight), total)
-    modules = list(deepcopy(module))
-    return nn.Sequential(*modules[:index], merged, *deepcopy(rest[2:])).train(module.training)
+        merged = linear(outer.weight @ (slope[:, None] * weight), total).train(inner.training)
+    return as_given(net, replace_layers(chain, layer, 2, [merged], []))
 
 
-def stream_at(module: nn.Sequential, index: int, x: Tensor) -> Tensor:
-    """What module `index` receives for the inputs x, without touching running statistics.
+def _dense(net: Chain, layer: int) -> nn.Linear:
+    check_index("layer", layer)
+    joint = net.joint(layer)
+    if not isinstance(joint, nn.Linear):
+        raise TypeError(f"layer {layer} is {type(joint).__name__}: expected Linear")
+    return joint
 
-    Raises:
-        ValueError: index outside 0..len(module), or dropout is active before it.
 
-    >>> stream_at(nn.Sequential(nn.ReLU(), nn.Linear(1, 1)), 1, torch.tensor([[-1.0]]))
-    tensor([[0.]])
-    """
-    if not 0 <= index <= len(module):
-        raise ValueError(f"index {index} outside 0..{len(module)}")
-    before = deepcopy(module[:index])
-    for m in before.modules():
-        if isinstance(m, nn.Dropout) and m.training and m.p > 0:
-            raise ValueError(
-                "dropout is active: the outputs to keep are random; call .eval() or remove it"
-            )
+def _features_before(net: Chain, layer: int, x: Tensor) -> Tensor:
+    """What a dense layer receives, without touching running statistics."""
+    own = copy.deepcopy(net)
+    for module in (own.before, *own.activations[: layer - 1]):
+        check_deterministic(module)
     with torch.no_grad():
-        return before(x)
+        f = own.features(x, layer - 1)[-1]
+    if f.dim() != 2 or len(f) == 0:
+        raise ValueError(
+            f"layer {layer} receives {tuple(f.shape)}: expected"
+            f" (n, {net.joint(layer).weight.shape[1]}) with n >= 1"
+        )
+    return f
 
 
-def _linear_at(module: nn.Sequential, index: int) -> nn.Linear:
-    if not isinstance(module, nn.Sequential):
-        raise TypeError(f"got {type(module).__name__}: expected nn.Sequential")
-    if not 0 <= index < len(module):
-        raise ValueError(f"index {index} outside 0..{len(module) - 1}")
-    if not isinstance(module[index], nn.Linear):
-        raise TypeError(f"module {index} is {type(module[index]).__name__}: expected Linear")
-    return module[index]
-
-
-def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    out, into = weight.shape
-    linear = nn.Linear(into, out, bias=bias is not None, dtype=weight.dtype, device=weight.device)
-    with torch.no_grad():
-        linear.weight.copy_(weight)
-        if bias is not None:
-            linear.bias.copy_(bias)
-    return linear
+def _pieces_that_hold(z: Tensor, sigma: Activation, layer: int) -> tuple[Tensor, Tensor]:
+    """Slope and shift of the affine piece that holds each neuron's pre-activations."""
+    chosen = place(z, sigma)
+    lost = (chosen == NO_PIECE).nonzero().flatten().tolist()
+    if lost:
+        raise ValueError(
+            f"layer {layer} is not linearised on the {z.shape[0]} samples: neurons {lost} are in no"
+            " single affine piece"
+        )
+    slopes, shifts = (
+        z.new_tensor([getattr(piece, name) for piece in sigma.pieces])[chosen]
+        for name in ("slope", "shift")
+    )
+    return slopes, shifts
 
 
 def _norm_that_keeps(z: Tensor, start: Tensor) -> nn.BatchNorm1d:
@@ -191,15 +176,15 @@ def _norm_that_keeps(z: Tensor, start: Tensor) -> nn.BatchNorm1d:
     mean, variance = z.mean(0), z.var(0, unbiased=False)
     norm.weight.copy_((variance + norm.eps).sqrt())
     norm.bias.copy_(mean + start)
-    norm.running_mean.copy_(mean)
-    norm.running_var.copy_(variance)
+    for buffer, value in ((norm.running_mean, mean), (norm.running_var, variance)):
+        if buffer is not None:
+            buffer.copy_(value)
     return norm
 
 
 def _as_affine(norm: nn.BatchNorm1d, z: Tensor) -> tuple[Tensor, Tensor]:
-    batch = norm.training or norm.running_mean is None
-    mean, variance = (
-        (z.mean(0), z.var(0, unbiased=False)) if batch else (norm.running_mean, norm.running_var)
-    )
+    mean, variance = z.mean(0), z.var(0, unbiased=False)
+    if not norm.training and norm.running_mean is not None and norm.running_var is not None:
+        mean, variance = norm.running_mean, norm.running_var
     gain = (norm.weight if norm.affine else 1.0) / (variance + norm.eps).sqrt()
     return gain, (norm.bias if norm.affine else 0.0) - gain * mean

@@ -9,7 +9,7 @@ block feels of the point is these two sums."""
 
 from __future__ import annotations
 
-from copy import deepcopy
+import copy
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from lib.depth.factorisation import factor
 from lib.nets import Activation
 from lib.nets.activations import get
+from lib.nets.checks import check_index
 from lib.nets.drawing import Randomness, source_of
+from lib.nets.kinds import check_deterministic, check_plain
 from lib.nets.sequential import activation_module
 
 
@@ -48,22 +50,55 @@ class ResidualBlock(nn.Module):
         return x + self.outer(self.sigma(self.inner(x)))
 
 
-def insert_block(module: nn.Sequential, index: int, block: ResidualBlock) -> nn.Sequential:
-    """A copy with a residual block before module `index`; a block with zero output leaves the
+def insert_block(net: nn.Sequential, place: int, block: ResidualBlock) -> nn.Sequential:
+    """A copy with a residual block before module `place`; a block with zero output leaves the
     function as it is.
 
+    Every module keeps its mode; the block takes that of the net.
+
     Raises:
-        ValueError: index outside 0..len(module).
+        TypeError: no plain nn.Sequential.  ValueError: place outside 0..len(net).
 
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> x, deep = torch.ones(4, 2), insert_block(net, 2, null_block(3, 5, "relu"))
     >>> torch.equal(deep(x), net(x))
     True
     """
-    if not 0 <= index <= len(module):
-        raise ValueError(f"index {index} outside 0..{len(module)}")
-    modules = list(deepcopy(module))
-    return nn.Sequential(*modules[:index], deepcopy(block), *modules[index:]).train(module.training)
+    _check_place(net, place)
+    modules = list(copy.deepcopy(net))
+    modules.insert(place, copy.deepcopy(block).train(net.training))
+    deep = nn.Sequential(*modules)
+    deep.training = net.training
+    return deep
+
+
+def stream_at(net: nn.Sequential, place: int, x: Tensor) -> Tensor:
+    """What module `place` receives for the inputs x, without touching running statistics or x.
+
+    Raises:
+        TypeError: no plain nn.Sequential.
+        ValueError: place outside 0..len(net), or dropout is active before it.
+
+    >>> stream_at(nn.Sequential(nn.ReLU(), nn.Linear(1, 1)), 1, torch.tensor([[-1.0]]))
+    tensor([[0.]])
+    """
+    _check_place(net, place)
+    before = copy.deepcopy(net[:place])
+    check_deterministic(before)
+    with torch.no_grad():
+        stream: Tensor = before(x.detach().clone())
+    return stream
+
+
+def _check_place(net: nn.Sequential, place: int) -> None:
+    if type(net) is not nn.Sequential:
+        raise TypeError(
+            f"net is {type(net).__name__}: expected a plain nn.Sequential, whose data flow is known"
+        )
+    check_plain(net)
+    check_index("place", place)
+    if not 0 <= place <= len(net):
+        raise ValueError(f"place {place} outside 0..{len(net)}")
 
 
 def zero_output_block(
@@ -84,10 +119,10 @@ def zero_output_block(
     0
     """
     block = null_block(width, hidden, activation, dtype=dtype)
-    generator = source_of(generator, "a block")
+    source = source_of(generator, "zero_output_block")
     with torch.no_grad():
         for p in block.inner.parameters():
-            p.copy_(torch.randn(p.shape, generator=generator, dtype=p.dtype))
+            p.copy_(torch.randn(p.shape, generator=source, dtype=p.dtype))
     return block
 
 
@@ -129,23 +164,22 @@ def linearised_block(
     b + shift) + c = 0.
 
     dR/dV = (sum e x^T) U^T diag(slope) + (sum e)(slope * b + shift)^T, dR/dU = diag(slope) V^T (sum
-    e x^T), and both sums
-    vanish at a critical point whose stream a Linear with bias reads: critical at every place of the
-        stream. An
-    affine map of the stream can be carried to the reader by a change of basis (U -> U G^-1, V -> G
-    V), so the block merges
-    like any other lift: n+ and n- stay and the corank grows by the block's parameters.
+    e x^T), and both sums vanish at a critical point whose stream a Linear with bias reads: critical
+    at every place of the stream. An affine map of the stream can be carried to the reader by a
+    change of basis (U -> U G^-1, V -> G V), so the block merges like any other lift: n+ and n- stay
+    and the corank grows by the block's parameters.
 
     Args:
         stream: the stream's values on S before the block, (n, width);  hidden: >= width.
 
-    >>> block = linearised_block(2, 3, "relu", torch.eye(2, dtype=torch.float64), generator=0)
-    >>> bool((block(torch.eye(2, dtype=torch.float64)) - torch.eye(2)).abs().max() < 1e-14)
+    >>> x = torch.eye(2, dtype=torch.float64)
+    >>> block = linearised_block(2, 3, "relu", x, generator=0)
+    >>> bool((block(x) - x).abs().max() < 1e-14)
     True
     """
     zero = stream.new_zeros(width, width)
-    generator = source_of(generator, "a block")
-    parts = factor(zero, zero[0], stream, hidden, get(activation), generator=generator)
+    source = source_of(generator, "linearised_block")
+    parts = factor(zero, zero[0], stream, hidden, get(activation), generator=source)
     block = ResidualBlock(width, hidden, activation, stream.dtype)
     with torch.no_grad():
         block.inner.weight.copy_(parts.weight_in)

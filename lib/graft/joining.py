@@ -78,4 +78,4 @@ def assemble(
         between = nn.Sequential(between, *(nn.MaxPool2d(2) for _ in range(pools)))
     joints = [*first.joints[:layer], joint, *second.joints[onto:]]
     activations = [*first.activations[: layer - 1], between, *second.activations[onto - 1 :]]
-    return Chain(joints, activations).eval()
+    return Chain(joints, activations, before=first.before, after=second.after).eval()

@@ -1,77 +1,61 @@
-"""Batch normalisation in eval mode is an affine map a channel: folding it into its neighbours
+"""Batch normalisation in eval mode is an affine map of each channel: folding it into its neighbours
 changes no output."""
 
 from __future__ import annotations
 
 import copy
+from typing import cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from lib.nets import MLP, from_sequential
+from lib.nets import MLP, Chain, from_sequential
+from lib.nets.chain import Net, as_chain, as_given
+from lib.nets.kinds import NORMS, RANDOM, Joint, check_deterministic, leaves
+from lib.nets.surgery import linear
 
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-_ABSENT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout)  # the identity in eval mode
+Norm = nn.BatchNorm1d | nn.BatchNorm2d
 
 
-def fold_batchnorm(module: nn.Sequential) -> nn.Sequential:
-    """The same function without batch normalisation, dropout and nested `nn.Sequential`s;
-    parameters are copied.
+def fold_batchnorm(net: Net) -> Net:
+    """The same function without batch normalisation and dropout; parameters are copied.
 
     After a layer, gamma (W x + b - mean) / sqrt(var + eps) + beta has weights s W and bias s (b -
     mean) + beta, s = gamma / sqrt(var + eps). Before a dense layer, s joins its weights and the
-    rest its bias.
+    rest its bias. Dense layers are taken to act on inputs (n, features).
 
     Args:
-        module: in eval mode.
+        net: a `Chain`, or an nn.Sequential (nested ones become flat); in eval mode.
     Raises:
-        ValueError: the module is in training mode, where normalisation depends on the batch.
-        TypeError: batch normalisation that touches no dense layer and follows no convolution.
+        ValueError: normalisation or dropout in training mode, which depends on the batch, or
+            without running statistics.
+        TypeError: batch normalisation that touches no dense layer and follows no convolution; or
+            as `lib.nets.chain.as_chain`.
 
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.ReLU(), nn.Linear(3, 1)).eval()
     >>> [type(m).__name__ for m in fold_batchnorm(net)]
     ['Linear', 'ReLU', 'Linear']
     """
-    if not isinstance(module, nn.Sequential):
-        raise TypeError(f"got {type(module).__name__}: expected nn.Sequential")
-    modules = [m for m in _flat(module) if not isinstance(m, _ABSENT) or m.training]
-    if any(m.training for m in modules if isinstance(m, (*_NORMS, *_ABSENT))):
-        raise ValueError(
-            "module is in training mode: call .eval() first, its normalisation or dropout depends"
-            " on the batch"
-        )
-    folded: list[nn.Module] = []
-    waiting: tuple[torch.Tensor, torch.Tensor] | None = (
-        None  # scale and shift of a norm still to be folded forward
-    )
-    for place, m in enumerate(modules):
-        if isinstance(m, _NORMS):
-            scale, shift = _affine(m, place)
-            if waiting is not None:
-                raise TypeError(
-                    f"module {place} normalises twice in a row: expected a layer between"
-                )
-            if folded and isinstance(folded[-1], (nn.Linear, nn.Conv2d)):
-                _fold_back(folded[-1], scale, shift)
-            else:
-                waiting = (scale, shift)
-            continue
-        if waiting is not None:
-            if not isinstance(m, nn.Linear):
-                raise TypeError(
-                    f"module {place} ({type(m).__name__}) follows a normalisation that follows no"
-                    " layer: expected Linear there"
-                )
-            folded.append(_fold_forward(m, *waiting))
-            waiting = None
-        else:
-            folded.append(copy.deepcopy(m))
-    if waiting is not None:
-        raise TypeError(
-            "the last module normalises and follows no layer: expected a Linear or Conv2d before or"
-            " after it"
-        )
-    return nn.Sequential(*folded).eval()
+    chain = copy.deepcopy(as_chain(net))
+    groups = [leaves(m) for m in (chain.before, *chain.activations, chain.after)]
+    for group in groups:
+        _check_modes(group)
+    joints = [chain.joint(layer) for layer in range(1, chain.depth + 1)]
+    for place in range(len(groups)):
+        kept = [m for m in groups[place] if type(m) not in RANDOM or type(m) is nn.RReLU]
+        if place > 0 and kept and type(kept[0]) in NORMS:
+            joints[place - 1] = _after(joints[place - 1], cast(Norm, kept.pop(0)), place)
+        if kept and type(kept[-1]) in NORMS and place < len(joints):
+            joints[place] = _before(joints[place], cast(Norm, kept.pop()), place + 1)
+        if any(type(m) in NORMS for m in kept):
+            raise TypeError(
+                f"a normalisation behind layer {place} follows no layer and precedes no Linear:"
+                " expected Linear or Conv2d before it, or Linear after it"
+            )
+        groups[place] = kept
+    maps = [group[0] if len(group) == 1 else nn.Sequential(*group) for group in groups]
+    return as_given(net, Chain(joints, maps[1:-1], before=maps[0], after=maps[-1]).eval())
 
 
 def as_mlp(module: nn.Sequential) -> tuple[nn.Sequential, MLP]:
@@ -91,41 +75,54 @@ def as_mlp(module: nn.Sequential) -> tuple[nn.Sequential, MLP]:
     return nn.Sequential(*head), from_sequential(nn.Sequential(*modules[len(head) :]))
 
 
-def _flat(module: nn.Sequential) -> list[nn.Module]:
-    return [leaf for m in module for leaf in (_flat(m) if isinstance(m, nn.Sequential) else [m])]
+def _check_modes(modules: list[nn.Module]) -> None:
+    for module in modules:
+        check_deterministic(module)
+        if isinstance(module, NORMS) and module.training:
+            raise ValueError(
+                f"{type(module).__name__} is in training mode and depends on the batch: call .eval()"
+                " first"
+            )
+        if isinstance(module, NORMS) and getattr(module, "running_mean", None) is None:
+            raise ValueError(
+                f"{type(module).__name__} keeps no running statistics: it normalises by the batch"
+                " even in eval mode"
+            )
 
 
-def _affine(norm: nn.Module, place: int) -> tuple[torch.Tensor, torch.Tensor]:
-    if norm.running_mean is None:
-        raise ValueError(
-            f"module {place} keeps no running statistics: it normalises by the batch even in eval"
-            " mode"
-        )
-    scale = (norm.running_var + norm.eps).rsqrt()
-    scale = scale if norm.weight is None else scale * norm.weight
-    shift = -scale * norm.running_mean
-    return scale.detach(), (shift if norm.bias is None else shift + norm.bias).detach()
-
-
-def _fold_back(layer: nn.Linear | nn.Conv2d, scale: torch.Tensor, shift: torch.Tensor) -> None:
-    bias = shift if layer.bias is None else shift + scale * layer.bias.detach()
-    weight = layer.weight.detach() * scale.reshape(-1, *(1,) * (layer.weight.dim() - 1))
-    layer.weight, layer.bias = nn.Parameter(weight), nn.Parameter(bias)
-
-
-def _fold_forward(linear: nn.Linear, scale: torch.Tensor, shift: torch.Tensor) -> nn.Linear:
-    if len(scale) != linear.in_features:
+def _after(joint: Joint, norm: Norm, layer: int) -> Joint:
+    """The layer that makes the normalised outputs itself."""
+    if norm.num_features != joint.weight.shape[0]:
         raise TypeError(
-            f"a normalisation of {len(scale)} features precedes a layer of {linear.in_features}"
-            " inputs"
+            f"a normalisation of {norm.num_features} features follows layer {layer} of"
+            f" {joint.weight.shape[0]} outputs: it acts on another axis than the layer"
         )
-    new = nn.Linear(
-        linear.in_features,
-        linear.out_features,
-        dtype=linear.weight.dtype,
-        device=linear.weight.device,
-    )
+    joint.weight, joint.bias = _fused(joint.weight, joint.bias, norm)
+    return joint
+
+
+def _before(joint: nn.Module, norm: Norm, layer: int) -> nn.Linear:
+    """The dense layer that reads the normalised features, reading the plain ones."""
+    if not isinstance(joint, nn.Linear):
+        raise TypeError(
+            f"layer {layer} ({type(joint).__name__}) follows a normalisation that follows no layer:"
+            " expected Linear there"
+        )
+    if norm.num_features != joint.in_features:
+        raise TypeError(
+            f"a normalisation of {norm.num_features} features precedes layer {layer} of"
+            f" {joint.in_features} inputs"
+        )
     with torch.no_grad():
-        new.weight.copy_(linear.weight * scale)
-        new.bias.copy_(linear.weight @ shift + (0 if linear.bias is None else linear.bias))
-    return new
+        scale, shift = _fused(joint.weight.new_ones(joint.in_features, 1), None, norm)
+        bias = joint.weight @ shift + (0 if joint.bias is None else joint.bias)
+        return linear(joint.weight * scale.squeeze(1), bias)
+
+
+def _fused(weight: Tensor, bias: Tensor | None, norm: Norm) -> tuple[nn.Parameter, nn.Parameter]:
+    # torch's function for convolutions serves dense weights too, and norms without scale and shift
+    mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+    found = fuse_conv_bn_weights(
+        weight, bias, mean, variance, norm.eps, cast(Tensor, norm.weight), cast(Tensor, norm.bias)
+    )
+    return cast(tuple[nn.Parameter, nn.Parameter], found)

@@ -6,7 +6,9 @@ so the plan of a dense layer serves unchanged."""
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
+from typing import Generic
 
 import torch
 from torch import Tensor, nn
@@ -14,27 +16,28 @@ from torch import Tensor, nn
 from lib.merge.batchnorm import fold_batchnorm
 from lib.merge.neurons import LayerReport
 from lib.merge.rows import Likeness, RowMerge, plan_merge
-from lib.nets import Activation
+from lib.nets import Activation, Chain
 from lib.nets.activations import get
+from lib.nets.chain import Net, as_chain, as_given, plain
 from lib.nets.drawing import Randomness
+from lib.nets.flow import Flow, flow, set_parameter, set_widths
+from lib.nets.kinds import ELEMENTWISE, Joint
 from lib.nets.sequential import activation_of
-from lib.width.channels import ELEMENTWISE, _columns, _put, _trace
 
 
 @dataclass(frozen=True, eq=False)
-class ChannelMerge:
+class ChannelMerge(Generic[Net]):
     """A net with merged channels, and its outputs compared with those before.
 
     Args:
-        net: the result, in eval mode, its batch normalisation folded.
-        layers: a report for each layer with a reader; `layer` is its place in `net`, whose modules
-            keep their places.
+        net: the result, in eval mode, its batch normalisation folded, dropout gone.
+        layers: a report for each hidden layer.
         change: max_i |f'(x_i) - f(x_i)| (2-norm over outputs);  size: max_i |f(x_i)|, to compare
             with.
         agreement: share of the inputs with the same largest output, None for one output.
     """
 
-    net: nn.Sequential
+    net: Net
     layers: tuple[LayerReport, ...]
     change: float
     size: float
@@ -42,7 +45,7 @@ class ChannelMerge:
 
 
 def merge_channels(
-    net: nn.Sequential,
+    net: Net,
     x: Tensor,
     cosine: float = 0.9,
     amplitude: float = 0.0,
@@ -51,13 +54,13 @@ def merge_channels(
     rule: str = "complete",
     representative: str = "mean",
     generator: Randomness = None,
-) -> ChannelMerge:
+) -> ChannelMerge[Net]:
     """Each group of similar channels (and of neurons of dense layers) becomes one, as in
     `merge_neurons`.
 
     Args:
-        net: nn.Sequential of Conv2d, Linear, activations, pooling, Flatten, Dropout and BatchNorm,
-            in eval mode.
+        net: a `Chain` (a VGG is one) or nn.Sequential of Conv2d, Linear, activations, pooling,
+            Flatten, dropout and BatchNorm, in eval mode; left as it is.
         x: inputs (n, ...) on which the outputs are compared.
         cosine, amplitude, tolerance, rule, representative, generator: as in `merge_neurons`, for
             rows (kernel, bias). A constant channel joins the next bias where no zero padding would
@@ -66,80 +69,87 @@ def merge_channels(
         The net, the groups, and the comparison.
     Raises:
         ValueError: the net is in training mode, no inputs, or thresholds out of range.
-        TypeError: a module that mixes channels, or normalisation that cannot be folded.
+        TypeError: a module that mixes channels or has a slope for each (PReLU), or normalisation
+            that cannot be folded.
     Source: (Zhang et al. 2021, App. A.1: channels sharing a kernel), read backwards.
 
-    >>> from lib.width.channels import split_channel
-    >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(2 * 4, 1)).eval()
-    >>> merge_channels(split_channel(net, 0, 1, 0.3), torch.ones(1, 1, 4, 4), cosine=1.0).layers[0].groups
+    >>> from lib.width import split_channel
+    >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 1)).eval()
+    >>> wide = split_channel(net, 1, 1, 0.3)
+    >>> merge_channels(wide, torch.ones(1, 1, 4, 4), cosine=1.0).layers[0].groups
     ((0,), (1, 2))
     """
-    folded = fold_batchnorm(net)
-    if len(x) == 0:
-        raise ValueError("got no inputs: expected at least one to compare outputs on")
+    whole = copy.deepcopy(as_chain(net))
+    folded = plain(fold_batchnorm(whole))
     like = Likeness(cosine, amplitude, tolerance, rule, representative, generator)
     reports = []
-    last = max(at for at, m in enumerate(folded) if isinstance(m, (nn.Conv2d, nn.Linear)))
-    places = [
-        at for at, m in enumerate(folded) if isinstance(m, (nn.Conv2d, nn.Linear)) and at != last
-    ]
     with torch.no_grad():
-        before = net(x).flatten(1)
-        for at in places:
-            path = _trace(folded, at)
-            reader = folded[path.reader]
-            columns = _columns(reader.weight, path.pixels)
+        before = _outputs(whole.eval(), x)
+        for layer in range(1, folded.depth):
+            found = flow(folded, layer)
+            if found.followers:
+                raise TypeError(
+                    f"PReLU behind layer {layer} has a slope for each channel: expected one slope"
+                )
+            columns = found.columns()
             plan = plan_merge(
-                _kernels(folded[at]),
+                _kernels(found.source),
                 columns.movedim(1, -1).flatten(0, -2),
-                _activation(folded, at, path.reader),
+                _activation(found),
                 like,
-                foldable=_takes_constants(folded, at, path.reader),
+                foldable=_takes_constants(found),
             )
-            _apply(folded[at], reader, columns, plan)
-            reports.append(LayerReport(at, plan.groups, plan.dropped, plan.folded, plan.bound))
-        after = folded(x).flatten(1)
+            _apply(found, columns, plan)
+            reports.append(LayerReport(layer, plan.groups, plan.dropped, plan.folded, plan.bound))
+        after = _outputs(folded, x)
     change, size = (float(t.norm(dim=1).max()) for t in (after - before, before))
-    same = (
-        float((after.argmax(1) == before.argmax(1)).double().mean())
-        if before.shape[1] > 1
-        else None
-    )
-    return ChannelMerge(folded, tuple(reports), change, size, same)
+    same = (before.argmax(1) == after.argmax(1)).double().mean()
+    agreement = float(same) if before.shape[1] > 1 else None
+    return ChannelMerge(as_given(net, folded), tuple(reports), change, size, agreement)
 
 
-def _kernels(source: nn.Conv2d | nn.Linear) -> Tensor:
+def _outputs(net: Chain, x: Tensor) -> Tensor:
+    """The outputs (n, .), after checking that dense layers read (n, features)."""
+    if len(x) == 0:
+        raise ValueError("got no inputs: expected at least one to compare outputs on")
+    f = net.features(x[:1])
+    for layer in range(1, net.depth + 1):
+        if isinstance(net.joint(layer), nn.Linear) and f[layer - 1].dim() != 2:
+            raise ValueError(
+                f"layer {layer} is Linear and reads {tuple(f[layer - 1].shape)}: expected"
+                " (n, features), whose last axis BatchNorm acts on too"
+            )
+    outputs: Tensor = net(x)
+    return outputs.flatten(1)
+
+
+def _kernels(source: Joint) -> Tensor:
     w = source.weight.flatten(1)
-    return torch.cat(
-        [w, (w.new_zeros(len(w)) if source.bias is None else source.bias).unsqueeze(1)], dim=1
-    )
+    bias = w.new_zeros(len(w)) if source.bias is None else source.bias
+    return torch.cat([w, bias.unsqueeze(1)], dim=1)
 
 
-def _apply(source: nn.Module, reader: nn.Module, columns: Tensor, plan: RowMerge) -> None:
-    shape = source.weight.shape[1:]
+def _apply(found: Flow, columns: Tensor, plan: RowMerge) -> None:
+    source, reader, outgoing = found.source, found.reader, columns.movedim(1, -1)
     if reader.bias is not None:
-        gained = (columns.movedim(1, -1) @ plan.constants).flatten(1).sum(1)
-        _put(reader, "bias", reader.bias + gained)
-    weight = (columns.movedim(1, -1) @ plan.mixing).movedim(-1, 1).flatten(1, 2)
-    _put(reader, "weight", weight)
-    _put(source, "weight", plan.rows[:, :-1].unflatten(1, shape))
+        gained = (outgoing @ plan.constants).flatten(1).sum(1)
+        set_parameter(reader, "bias", reader.bias + gained)
+    set_parameter(reader, "weight", (outgoing @ plan.mixing).movedim(-1, 1).flatten(1, 2))
+    set_widths(reader, inputs=reader.weight.shape[1])
+    shape = source.weight.shape[1:]
+    set_parameter(source, "weight", plan.rows[:, :-1].reshape(-1, *shape))
     if source.bias is not None:
-        _put(source, "bias", plan.rows[:, -1])
-    for module, name, width in ((source, "out", len(plan.rows)), (reader, "in", weight.shape[1])):
-        setattr(
-            module,
-            f"{name}_channels" if isinstance(module, nn.Conv2d) else f"{name}_features",
-            width,
-        )
+        set_parameter(source, "bias", plan.rows[:, -1])
+    set_widths(source, outputs=len(plan.rows))
 
 
-def _activation(net: nn.Sequential, start: int, stop: int) -> Activation:
+def _activation(found: Flow) -> Activation:
     # What stands between a source and its reader as one function; only its value, name and degree
     # are used.
     between = [
         m
-        for m in net[start + 1 : stop]
-        if isinstance(m, ELEMENTWISE) and not isinstance(m, nn.Identity)
+        for m in found.between
+        if type(m) in (*ELEMENTWISE, nn.PReLU, nn.RReLU) and type(m) is not nn.Identity
     ]
     if not between:
         return get("identity")
@@ -150,17 +160,24 @@ def _activation(net: nn.Sequential, start: int, stop: int) -> Activation:
     if len(known) == 1:
         return known[0]
     homogeneous = bool(known) and all(s.degree == 1 for s in known)
-    chain = nn.Sequential(*between)
-    return Activation("chain", chain, chain, chain, degree=1 if homogeneous else None)
+    whole = copy.deepcopy(nn.Sequential(*between))
+
+    def value(t: Tensor) -> Tensor:
+        result: Tensor = whole(t.clone())  # a module may work in place
+        return result
+
+    return Activation("chain", value, value, value, degree=1 if homogeneous else None)
 
 
-def _takes_constants(net: nn.Sequential, start: int, stop: int) -> bool:
-    # Zero padding makes a constant channel differ at the border: then no bias can replace it.
-    modules = [m for m in net[start + 1 : stop + 1] if isinstance(m, (nn.Conv2d, nn.AvgPool2d))]
-    for m in modules:
-        padded = m.padding not in (0, (0, 0), "valid")
-        if padded and (
-            m.padding_mode == "zeros" if isinstance(m, nn.Conv2d) else m.count_include_pad
-        ):
-            return False
-    return net[stop].bias is not None
+def _takes_constants(found: Flow) -> bool:
+    # Zero padding makes a constant channel differ at the border, and a divisor of one's own changes
+    # it everywhere: then no bias can replace it.
+    for m in (*found.between, found.reader):
+        if isinstance(m, nn.Conv2d) and m.padding not in (0, (0, 0), "valid"):
+            if m.padding_mode == "zeros":
+                return False
+        elif isinstance(m, nn.AvgPool2d):
+            padded = m.padding not in (0, (0, 0)) and m.count_include_pad
+            if padded or m.divisor_override is not None:
+                return False
+    return found.reader.bias is not None

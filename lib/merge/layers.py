@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lib.depth.layers import LayerOnData, layers_on_data, merge_affine, one_net
+from lib.depth.layers import LayerOnData, layers_on_data, merge_affine
 from lib.merge.batchnorm import as_mlp
 from lib.nets import MLP, forward, to_sequential
-from lib.nets.checks import check_layer
+from lib.nets.checks import check_layer, check_single
 
 FITS = ("affine", "neuron")
 
@@ -147,7 +147,7 @@ def fit_layers(net: MLP, x: Tensor, fit: str, *, first: int = 1) -> list[LayerFi
     >>> fit_layers(net, torch.tensor([[1.0], [2.0]]), "neuron")[0].error
     0.0
     """
-    one_net(net)
+    check_single(net)
     if fit not in FITS:
         raise ValueError(f"fit {fit!r} is unknown: expected one of {', '.join(FITS)}")
     return [_fit(on, fit) for on in layers_on_data(net, x, flat=True)[first - 1 :]]
@@ -207,7 +207,7 @@ def _gap(a: Tensor, b: Tensor) -> float:
 
 
 def _check(net: MLP, tolerance: float, layers: Sequence[int] | None) -> set[int]:
-    one_net(net)
+    check_single(net)
     if not (math.isfinite(tolerance) and 0 <= tolerance <= 1):
         raise ValueError(f"tolerance is {tolerance!r}: expected a share of variance in 0..1")
     if layers is None:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lib.depth.layers import one_net
 from lib.merge.grouping import Groups
 from lib.merge.rows import Likeness, RowMerge, lipschitz, plan_merge
 from lib.nets import MLP, features, forward
+from lib.nets.checks import check_single
 from lib.nets.drawing import Randomness
 from lib.nets.samples import check_samples
 
@@ -103,7 +103,7 @@ def merge_neurons(
     >>> merge_neurons(split(net, 1, 0, 0.25), cosine=1.0).layers[0].groups
     ((0, 3), (1,), (2,))
     """
-    one_net(net)
+    check_single(net)
     if x is not None:
         check_samples(x)
     like = Likeness(cosine, amplitude, tolerance, rule, representative, generator)

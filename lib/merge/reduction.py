@@ -10,12 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lib.depth.layers import one_net
 from lib.merge.batchnorm import as_mlp
 from lib.merge.layers import fit_layers
 from lib.merge.neurons import merge_neurons
 from lib.nets import MLP, Loss, forward, mse, to_sequential
-from lib.nets.checks import finite_number
+from lib.nets.checks import check_single, finite_number
 
 COSINES = (0.9, 0.95, 0.99, 0.999, 1.0)
 TOLERANCES = (0.1, 0.01, 1e-3, 0.0)
@@ -98,7 +97,7 @@ def reduce(
     budget = finite_number("budget", budget)
     if budget < 0:
         raise ValueError(f"budget is {budget!r}: expected >= 0, the largest increase of the risk")
-    one_net(net)
+    check_single(net)
     judge = _Judge(x, y, loss, forward(net, x))
     steps = [judge.step("start", 0.0, net, math.inf)]
     if not math.isfinite(steps[0].risk):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -68,11 +69,11 @@ class Activation:
     def __hash__(self) -> int:
         return hash((self.name, self.parameter))
 
-    def __reduce__(self):
+    def __reduce__(self) -> str | tuple[Any, ...]:
         # By name, since most of the callables are lambdas, which cannot be pickled.
         if self.name in NAMES:
             return _named, (self.name, self.parameter)
-        return super().__reduce__()
+        return object.__reduce__(self)
 
 
 def _sech2(t: Tensor) -> Tensor:
@@ -179,9 +180,12 @@ def get(name: str | Activation) -> Activation:
     return _named(name)
 
 
-def _named(name: str, *parameter: float | None) -> Activation:
+def _named(name: str, parameter: float | None = None) -> Activation:
     found = {"tanh": tanh, "sigmoid": sigmoid, "relu": relu, "identity": identity}.get(name)
-    return found or {"leaky_relu": leaky_relu, "elu": elu}[name](*parameter)
+    if found is not None:
+        return found
+    make = {"leaky_relu": leaky_relu, "elu": elu}[name]
+    return make() if parameter is None else make(parameter)
 
 
 def _finite(what: str, number: float) -> float:

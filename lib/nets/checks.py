@@ -1,4 +1,4 @@
-"""Checks of what an operator is asked for, and the one way in which it copies neurons.
+"""Checks of what an operator is asked for.
 
 A layer is named as in the papers, 1..L-1 for the hidden ones, and a neuron by its row in W^[l],
 counted from 0, so that neuron s of layer l is `features(net, x)[l][..., s]`.
@@ -7,38 +7,76 @@ counted from 0, so that neuron s of layer l is `features(net, x)[l][..., s]`.
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from lib.nets.chain import Chain
 from lib.nets.mlp import MLP
 
 
-def check_layer(net: MLP, layer: int) -> None:
-    """Raises ValueError unless `layer` is a hidden layer of `net`, TypeError unless it is an
-    int."""
-    if isinstance(layer, bool) or not isinstance(layer, int):
-        raise TypeError(f"layer is {layer!r}: expected an int")
+def check_single(net: MLP) -> None:
+    """Raises ValueError for a batch of nets.
+
+    >>> check_single(MLP((torch.ones(1, 1),)))
+    """
+    if net.batch:
+        raise ValueError(f"{net} is a batch of nets: index one first")
+
+
+def check_index(what: str, number: int) -> None:
+    """Raises TypeError unless the number is an int, of Python or of numpy."""
+    if isinstance(number, bool) or not isinstance(number, numbers.Integral):
+        raise TypeError(f"{what} is {number!r}: expected an int")
+
+
+def check_layer(net: MLP | Chain, layer: int) -> None:
+    """Raises ValueError unless `layer` is a hidden layer of `net`, TypeError unless it is an int.
+
+    >>> check_layer(MLP((torch.ones(1, 1), torch.ones(1, 1))), 1)
+    """
+    check_index("layer", layer)
     if net.depth < 2:
-        raise ValueError(f"{net} has no hidden layer: expected depth >= 2")
+        raise ValueError(f"{_named(net)} has no hidden layer: expected depth >= 2")
     if not 1 <= layer < net.depth:
-        raise ValueError(f"layer {layer} outside 1..{net.depth - 1}, the hidden layers of {net}")
+        raise ValueError(
+            f"layer {layer} outside 1..{net.depth - 1}, the hidden layers of {_named(net)}"
+        )
 
 
-def check_neuron(net: MLP, layer: int, neuron: int, *, width: int | None = None) -> None:
-    """Raises ValueError unless `neuron` is a row of that hidden layer, TypeError unless both are
-    ints.
+def check_neuron(net: MLP | Chain, layer: int, neuron: int, *, width: int | None = None) -> None:
+    """Raises ValueError unless `neuron` is a neuron or channel of that hidden layer, TypeError
+    unless both are ints.
 
     Args:
         width: of the layer, where steps taken before have widened it.
     """
     check_layer(net, layer)
     width = net.widths[layer] if width is None else width
-    if isinstance(neuron, bool) or not isinstance(neuron, int):
-        raise TypeError(f"neuron is {neuron!r}: expected an int")
+    word = "neuron" if isinstance(net, MLP) else "channel"
+    check_index(word, neuron)
     if not 0 <= neuron < width:
-        raise ValueError(f"neuron {neuron} outside 0..{width - 1} of layer {layer} of {net}")
+        raise ValueError(
+            f"{word} {neuron} outside 0..{width - 1} of layer {layer} of {_named(net)}"
+        )
+
+
+def check_order(net: MLP | Chain, layer: int, order: Sequence[int]) -> list[int]:
+    """The order as a list; raises ValueError unless it permutes the neurons of that hidden layer.
+
+    >>> check_order(MLP((torch.ones(2, 1), torch.ones(1, 2))), 1, [1, 0])
+    [1, 0]
+    """
+    check_layer(net, layer)
+    wanted = [int(i) for i in order]
+    if sorted(wanted) != list(range(net.widths[layer])):
+        raise ValueError(
+            f"order of layer {layer} is {wanted}: expected a permutation of"
+            f" 0..{net.widths[layer] - 1}"
+        )
+    return wanted
 
 
 def real(what: str, number: float | Tensor, net: MLP, *, trailing: int = 0) -> Tensor:
@@ -59,7 +97,7 @@ def real(what: str, number: float | Tensor, net: MLP, *, trailing: int = 0) -> T
         if number.dtype != net.dtype:
             raise TypeError(f"{what} is {number.dtype}: expected {net.dtype}, the dtype of the net")
         value = number
-    elif isinstance(number, (int, float)) and not isinstance(number, bool):
+    elif isinstance(number, numbers.Real) and not isinstance(number, bool):
         value = torch.tensor(float(number), dtype=net.dtype, device=net.device)
     else:
         raise TypeError(f"{what} is {number!r}: expected a number or a tensor of {net.dtype}")
@@ -79,51 +117,6 @@ def real(what: str, number: float | Tensor, net: MLP, *, trailing: int = 0) -> T
             f" {tuple(net.batch)}"
         ) from None
     return value
-
-
-def expand(net: MLP, batch: Sequence[int]) -> MLP:
-    """The nets repeated (without copying) over broadcast batch dimensions.
-
-    >>> from lib.nets.drawing import init
-    >>> expand(init((1, 2, 1), generator=0), (5,))
-    MLP((5,) x 1-2-1, tanh, 7 parameters)
-    """
-    shape = torch.broadcast_shapes(tuple(batch), net.batch)
-    own = len(net.batch)
-    return net if shape == net.batch else net.map(lambda p: p.expand(*shape, *p.shape[own:]))
-
-
-def replace(net: MLP, weights: dict[int, Tensor], biases: dict[int, Tensor | None]) -> MLP:
-    """The net with some parameters exchanged; keys are layers 1..L."""
-    return MLP(
-        [weights.get(layer, w) for layer, w in enumerate(net.weights, start=1)],
-        [biases.get(layer, b) for layer, b in enumerate(net.biases, start=1)],
-        net.activation,
-    )
-
-
-def reindex(net: MLP, layer: int, index: Sequence[int], shares: Tensor) -> MLP:
-    """Layer l rebuilt from copies: neuron i with the input weights of index[i] and shares[i] of its
-    output weights.
-
-    W'^[l]_i = W^[l]_{index[i]},  b'^[l]_i = b^[l]_{index[i]},  W'^[l+1]_{:,i} = shares_i
-    W^[l+1]_{:,index[i]}.
-
-    Args:
-        index: m'_l rows of layer l.
-        shares: (*batch, m'_l), broadcast with the batch of nets.
-    """
-    net = expand(net, shares.shape[:-1])
-    rows = torch.tensor(index, dtype=torch.int64, device=net.device)
-    bias = net.biases[layer - 1]
-    return replace(
-        net,
-        {
-            layer: net.weights[layer - 1].index_select(-2, rows),
-            layer + 1: net.weights[layer].index_select(-1, rows) * shares.unsqueeze(-2),
-        },
-        {layer: None if bias is None else bias.index_select(-1, rows)},
-    )
 
 
 def largest(t: Tensor) -> float:
@@ -151,7 +144,7 @@ def positive(what: str, number: float | Tensor, net: MLP) -> Tensor:
 
 def finite_tolerance(tolerance: float) -> float:
     """Raises ValueError unless tolerance is a finite number >= 0."""
-    if not isinstance(tolerance, (int, float)) or not math.isfinite(tolerance) or tolerance < 0:
+    if not isinstance(tolerance, numbers.Real) or not math.isfinite(tolerance) or tolerance < 0:
         raise ValueError(f"tolerance is {tolerance!r}: expected a finite number >= 0")
     return float(tolerance)
 
@@ -162,8 +155,12 @@ def finite_number(what: str, number: float) -> float:
     Raises:
         TypeError: no number.  ValueError: not finite.
     """
-    if isinstance(number, bool) or not isinstance(number, (int, float)):
+    if isinstance(number, bool) or not isinstance(number, numbers.Real):
         raise TypeError(f"{what} is {number!r}: expected a number")
     if not math.isfinite(number):
         raise ValueError(f"{what} is {number}: expected a finite number")
     return float(number)
+
+
+def _named(net: MLP | Chain) -> str:
+    return repr(net) if isinstance(net, MLP) else f"a Chain of {net.depth} layers"

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from lib.nets.drawing import Randomness, source_of
+from lib.nets.kinds import Joint
 from lib.nets.vgg import VGG
 
 INITIALISERS = ("code_normal", "code_uniform", "he_normal", "he_uniform")
@@ -59,7 +60,7 @@ def initialise(net: VGG, how: str = "code_normal", *, generator: Randomness = No
     return net
 
 
-def draw_joint(joint: nn.Module, how: str, *, layer: int, generator: torch.Generator) -> None:
+def draw_joint(joint: Joint, how: str, *, layer: int, generator: torch.Generator) -> None:
     """Draw the weights of one joint in place, as `initialise` does for that layer.
 
     Args:
@@ -67,7 +68,8 @@ def draw_joint(joint: nn.Module, how: str, *, layer: int, generator: torch.Gener
         layer: its number, which matters for code_uniform.
         generator: on the CPU.
 
-    >>> joint = nn.Linear(4, 2); draw_joint(joint, "he_normal", layer=1, generator=torch.Generator().manual_seed(0))
+    >>> joint, source = nn.Linear(4, 2), torch.Generator().manual_seed(0)
+    >>> draw_joint(joint, "he_normal", layer=1, generator=source)
     >>> bool(joint.bias.abs().max() == 0)
     True
     """

@@ -7,16 +7,15 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree
 
-from lib.nets.mlp import MLP
+from lib.nets.mlp import MLP, leaves_of, rebuild
 from lib.nets.propagation import forward
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def mse(output: Tensor, y: Tensor) -> Tensor:
-    """Mean of the squared error over samples and outputs (`nn.MSELoss`), one number a net.
+    """Mean of the squared error over samples and outputs (`nn.MSELoss`), one number per net.
 
     Args:
         output: (*batch, n, m_L);  y: (n, m_L).
@@ -36,7 +35,7 @@ def mse(output: Tensor, y: Tensor) -> Tensor:
 
 
 def cross_entropy(output: Tensor, y: Tensor) -> Tensor:
-    """Mean over samples of -log softmax(output)[y], one number a net.
+    """Mean over samples of -log softmax(output)[y], one number per net.
 
     Args:
         output: logits (*batch, n, m_L);  y: class indices (n,), int64.
@@ -78,7 +77,9 @@ def gradient(net: MLP, x: Tensor, y: Tensor, loss: Loss = mse) -> MLP:
     >>> gradient(MLP((torch.ones(1, 1),)), torch.ones(4, 1), torch.zeros(4, 1)).weights
     (tensor([[2.]]),)
     """
-    leaf = net.map(lambda p: p.detach().requires_grad_())
-    # Nets of a batch do not interact: the gradient of the sum holds every net's own gradient.
-    grads = torch.autograd.grad(risk(leaf, x, y, loss).sum(), list(leaf.parameters()))
-    return _pytree.tree_unflatten(grads, _pytree.tree_structure(net))
+    with torch.enable_grad():
+        leaf = net.map(lambda p: p.detach().requires_grad_())
+        # Nets of a batch do not interact: the gradient of the sum holds every net's own gradient.
+        total = risk(leaf, x.detach(), y.detach(), loss).sum()
+        grads = torch.autograd.grad(total, list(leaf.parameters()))
+    return rebuild(grads, leaves_of(net)[1])

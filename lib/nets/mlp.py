@@ -7,8 +7,9 @@ take the same code. A gradient or a tangent of a net is an `MLP` too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -95,11 +96,11 @@ class MLP:
             self.activation,
         )
 
-    def to(self, *args, **kwargs) -> MLP:
+    def to(self, *args: Any, **kwargs: Any) -> MLP:
         """Every parameter through `Tensor.to`."""
         return self.map(lambda p: p.to(*args, **kwargs))
 
-    def __getitem__(self, index) -> MLP:
+    def __getitem__(self, index: Any) -> MLP:
         """The nets at that index of the batch dimensions."""
         if not self.batch:
             raise IndexError("this MLP is one net, not a batch of nets")
@@ -151,19 +152,24 @@ def _check(net: MLP) -> None:
             )
 
 
-def leaves_of(net: MLP):
+Context = tuple[tuple[bool, ...], Activation]
+
+
+def leaves_of(net: MLP) -> tuple[list[Tensor], Context]:
+    """The parameters, and what else it takes to rebuild the net."""
     return list(net.parameters()), (tuple(b is not None for b in net.biases), net.activation)
 
 
-def rebuild(leaves, context) -> MLP:
+def rebuild(leaves: Iterable[Any], context: Context) -> MLP:
+    """The inverse of `leaves_of`."""
     # Without the checks of __init__: transforms put placeholders (in_dims, None, batched tensors)
     # in the leaves.
     has_bias, sigma = context
-    leaves = iter(leaves)
+    following = iter(leaves)
     weights, biases = [], []
     for has in has_bias:
-        weights.append(next(leaves))
-        biases.append(next(leaves) if has else None)
+        weights.append(next(following))
+        biases.append(next(following) if has else None)
     net = object.__new__(MLP)
     for name, value in (
         ("weights", tuple(weights)),

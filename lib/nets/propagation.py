@@ -17,13 +17,17 @@ def preactivations(net: MLP, x: Tensor) -> tuple[Tensor, ...]:
     Raises:
         ValueError: x is not (n, m_0).
 
-    >>> [tuple(t.shape) for t in preactivations(init((3, 4, 2)), torch.ones(5, 3, dtype=torch.float64))]
+    >>> import torch
+    >>> from lib.nets import init
+    >>> net, x = init((3, 4, 2), generator=0), torch.ones(5, 3, dtype=torch.float64)
+    >>> [tuple(t.shape) for t in preactivations(net, x)]
     [(5, 4), (5, 2)]
     """
     width = net.weights[0].shape[-1]
     if x.dim() != 2 or x.shape[-1] != width:
         raise ValueError(f"inputs have shape {tuple(x.shape)}: expected (n, {width})")
-    out, f = [], x
+    out: list[Tensor] = []
+    f = x
     for layer, (w, b) in enumerate(zip(net.weights, net.biases, strict=True)):
         f = f if layer == 0 else net.activation.value(out[-1])
         z = f @ w.mT
@@ -37,7 +41,10 @@ def features(net: MLP, x: Tensor) -> tuple[Tensor, ...]:
     Returns:
         L + 1 tensors: (n, m_0), then (*batch, n, m_l).
 
-    >>> [tuple(t.shape) for t in features(init((3, 4, 2)), torch.ones(5, 3, dtype=torch.float64))]
+    >>> import torch
+    >>> from lib.nets import init
+    >>> net, x = init((3, 4, 2), generator=0), torch.ones(5, 3, dtype=torch.float64)
+    >>> [tuple(t.shape) for t in features(net, x)]
     [(5, 3), (5, 4), (5, 2)]
     """
     z = preactivations(net, x)
@@ -47,7 +54,9 @@ def features(net: MLP, x: Tensor) -> tuple[Tensor, ...]:
 def forward(net: MLP, x: Tensor) -> Tensor:
     """The output f(x), (*batch, n, m_L).
 
-    >>> forward(MLP((torch.ones(2, 1), torch.ones(1, 2)), activation="relu"), torch.tensor([[3.0], [-1.0]]))
+    >>> import torch
+    >>> net = MLP((torch.ones(2, 1), torch.ones(1, 2)), activation="relu")
+    >>> forward(net, torch.tensor([[3.0], [-1.0]]))
     tensor([[6.],
             [0.]])
     """

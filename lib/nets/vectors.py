@@ -11,7 +11,7 @@ from lib.nets.mlp import MLP, leaves_of, rebuild
 
 
 def flatten(net: MLP) -> Tensor:
-    """The parameters as one vector a net, (*batch, M), in the order W^[1], b^[1], W^[2], ...
+    """The parameters as one vector per net, (*batch, M), in the order W^[1], b^[1], W^[2], ...
     (row-major).
 
     >>> flatten(MLP((torch.ones(2, 1), torch.zeros(1, 2))))
@@ -29,7 +29,9 @@ def unflatten(vector: Tensor, like: MLP) -> MLP:
     Raises:
         ValueError: the vector's last dimension is not M.
 
-    >>> net = init((1, 2, 1)); torch.equal(flatten(unflatten(flatten(net), net)), flatten(net))
+    >>> from lib.nets import init
+    >>> net = init((1, 2, 1), generator=0)
+    >>> torch.equal(flatten(unflatten(flatten(net), net)), flatten(net))
     True
     """
     if vector.shape[-1] != like.n_parameters:
@@ -48,7 +50,8 @@ def stack(nets: Sequence[MLP]) -> MLP:
     Raises:
         ValueError: the nets differ in shape, biases or activation.
 
-    >>> stack([init((1, 2, 1))] * 3)
+    >>> from lib.nets import init
+    >>> stack([init((1, 2, 1), generator=0)] * 3)
     MLP((3,) x 1-2-1, tanh, 7 parameters)
     """
     contexts = {(leaves_of(n)[1], n.widths, n.batch) for n in nets}
@@ -69,7 +72,8 @@ def concatenate(nets: Sequence[MLP]) -> MLP:
         ValueError: the nets differ in shape, biases or activation, or are single nets (`stack`
             takes those).
 
-    >>> concatenate([init((1, 2, 1), batch=(3,)), init((1, 2, 1), batch=(2,))])
+    >>> from lib.nets import init
+    >>> concatenate([init((1, 2, 1), batch=(n,), generator=0) for n in (3, 2)])
     MLP((5,) x 1-2-1, tanh, 7 parameters)
     """
     contexts = {(leaves_of(n)[1], n.widths, n.batch[1:]) for n in nets}

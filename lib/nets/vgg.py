@@ -4,6 +4,7 @@ input size."""
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from torch import nn
 
@@ -107,29 +108,29 @@ class VGG(Chain):
     (16, 13, (2, 10))
     """
 
-    def __init__(self, design: Design | None = None, **fields) -> None:
+    def __init__(self, design: Design | None = None, **fields: Any) -> None:
         if design is not None and fields:
             raise ValueError(f"got a design and {sorted(fields)}: expected one or the other")
-        self_design = design or Design(**fields)
+        chosen = design or Design(**fields)
         joints: list[nn.Module] = []
         activations: list[nn.Module] = []
-        before, pooled = self_design.channels, self_design.block_ends[: self_design.pools]
-        for layer, channels in enumerate(self_design.conv_widths, start=1):
+        before, pooled = chosen.channels, chosen.block_ends[: chosen.pools]
+        for layer, channels in enumerate(chosen.conv_widths, start=1):
             joints.append(nn.Conv2d(before, channels, 3, padding=1))
             after: list[nn.Module] = [nn.ReLU()]
             if layer in pooled:
                 after.append(nn.MaxPool2d(2))
-            if layer == len(self_design.conv_widths):
-                after += [nn.Flatten(), nn.Dropout(self_design.dropout)]
+            if layer == len(chosen.conv_widths):
+                after += [nn.Flatten(), nn.Dropout(chosen.dropout)]
             activations.append(nn.Sequential(*after))
             before = channels
-        before *= (self_design.side // 2**self_design.pools) ** 2
-        for width in (self_design.fc_width, self_design.fc_width, self_design.classes):
+        before *= (chosen.side // 2**chosen.pools) ** 2
+        for width in (chosen.fc_width, chosen.fc_width, chosen.classes):
             joints.append(nn.Linear(before, width))
-            activations.append(nn.Sequential(nn.ReLU(), nn.Dropout(self_design.dropout)))
+            activations.append(nn.Sequential(nn.ReLU(), nn.Dropout(chosen.dropout)))
             before = width
         super().__init__(joints, activations[:-1])
-        self.design = self_design
+        self.design = chosen
         for parameter in self.parameters():
             nn.init.zeros_(parameter)
 

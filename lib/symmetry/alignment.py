@@ -6,11 +6,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy.optimize import linear_sum_assignment
-from torch import Tensor
+from torch import Tensor, nn
 
-from lib.nets import Chain
+from lib.nets.chain import Chain, as_chain
+from lib.nets.flow import check_joint
+
+Order = npt.NDArray[np.int64]
+Weights = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,18 +24,18 @@ class Alignment:
 
     Args:
         layers: the layers compared, from 1.
-        distance: mean squared difference over the mean of the two mean squares, one a layer: 0 for
-            equal weights, 2 for uncorrelated ones.
+        distance: mean squared difference over the mean of the two mean squares, one per layer: 0
+            for equal weights, 2 for uncorrelated ones.
         order: for every layer, order[j] is the channel of net 2 that stands in for channel j of
             net 1.
     """
 
     layers: tuple[int, ...]
     distance: tuple[float, ...]
-    order: tuple[np.ndarray, ...]
+    order: tuple[Order, ...]
 
 
-def aligned_distance(net1: Chain, net2: Chain, layers: int | None = None) -> Alignment:
+def aligned_distance(net1: nn.Module, net2: nn.Module, layers: int | None = None) -> Alignment:
     """The weight distance of Section D: filters are matched layer after layer by the assignment of
     least distance.
 
@@ -40,7 +45,7 @@ def aligned_distance(net1: Chain, net2: Chain, layers: int | None = None) -> Ali
     code.
 
     Args:
-        net1, net2: nets of the same shapes.
+        net1, net2: `Chain`s or nn.Sequentials of the same shapes.
         layers: compare layers 1..layers; by default the convolutions but the last, as the authors
             do (12 of VGG-16).
     Raises:
@@ -55,35 +60,48 @@ def aligned_distance(net1: Chain, net2: Chain, layers: int | None = None) -> Ali
     >>> aligned_distance(net, net).distance[:3]
     (0.0, 0.0, 0.0)
     """
-    last = sum(joint.weight.dim() == 4 for joint in net1.joints) - 1 if layers is None else layers
-    if not 1 <= last <= min(net1.depth, net2.depth):
-        raise ValueError(f"layers is {last}: expected 1..{min(net1.depth, net2.depth)}")
-    order = np.arange(net1.joint(1).weight.shape[1])
+    first, second = as_chain(net1), as_chain(net2)
+    last = (
+        sum(isinstance(joint, nn.Conv2d) for joint in first.joints) - 1
+        if layers is None
+        else layers
+    )
+    if not 1 <= last <= min(first.depth, second.depth):
+        raise ValueError(f"layers is {last}: expected 1..{min(first.depth, second.depth)}")
+    order = np.arange(first.widths[0])
     distances, orders = [], []
     for layer in range(1, last + 1):
-        w1, w2 = (net.joint(layer).weight.detach().double().cpu().numpy() for net in (net1, net2))
+        w1, w2 = (_weights(net, layer) for net in (first, second))
         if w1.shape != w2.shape:
             raise ValueError(
                 f"weights of layer {layer} have shapes {w1.shape} and {w2.shape}: expected the same"
             )
-        if w1.shape[1] != len(order):
-            # flattening turned every channel into a run of inputs
-            if w1.shape[1] % len(order):
-                raise ValueError(
-                    f"layer {layer} has {w1.shape[1]} inputs, the layer before {len(order)} outputs"
-                )
-            run = w1.shape[1] // len(order)
-            order = (order[:, None] * run + np.arange(run)).ravel()
-        w2 = w2[:, order]
+        w2 = w2[:, _as_inputs(order, w1.shape[1], layer)]
         order = match_rows(torch.from_numpy(w1).flatten(1), torch.from_numpy(w2).flatten(1))
-        distances.append(
-            float(np.mean((w1 - w2[order]) ** 2) / ((np.mean(w1**2) + np.mean(w2**2)) / 2))
-        )
+        apart = np.mean((w1 - w2[order]) ** 2)
+        distances.append(float(apart / ((np.mean(w1**2) + np.mean(w2**2)) / 2)))
         orders.append(order)
     return Alignment(tuple(range(1, last + 1)), tuple(distances), tuple(orders))
 
 
-def match_rows(a: Tensor, b: Tensor) -> np.ndarray:
+def _weights(net: Chain, layer: int) -> Weights:
+    joint = net.joint(layer)
+    check_joint(joint, layer)
+    weights: Weights = joint.weight.detach().double().cpu().numpy()
+    return weights
+
+
+def _as_inputs(order: Order, inputs: int, layer: int) -> Order:
+    """The order of channels as an order of inputs: flattening makes a run of inputs of each."""
+    run, rest = divmod(inputs, len(order))
+    if rest:
+        raise ValueError(
+            f"layer {layer} has {inputs} inputs, the layer before {len(order)} outputs"
+        )
+    return (order[:, None] * run + np.arange(run)).ravel()
+
+
+def match_rows(a: Tensor, b: Tensor) -> Order:
     """The order of b's rows that minimises sum_j || a_j - b_order(j) ||^2.
 
     Args:
@@ -100,4 +118,5 @@ def match_rows(a: Tensor, b: Tensor) -> np.ndarray:
             " columns)"
         )
     # || a - b ||^2 = a^2 + b^2 - 2 a.b, and the squares add up to the same for every permutation
-    return linear_sum_assignment(-(a.double() @ b.double().T).cpu().numpy())[1]
+    found: Order = linear_sum_assignment(-(a.double() @ b.double().T).detach().cpu().numpy())[1]
+    return found

@@ -3,95 +3,71 @@ Re-Basin."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lib.nets import Chain
-from lib.symmetry.alignment import aligned_distance, match_rows
-
-
-def permute(net: Chain, orders: Sequence[np.ndarray]) -> Chain:
-    """The same function with the neurons of hidden layer l in the order orders[l - 1].
-
-    Args:
-        net: it is not changed.
-        orders: one permutation for each of the layers 1..L-1: order[j] is the neuron that moves to
-            place j.
-    Raises:
-        ValueError: not one permutation of the right length a hidden layer.
-
-    >>> net = Chain([nn.Linear(1, 2), nn.Linear(2, 1)], [nn.ReLU()])
-    >>> x = torch.ones(1, 1)
-    >>> bool(torch.allclose(permute(net, [np.array([1, 0])])(x), net(x)))
-    True
-    """
-    sizes = [joint.weight.shape[0] for joint in net.joints[:-1]]
-    if [sorted(o) for o in map(list, orders)] != [list(range(m)) for m in sizes]:
-        raise ValueError(
-            f"got orders of lengths {[len(o) for o in orders]}: expected permutations of {sizes}"
-        )
-    out = copy.deepcopy(net)
-    with torch.no_grad():
-        for layer, joint in enumerate(out.joints):
-            if layer > 0:
-                joint.weight.copy_(_inputs(joint.weight, orders[layer - 1]))
-            if layer < len(orders):
-                order = torch.as_tensor(np.asarray(orders[layer]))
-                joint.weight.copy_(joint.weight[order])
-                if joint.bias is not None:
-                    joint.bias.copy_(joint.bias[order])
-    return out
+from lib.nets.chain import Chain, Net, as_chain
+from lib.nets.flow import flow
+from lib.nets.kinds import Joint
+from lib.symmetry.alignment import Order, aligned_distance, match_rows
+from lib.symmetry.permutation import permute
 
 
-def rebasin(net1: Chain, net2: Chain, *, seed: int = 0, sweeps: int = 50) -> Chain:
+def rebasin(
+    net1: Net, net2: Net, *, generator: np.random.Generator | None = None, sweeps: int = 50
+) -> Net:
     """net2 with its neurons permuted so that sum_l <W1_l, W2_l> is (locally) largest.
 
     Coordinate ascent over layers: with its neighbours' orders held, the best order of layer l
-        solves an assignment
-    problem with the gain W1_l W2_l^T + b1_l b2_l^T + W1_{l+1}^T W2_{l+1}. It starts from the
-    layer-by-layer matching of `lib.symmetry.alignment` and visits the layers in random order until
-    none changes.
+    solves an assignment problem with the gain W1_l W2_l^T + b1_l b2_l^T + W1_{l+1}^T W2_{l+1}. It
+    starts from the layer-by-layer matching of `aligned_distance`. BatchNorm and PReLU follow their
+    channels, and take no part in the matching.
 
     Args:
-        net1, net2: of the same shapes;  seed: of the visiting order;  sweeps: at most.
+        net1, net2: `Chain`s or nn.Sequentials of the same shapes.
+        generator: draws the order in which the layers are visited; without one it is that of the
+            net, from the first layer on.
+        sweeps: over all layers, at most; it ends when none changes.
     Returns:
         The permuted copy of net2, the same function as net2.
     Raises:
         ValueError: nets of different shapes or of one layer.
+        TypeError: a module that treats channels differently, as `permute`.
     Source: (Ainsworth et al. 2023, Alg. 1).
 
-    >>> from lib.nets import VGG
-
-    >>> from lib.nets import initialise
+    >>> from lib.nets import VGG, initialise
     >>> net = initialise(VGG(width=1 / 16, hidden=8, side=8, pools=3), generator=0)
-    >>> shuffled = permute(net, [np.random.default_rng(0).permutation(len(j.weight)) for j in net.joints[:-1]])
-    >>> all(torch.equal(a, b) for a, b in zip(rebasin(net, shuffled).parameters(), net.parameters()))
+    >>> orders = [torch.randperm(len(joint.weight)).tolist() for joint in net.joints[:-1]]
+    >>> back = rebasin(net, permute(net, orders))
+    >>> all(torch.equal(a, b) for a, b in zip(back.parameters(), net.parameters()))
     True
     """
-    if net1.depth < 2:
+    chain1, chain2 = as_chain(net1), as_chain(net2)
+    if chain1.depth < 2:
         raise ValueError("the nets have no hidden layer to permute")
-    orders = list(aligned_distance(net1, net2, net1.depth - 1).order)
-    generator = np.random.default_rng(seed)
+    orders = list(aligned_distance(chain1, chain2, chain1.depth - 1).order)
+    for layer in range(1, chain2.depth):
+        flow(chain2, layer)
+    places = np.arange(len(orders))
     for _ in range(sweeps):
         changed = False
-        for layer in generator.permutation(len(orders)):
-            best = _best_order(net1, net2, orders, int(layer))
-            changed |= not np.array_equal(best, orders[layer])
-            orders[layer] = best
+        for place in places if generator is None else generator.permutation(places):
+            best = _best_order(chain1, chain2, orders, int(place))
+            changed |= not np.array_equal(best, orders[place])
+            orders[place] = best
         if not changed:
             break
-    return permute(net2, orders)
+    return cast(Net, permute(net2, [order.tolist() for order in orders]))
 
 
-def _best_order(net1: Chain, net2: Chain, orders: list[np.ndarray], layer: int) -> np.ndarray:
-    here1, here2 = net1.joints[layer], net2.joints[layer]
+def _best_order(net1: Chain, net2: Chain, orders: list[Order], layer: int) -> Order:
+    here1, here2 = net1.joint(layer + 1), net2.joint(layer + 1)
     inputs = here2.weight if layer == 0 else _inputs(here2.weight, orders[layer - 1])
     rows = [_rows(here1, here1.weight), _rows(here2, inputs)]
-    after1, after2 = net1.joints[layer + 1].weight, net2.joints[layer + 1].weight
+    after1, after2 = net1.joint(layer + 2).weight, net2.joint(layer + 2).weight
     if layer + 1 < len(orders):
         after2 = after2[torch.as_tensor(np.asarray(orders[layer + 1]))]
     columns = [_columns(w, len(orders[layer])) for w in (after1, after2)]
@@ -99,7 +75,7 @@ def _best_order(net1: Chain, net2: Chain, orders: list[np.ndarray], layer: int) 
     return match_rows(*joined)
 
 
-def _rows(joint: nn.Module, weight: Tensor) -> Tensor:
+def _rows(joint: Joint, weight: Tensor) -> Tensor:
     flat = weight.flatten(1)
     return flat if joint.bias is None else torch.cat([flat, joint.bias[:, None]], 1)
 
@@ -109,7 +85,7 @@ def _columns(weight: Tensor, channels: int) -> Tensor:
     return weight.reshape(weight.shape[0], channels, -1).transpose(0, 1).flatten(1)
 
 
-def _inputs(weight: Tensor, order: np.ndarray) -> Tensor:
+def _inputs(weight: Tensor, order: Order) -> Tensor:
     """The weight with its input channels in the given order; flattening makes a run of inputs of
     every channel."""
     blocked = weight.reshape(weight.shape[0], len(order), -1)

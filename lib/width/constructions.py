@@ -91,7 +91,8 @@ def two_fold_null(net: MLP, biases: Sequence[Tensor]) -> Embedding:
     Source: (Zhang et al. 2022, Ex. 5.2).
 
     >>> from lib.nets import init
-    >>> two_fold_null(init((1, 2, 1), generator=0), [torch.tensor([0.3, -2.0], dtype=torch.float64)])
+    >>> biases = [torch.tensor([0.3, -2.0], dtype=torch.float64)]
+    >>> two_fold_null(init((1, 2, 1), generator=0), biases)
     Embedding(1-2-1 into 1-4-1, tanh)
     """
     check_layer(net, 1)

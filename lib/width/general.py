@@ -42,7 +42,8 @@ def random_embedding(
     Source: (Zhang et al. 2022, Def. 5.2).
 
     >>> from lib.nets import init
-    >>> random_embedding(init((1, 2, 2, 1), generator=0), (1, 4, 3, 1), torch.Generator().manual_seed(0))
+    >>> net, source = init((1, 2, 2, 1), generator=0), torch.Generator().manual_seed(0)
+    >>> random_embedding(net, (1, 4, 3, 1), source)
     Embedding(1-2-2-1 into 1-4-3-1, tanh)
     """
     check_layer(net, 1)
@@ -208,7 +209,8 @@ def tangent_dimension(embedding: Embedding, net: MLP) -> Rank:
 
     >>> from lib.nets import init
     >>> net = init((1, 2, 2, 1), generator=0)
-    >>> int(tangent_dimension(random_embedding(net, (1, 3, 4, 1), torch.Generator().manual_seed(0)), net).value)
+    >>> wide = random_embedding(net, (1, 3, 4, 1), torch.Generator().manual_seed(0))
+    >>> int(tangent_dimension(wide, net).value)
     5
     """
     return rank(tangents(embedding, net))

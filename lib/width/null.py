@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from lib.nets import MLP
-from lib.nets.checks import check_layer, check_neuron, expand, real, reindex, replace
+from lib.nets.checks import check_layer, check_neuron, real
+from lib.nets.surgery import expand, reindex, replace
 
 
 def null_embed(net: MLP, layer: int, bias: float | Tensor = 0.0) -> MLP:
@@ -58,7 +59,8 @@ def append(net: MLP, layer: int, incoming: Tensor, bias: float | Tensor, outgoin
         ValueError: wrong shapes, numbers that are not finite, or a bias for a layer that has none.
 
     >>> from lib.nets import init
-    >>> append(init((1, 1, 1), generator=0), 1, torch.ones(1).double(), 0.0, torch.zeros(1).double())
+    >>> one = torch.ones(1, dtype=torch.float64)
+    >>> append(init((1, 1, 1), generator=0), 1, one, 0.0, 0 * one)
     MLP(1-2-1, tanh, 7 parameters)
     """
     check_layer(net, layer)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lib.curvature import decompose
 from lib.nets import MLP, Loss, mse, unflatten
 from lib.width.constructions import three_fold
 from lib.width.embeddings import Embedding
@@ -69,6 +68,8 @@ def saddle_witness(
     >>> found.block, bool(found.curvature < 0)
     ('hidden', True)
     """
+    from lib.curvature import decompose  # here, so that splitting needs no compiled kernels
+
     embedding = three_fold(net)
     parts = decompose(net, x, y, loss)
     h2 = parts.second_order

@@ -4,13 +4,16 @@ matrices."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from lib.curvature.signs import Inertia, inertia
-from lib.nets import MLP, Loss, mse, preactivations
+from lib.nets import MLP, Loss, preactivations
 from lib.nets.checks import check_neuron
+
+if TYPE_CHECKING:
+    from lib.curvature.signs import Inertia
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,18 +41,20 @@ class SplitSpectrum:
         upper = torch.cat([self.bend / copies, self.slope], dim=-1)
         return torch.cat([upper, torch.cat([self.slope.mT, corner], dim=-1)], dim=-2)
 
-    def inertia(self, **options) -> Inertia:
+    def inertia(self, **options: Any) -> Inertia:
         """Counts of the eigenvalues that each further copy adds; they do not depend on how many
         there are.
 
         Args:
             options: as in `lib.curvature.signs`.
         """
+        from lib.curvature.signs import inertia
+
         return inertia(self.block(), **options)
 
 
 def split_spectrum(
-    net: MLP, layer: int, neuron: int, x: Tensor, y: Tensor, loss: Loss = mse
+    net: MLP, x: Tensor, y: Tensor, loss: Loss, layer: int, neuron: int
 ) -> SplitSpectrum:
     """B and C of a neuron, from which the Hessian of its equal splits into k copies follows at any
     point.
@@ -66,16 +71,17 @@ def split_spectrum(
     one zero appears.
 
     Args:
-        net: one net or a batch;  layer, neuron: as in `lib.width.split`.
-        x, y: the sample;  loss: as in `lib.nets.losses`.
+        net: one net or a batch;  x, y: the sample;  loss: as in `lib.nets.losses`.
+        layer, neuron: as in `lib.width.split`.
     Raises:
         ValueError: no such hidden layer or neuron, or the sample does not fit the net.
     Source: derived in the chapter on width; for one output B is the matrix of (Fukumizu and Amari
         2000, Thm 3).
 
-    >>> from lib.nets import init
+    >>> from lib.nets import init, mse
     >>> x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
-    >>> found = split_spectrum(init((1, 2, 3), generator=0), 1, 0, x, torch.cat([x, x**2, x**3], dim=1))
+    >>> y = torch.cat([x, x**2, x**3], dim=1)
+    >>> found = split_spectrum(init((1, 2, 3), generator=0), x, y, mse, 1, 0)
     >>> found.bend.shape, found.slope.shape, found.inertia().counts
     (torch.Size([2, 2]), torch.Size([2, 3]), (2, 1, 2))
     """

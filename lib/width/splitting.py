@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from lib.nets import MLP
-from lib.nets.checks import check_neuron, is_close, real, reindex, replace
+from lib.nets.checks import check_neuron, is_close, real
+from lib.nets.surgery import reindex, replace
 
 
 def split(net: MLP, layer: int, neuron: int, alpha: float | Tensor) -> MLP:

@@ -12,7 +12,8 @@ from torch.utils import _pytree
 
 from lib.linear import Rank, rank
 from lib.nets import MLP, flatten, stack
-from lib.nets.checks import check_layer, expand, finite_tolerance, real
+from lib.nets.checks import check_layer, finite_tolerance, real
+from lib.nets.surgery import expand
 from lib.width.null import null_embed
 from lib.width.splitting import split
 

@@ -16,6 +16,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks import deep, descent_gpu, timing
+from benchmarks import descent as descent_benchmark
 from benchmarks.descent import LR, data, flops, tanh_alone, torch_descent, torch_net
 from benchmarks.vgg import products
 from lib.nets import MLP, Chain, flatten, init
@@ -151,8 +152,17 @@ def test_operations_are_counted_from_the_formulas():
     assert flops("tanh", 1, 1) == 20 + 2 + 4 + 5
 
 
-def test_the_limit_is_measured_on_every_thread():
+def test_the_limit_is_measured_on_every_thread(monkeypatch):
+    real, seen = descent_benchmark.tanh_over, {}
+
+    def noted(z, out, *rest):
+        real(z, out, *rest)
+        seen[id(out)] = rest[-1], np.abs(out - np.tanh(z)).max()
+
+    monkeypatch.setattr(descent_benchmark, "tanh_over", noted)
     tanh_alone(2)(3)
+    assert len(seen) == 2  # each thread has numbers of its own
+    assert all(amount == 3 and gap < 1e-15 for amount, gap in seen.values())
 
 
 def test_the_deep_benchmark_compares_like_with_like():

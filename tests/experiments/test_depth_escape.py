@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from lifted_minima import data, lifted_minimum, seeded
+from draws import seeded
+from lifted_minima import data, lifted_minimum
 
 from experiments.depth.escape import open_exit
 from experiments.depth.nonlinearity import bending

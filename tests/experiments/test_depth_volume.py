@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from lifted_minima import data, seeded
+from draws import seeded
+from lifted_minima import data
 from scipy.integrate import quad
 from scipy.stats import norm
 

@@ -4,6 +4,7 @@ and their libraries."""
 import numpy as np
 import pytest
 import torch
+from draws import seeded
 
 from experiments.pruning.rivals import (
     CRITERIA,
@@ -28,10 +29,6 @@ from lib.nets import (
 from lib.train.descent import descend
 
 torch.set_num_threads(1)
-
-
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def sample(n: int = 30):

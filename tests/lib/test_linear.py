@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lib.linear import affine_map, jacobian, rank
 from lib.nets import flatten, forward, init, unflatten
-from lib.symmetry.neurons import permute
+from lib.symmetry import permute
 from lib.width import null_embed, split
 
 few = settings(max_examples=25, deadline=None, derandomize=True)
@@ -83,7 +83,7 @@ def test_jacobian_of_several_inputs_with_unused_ones():
     [
         lambda net: split(net, 2, 1, -1.5),
         lambda net: null_embed(net, 1, 0.7),
-        lambda net: permute(net, 1, [2, 0, 1]),
+        lambda net: permute(net, {1: [2, 0, 1]}),
         lambda net: net,
     ],
 )

@@ -292,7 +292,7 @@ def test_certificates_of_modules_and_of_mlps_agree():
     module = to_sequential(net)
     ours = certify(net, x, y, after=split(net, 1, 0, 0.4), off_sample=2 * x)
     theirs = certify_modules(
-        module, split_channel(module, 0, 0, 0.4), x, y, off_sample=2 * x, predicted_zeros=1
+        module, split_channel(module, 1, 0, 0.4), x, y, off_sample=2 * x, predicted_zeros=1
     )
     assert theirs.parameters == ours.parameters
     assert theirs.inertia_after.counts == ours.inertia_after.counts

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from draws import seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlp_oracle import arrays, loop_gradient, nets
@@ -12,10 +13,6 @@ from lib.certificate.modules import module_gradient
 from lib.critical import plant
 from lib.curvature import hessian, inertia
 from lib.nets import flatten, forward, gradient, init, risk, unflatten
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)

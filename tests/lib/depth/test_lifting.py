@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from draws import seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.func import jacrev
@@ -31,10 +32,6 @@ SIGMAS = ("relu", leaky_relu(0.3), "elu", elu(0.5))
 OUTPUT_GAP, GRADIENT = 1e-12, 1e-10
 
 torch.set_num_threads(1)
-
-
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def data(n: int, width: int, seed: int = 0):

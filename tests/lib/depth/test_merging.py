@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from draws import seeded
 from sklearn.linear_model import LinearRegression
 
 from lib.critical import plant
@@ -20,10 +21,6 @@ from lib.depth.layers import merge_lines
 from lib.depth.pieces import affine_error, place
 from lib.nets import MLP, flatten, forward, gradient, init
 from lib.nets.activations import leaky_relu
-
-
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def data(n: int, width: int, seed: int = 0):

@@ -5,6 +5,7 @@ from copy import deepcopy
 
 import pytest
 import torch
+from draws import seeded
 from torch import nn
 from torch.func import functional_call, jacrev
 
@@ -22,10 +23,6 @@ from lib.depth import (
 from lib.depth.pieces import place
 from lib.nets.activations import get
 from lib.nets.sequential import activation_of
-
-
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def data(n: int, width: int, seed: int = 0):
@@ -92,17 +89,15 @@ def test_theorem_lift_through_batch_normalisation_is_critical(index, model_norm,
     y = critical_y(net, x, 1.0)
     slope, h = slope_and_curvature(net, x, y)
     assert slope.norm() < 1e-12
-    place_of = 0 if index == "first" else len(net) - 1
-    deep = insert_layer(
-        net, place_of, x, 4, nn_sigma(net), normalise=normalise, generator=seeded(1)
-    )
+    layer, place_of = (1, 0) if index == "first" else (2, len(net) - 1)
+    deep = insert_layer(net, x, layer, 4, nn_sigma(net), normalise=normalise, generator=seeded(1))
     assert norm_gap(deep(x), net(x)) < 1e-12
     deep_slope, deep_h = slope_and_curvature(deep, x, y)
     assert deep_slope.norm() < 1e-10
     before, after = inertia(h).counts, inertia(deep_h).counts
     assert before[0] > 0  # a saddle: two outputs
     assert after == (before[0], before[1] + deep_h.shape[0] - h.shape[0], before[2])
-    back = merge_layer(deep, place_of, x)
+    back = merge_layer(deep, x, layer)
     assert norm_gap(back[place_of].weight, net[place_of].weight) < 1e-12
     assert norm_gap(back[place_of].bias, net[place_of].bias) < 1e-12
     assert [type(m) for m in back] == [type(m) for m in net]
@@ -116,7 +111,7 @@ def test_batch_normalised_lift_needs_a_shift_beyond_its_gain():
     """B9: with gain 1 and shift 0 the normalised pre-activation has mean 0, so no neuron stays in
     one piece."""
     x, net = data(14, 2), plain()
-    deep = insert_layer(net, 2, x, 4, "relu", normalise=True, generator=seeded(0))
+    deep = insert_layer(net, x, 2, 4, "relu", normalise=True, generator=0)
     norm = deep[3]
     z = stream_at(deep, 3, x)
     hat = (z - z.mean(0)) / (z.var(0, unbiased=False) + norm.eps).sqrt()
@@ -129,12 +124,12 @@ def test_batch_normalised_lift_needs_a_shift_beyond_its_gain():
 def test_evaluation_mode_agrees_and_running_statistics_are_untouched():
     x, net = data(14, 2), plain(norm=True)
     before = {k: v.clone() for k, v in net.state_dict().items()}
-    deep = insert_layer(net, 3, x, 5, "elu", normalise=True, generator=seeded(0))
+    deep = insert_layer(net, x, 2, 5, "elu", normalise=True, generator=0)
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
     f = stream_at(deep, 3, x)
     trained = deepcopy(deep)[3:](f)  # a copy: this moves running statistics
     assert norm_gap(deep.eval()[3:](f), trained) < 1e-12
-    quiet = insert_layer(net.eval(), 3, x, 5, "elu", normalise=True, generator=seeded(0))
+    quiet = insert_layer(net.eval(), x, 2, 5, "elu", normalise=True, generator=0)
     assert not quiet.training
     assert norm_gap(quiet(x), net(x)) < 1e-12
 
@@ -160,9 +155,8 @@ def test_zero_output_block_keeps_the_function_but_is_not_critical(index):
     """B13: dR/dV = sum e sigma(U x + b)^T does not vanish."""
     x, net = data(80, 2), residual_model()
     y = critical_y(net, x, 1.0)
-    deep = insert_block(
-        net, index, zero_output_block(3, 5, "elu", dtype=torch.float64, generator=seeded(0))
-    )
+    block = zero_output_block(3, 5, "elu", generator=0, dtype=torch.float64)
+    deep = insert_block(net, index, block)
     assert torch.equal(deep(x), net(x))
     assert slope_and_curvature(net, x, y)[0].norm() < 1e-12
     assert slope_and_curvature(deep, x, y)[0].norm() > VISIBLE
@@ -239,69 +233,51 @@ def no_bias():
     return nn.Sequential(nn.Linear(2, 3, bias=False), nn.ReLU(), nn.Linear(3, 1)).double()
 
 
+def inserted(net, x, layer, width=4, sigma="relu", **options):
+    return insert_layer(net, x, layer, width, sigma, generator=0, **options)
+
+
 @pytest.mark.parametrize(
     ("error", "message", "call"),
     [
         (
             TypeError,
-            "module 1 is LeakyReLU: expected Linear",
-            lambda n, x: insert_layer(n, 1, x, 4, "relu", generator=seeded(0)),
+            "net is Linear: expected a plain nn.Sequential",
+            lambda n, x: inserted(n[0], x, 1),
         ),
-        (
-            TypeError,
-            "got Linear: expected nn.Sequential",
-            lambda n, x: insert_layer(n[0], 0, x, 4, "relu", generator=seeded(0)),
-        ),
-        (
-            ValueError,
-            r"index 3 outside 0\.\.2",
-            lambda n, x: insert_layer(n, 3, x, 4, "relu", generator=seeded(0)),
-        ),
-        (
-            ValueError,
-            "module 0 has no bias",
-            lambda n, x: insert_layer(no_bias(), 0, x, 4, "relu", generator=seeded(0)),
-        ),
-        (
-            ValueError,
-            "width 1 is too small",
-            lambda n, x: insert_layer(n, 0, x, 1, "relu", generator=seeded(0)),
-        ),
-        (
-            ValueError,
-            "tanh has no affine piece",
-            lambda n, x: insert_layer(n, 0, x, 4, "tanh", generator=seeded(0)),
-        ),
-        (
-            ValueError,
-            r"receives \(0, 2\)",
-            lambda n, x: insert_layer(n, 0, x[:0], 4, "relu", generator=seeded(0)),
-        ),
+        (ValueError, r"layer 3 outside 1\.\.2", lambda n, x: inserted(n, x, 3)),
+        (TypeError, "layer is 1.0: expected an int", lambda n, x: inserted(n, x, 1.0)),
+        (ValueError, "layer 1 has no bias", lambda n, x: inserted(no_bias(), x, 1)),
+        (ValueError, "width 1 is too small", lambda n, x: inserted(n, x, 1, 1)),
+        (ValueError, "tanh has no affine piece", lambda n, x: inserted(n, x, 1, 4, "tanh")),
+        (ValueError, r"receives \(0, 2\)", lambda n, x: inserted(n, x[:0], 1)),
         (
             ValueError,
             "batch normalisation of 1 sample",
-            lambda n, x: insert_layer(n, 0, x[:1], 4, "relu", normalise=True, generator=seeded(0)),
+            lambda n, x: inserted(n, x[:1], 1, normalise=True),
         ),
         (
             ValueError,
-            "dropout is active",
-            lambda n, x: insert_layer(
-                nn.Sequential(nn.Dropout(0.5), *n), 1, x, 4, "relu", generator=seeded(0)
-            ),
+            "Dropout is active",
+            lambda n, x: inserted(nn.Sequential(nn.Dropout(0.5), *n), x, 1),
         ),
-        (ValueError, "neurons .* are in no single affine piece", lambda n, x: merge_layer(n, 0, x)),
+        (ValueError, "neurons .* are in no single affine piece", lambda n, x: merge_layer(n, x, 1)),
         (
             TypeError,
             "expected Linear, .BatchNorm1d,. activation, Linear",
-            lambda n, x: merge_layer(n, 2, x),
+            lambda n, x: merge_layer(n, x, 2),
         ),
-        (TypeError, "module 1 is LeakyReLU", lambda n, x: merge_layer(n, 1, x)),
+        (
+            TypeError,
+            "layer 1 is Conv2d: expected Linear",
+            lambda n, x: merge_layer(nn.Sequential(nn.Conv2d(1, 1, 1)), x, 1),
+        ),
         (
             ValueError,
-            r"index 4 outside 0\.\.3",
+            r"place 4 outside 0\.\.3",
             lambda n, x: insert_block(n, 4, null_block(2, 2, "relu")),
         ),
-        (ValueError, r"index -1 outside", lambda n, x: stream_at(n, -1, x)),
+        (ValueError, r"place -1 outside", lambda n, x: stream_at(n, -1, x)),
     ],
 )
 def test_impossible_requests_are_refused(error, message, call):

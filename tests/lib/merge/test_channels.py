@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from lib.merge import merge_channels
-from lib.width.channels import split_channel
+from lib.width import split_channel
 
 torch.set_num_threads(1)
 
@@ -39,29 +39,29 @@ def equal(a: nn.Sequential, b: nn.Sequential, tolerance: float) -> bool:
 def test_left_inverse_of_channel_splitting(sigma, alpha):
     net, x = convnet(sigma), images()
     wide = net
-    for place, channel in (
-        (0, 0),
-        (0, 2),
-        (3, 1),
-        (7, 4),
+    for layer, channel in (
+        (1, 0),
+        (1, 2),
+        (2, 1),
+        (3, 4),
     ):  # two channels, one before Flatten, one dense neuron
-        wide = split_channel(wide, place, channel, alpha)
+        wide = split_channel(wide, layer, channel, alpha)
     done = merge_channels(wide, x, cosine=1.0)
     assert equal(
         done.net, net, 1e-14
     )  # rounding of |1 - alpha| + |alpha| <= 4 times a weight of size 1
     assert done.change <= 1e-13 and done.size > 0.01 and done.agreement == 1.0
-    assert [r.layer for r in done.layers] == [0, 3, 7]
+    assert [r.layer for r in done.layers] == [1, 2, 3]
 
 
 def test_rescaled_copies_of_homogeneous_channels_merge():
-    net = split_channel(convnet(), 0, 1, 0.4)
+    net = split_channel(convnet(), 1, 1, 0.4)
     with torch.no_grad():
         net[0].weight[4] *= 7
         net[0].bias[4] *= 7
         net[3].weight[:, 4] /= 7
     assert equal(merge_channels(net, images(), cosine=1.0).net, convnet(), 1e-14)
-    copied = split_channel(convnet(nn.Tanh), 0, 1, 0.4)
+    copied = split_channel(convnet(nn.Tanh), 1, 1, 0.4)
     with torch.no_grad():
         copied[0].weight[4] *= 7
     assert merge_channels(copied, images()).net[0].out_channels == 5  # tanh knows no scale
@@ -109,7 +109,7 @@ def test_batch_normalisation_is_folded_first():
     with torch.no_grad():
         net(2 + images())
     net.eval()
-    done = merge_channels(split_channel(net, 0, 3, 0.3), images(), cosine=1.0)
+    done = merge_channels(split_channel(net, 1, 3, 0.3), images(), cosine=1.0)
     assert [type(m).__name__ for m in done.net] == ["Conv2d", "ReLU", "Flatten", "Linear"]
     assert done.net[0].out_channels == 4 and done.change <= 1e-13
 
@@ -132,14 +132,14 @@ def test_an_approximate_merge_reports_the_change_it_makes():
 
 def test_layers_without_bias_or_activation():
     net = convnet(bias=False)
-    done = merge_channels(split_channel(net, 3, 0, 0.3), images(), cosine=1.0)
+    done = merge_channels(split_channel(net, 2, 0, 0.3), images(), cosine=1.0)
     assert equal(done.net, net, 1e-14)
     torch.manual_seed(0)
     linear = (
         nn.Sequential(nn.Conv2d(2, 3, 3), nn.Conv2d(3, 1, 3), nn.ReLU(), nn.ReLU6()).double().eval()
     )
     assert equal(
-        merge_channels(split_channel(linear, 0, 1, 0.3), images(), cosine=1.0).net, linear, 1e-14
+        merge_channels(split_channel(linear, 1, 1, 0.3), images(), cosine=1.0).net, linear, 1e-14
     )
     twice = (
         nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.LeakyReLU(), nn.Conv2d(3, 2, 3))
@@ -147,7 +147,7 @@ def test_layers_without_bias_or_activation():
         .eval()
     )
     assert equal(
-        merge_channels(split_channel(twice, 0, 1, 0.3), images(), cosine=1.0).net, twice, 1e-14
+        merge_channels(split_channel(twice, 1, 1, 0.3), images(), cosine=1.0).net, twice, 1e-14
     )
     assert (
         merge_channels(nn.Sequential(nn.Conv2d(2, 1, 8)).double().eval(), images()).agreement

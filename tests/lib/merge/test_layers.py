@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from draws import seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -19,10 +20,6 @@ from lib.nets.activations import leaky_relu
 
 torch.set_num_threads(1)
 PROPERTY = settings(max_examples=20, deadline=None, derandomize=True)
-
-
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def inputs(n: int = 40, width: int = 3, seed: int = 0, dtype=torch.float64) -> torch.Tensor:
@@ -206,25 +203,25 @@ def test_folding_after_a_convolution():
 def test_bad_modules_are_refused():
     with pytest.raises(ValueError, match="training mode"):
         fold_batchnorm(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)))
-    with pytest.raises(ValueError, match="training mode"):
+    with pytest.raises(ValueError, match=r"Dropout is active.*call .eval\(\)"):
         fold_batchnorm(nn.Sequential(nn.Linear(2, 2), nn.Dropout()))
-    with pytest.raises(TypeError, match="expected nn.Sequential"):
+    with pytest.raises(TypeError, match="expected a plain nn.Sequential"):
         fold_batchnorm(nn.Linear(2, 2))
-    with pytest.raises(TypeError, match=r"module 3 \(Conv2d\) follows a normalisation"):
+    with pytest.raises(TypeError, match=r"layer 2 \(Conv2d\) follows a normalisation"):
         fold_batchnorm(
             nn.Sequential(
                 nn.Conv2d(1, 2, 3), nn.ReLU(), nn.BatchNorm2d(2), nn.Conv2d(2, 1, 3)
             ).eval()
         )
-    with pytest.raises(TypeError, match="last module normalises"):
+    with pytest.raises(TypeError, match="a normalisation behind layer 1 follows no layer"):
         fold_batchnorm(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.BatchNorm1d(2)).eval())
-    with pytest.raises(TypeError, match="normalises twice"):
+    with pytest.raises(TypeError, match="a normalisation behind layer 0 follows no layer"):
         fold_batchnorm(nn.Sequential(nn.BatchNorm1d(2), nn.BatchNorm1d(2), nn.Linear(2, 2)).eval())
     with pytest.raises(ValueError, match="keeps no running statistics"):
         fold_batchnorm(
             nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2, track_running_stats=False)).eval()
         )
-    with pytest.raises(TypeError, match="normalisation of 2 features precedes a layer of 8 inputs"):
+    with pytest.raises(TypeError, match="normalisation of 2 features precedes layer 1 of 8 inputs"):
         fold_batchnorm(nn.Sequential(nn.BatchNorm2d(2), nn.Linear(8, 2)).eval())
     with pytest.raises(TypeError, match="expected Linear"):
         as_mlp(nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU(), nn.Linear(2, 2)).eval())

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from draws import seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,10 +22,6 @@ OTHER = ("tanh", "sigmoid", "elu")
 # One merge adds at most a few products to a parameter of size 1: rounding stays within some tens of
 # eps = 2e-16.
 ROUNDING = 1e-14
-
-
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def gap(a: MLP, b: MLP) -> float:

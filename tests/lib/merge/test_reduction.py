@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from draws import seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -15,10 +16,6 @@ from lib.width import null_embed, split
 
 torch.set_num_threads(1)
 PROPERTY = settings(max_examples=10, deadline=None, derandomize=True)
-
-
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def sample(n: int = 60, outputs: int = 2, seed: int = 0):

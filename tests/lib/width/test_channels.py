@@ -10,15 +10,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils import parameters_to_vector
 
 from lib.certificate.modules import certify_modules, module_gradient
 from lib.critical import plant
 from lib.nets import flatten, init, to_sequential
-from lib.nets.flat_module import parameter_vector
 from lib.width import merge_channel, split, split_channel
 
 few = settings(max_examples=25, deadline=None, derandomize=True)
-WHERE = {0: 3, 4: 2, 9: 4}  # place of a source in `convolutional`, and its channels
+WHERE = {1: 3, 2: 2, 3: 4}  # a hidden layer of `convolutional`, and its channels
 
 
 def convolutional(training: bool, activation=nn.Tanh, seed: int = 0) -> nn.Sequential:
@@ -57,10 +57,10 @@ def data(n=6, seed=1):
     st.booleans(),
     st.sampled_from([nn.Tanh, nn.ReLU]),
 )
-def test_output_is_preserved_on_and_off_the_sample(place, channel, alpha, training, activation):
+def test_output_is_preserved_on_and_off_the_sample(layer, channel, alpha, training, activation):
     net = convolutional(training, activation)
     x, y = data()
-    wide = split_channel(net, place, channel % WHERE[place], alpha)
+    wide = split_channel(net, layer, channel % WHERE[layer], alpha)
     found = certify_modules(net, wide, x, y, off_sample=50 * data(4, 2)[0], curvature=False)
     assert wide.training == training
     assert float(found.output_gap) < 1e-13 * (1 + abs(alpha))
@@ -69,29 +69,29 @@ def test_output_is_preserved_on_and_off_the_sample(place, channel, alpha, traini
 
 @few
 @given(st.sampled_from(sorted(WHERE)), st.integers(0, 3), st.floats(-4, 5), st.booleans())
-def test_gradient_transport(place, channel, alpha, training):
+def test_gradient_transport(layer, channel, alpha, training):
     """Rows of the source and its BatchNorm share 1 - alpha to alpha; new reading weights get their
     copy's gradient."""
     net, (x, y) = convolutional(training), data()
-    channel %= WHERE[place]
+    channel %= WHERE[layer]
     grads = []
-    for module in (net, split_channel(net, place, channel, alpha)):
+    for module in (net, split_channel(net, layer, channel, alpha)):
         module = copy.deepcopy(module)
         ((module(x) - y) ** 2).mean().backward()
         grads.append({name: p.grad for name, p in module.named_parameters()})
     before, after = grads
-    readers = {0: "4.weight", 4: "9.weight", 9: "12.weight"}
+    readers = {1: "4.weight", 2: "9.weight", 3: "12.weight"}
     sources = {
-        0: ("0.weight", "1.weight", "1.bias"),
-        4: ("4.weight", "4.bias"),
-        9: ("9.weight", "9.bias", "10.weight", "10.bias"),
+        1: ("0.weight", "1.weight", "1.bias"),
+        2: ("4.weight", "4.bias"),
+        3: ("9.weight", "9.bias", "10.weight", "10.bias"),
     }
     for name, expected in before.items():
-        if name in sources[place]:
+        if name in sources[layer]:
             expected = torch.cat([expected, alpha * expected[channel : channel + 1]])
             expected[channel] *= 1 - alpha
-        if name == readers[place]:
-            pixels = expected.shape[1] // WHERE[place]
+        if name == readers[layer]:
+            pixels = expected.shape[1] // WHERE[layer]
             columns = slice(channel * pixels, (channel + 1) * pixels)
             expected = torch.cat([expected, expected[:, columns]], 1)
         torch.testing.assert_close(after[name], expected, rtol=1e-9, atol=1e-12 * (1 + abs(alpha)))
@@ -115,8 +115,8 @@ def test_claim_a15_criticality_with_batch_norm(training, alpha):
     net.train(training)
     x = torch.randn(70, 1, 7, 7).double()
     y = plant(net, x, torch.Generator().manual_seed(0), residual=0.1)
-    for place in (0, 3):
-        found = certify_modules(net, split_channel(net, place, 1, alpha), x, y)
+    for layer in (1, 2):
+        found = certify_modules(net, split_channel(net, layer, 1, alpha), x, y)
         assert float(found.gradient_before) < 1e-13
         assert float(found.gradient_after) < 1e-12
         assert bool(found.inertia_kept)
@@ -131,7 +131,7 @@ def test_one_alpha_for_all_kernels_is_needed():
     ).double()
     x = torch.randn(40, 1, 3, 3).double()
     y = plant(net, x, torch.Generator().manual_seed(0))
-    wide = split_channel(net, 0, 0, 0.5)
+    wide = split_channel(net, 1, 0, 0.5)
     uneven = copy.deepcopy(wide)
     with torch.no_grad():
         uneven[2].weight[0, 0] *= 0.2 / 0.5
@@ -145,7 +145,7 @@ def test_one_alpha_for_all_kernels_is_needed():
 def test_flatten_lays_the_pixels_of_a_channel_side_by_side_in_loops():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(1, 2, 2), nn.ReLU(), nn.Flatten(), nn.Linear(2 * 6, 3)).double()
-    wide = split_channel(net, 0, 0, 0.25)
+    wide = split_channel(net, 1, 0, 0.25)
     old, new = net[3].weight.detach().numpy(), wide[3].weight.detach().numpy()
     expected = np.zeros((3, 18))
     for o in range(3):
@@ -161,15 +161,17 @@ def test_flatten_lays_the_pixels_of_a_channel_side_by_side_in_loops():
 def test_linear_nets_are_split_as_mlps_are():
     net = init((2, 3, 2, 1), "elu", generator=0)
     wide = split_channel(to_sequential(net), 2, 1, -0.4)
-    assert torch.equal(parameter_vector(wide), flatten(split(net, 2, 1, -0.4)))
+    assert torch.equal(
+        parameters_to_vector(wide.parameters()).detach(), flatten(split(net, 2, 1, -0.4))
+    )
 
 
 @few
 @given(st.sampled_from(sorted(WHERE)), st.integers(0, 3), st.floats(-4, 5))
-def test_merge_channel_is_a_left_inverse(place, channel, alpha):
+def test_merge_channel_is_a_left_inverse(layer, channel, alpha):
     net = convolutional(False)
-    channel %= WHERE[place]
-    back = merge_channel(split_channel(net, place, channel, alpha), place, channel)
+    channel %= WHERE[layer]
+    back = merge_channel(split_channel(net, layer, channel, alpha), layer, channel)
     assert repr(back) == repr(net)
     for (name, a), (_, b) in zip(back.state_dict().items(), net.state_dict().items(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-15 * (2 + 2 * abs(alpha)), atol=0, msg=name)
@@ -179,7 +181,7 @@ def test_the_net_is_left_alone_and_the_result_is_a_plain_trainable_module():
     net = convolutional(True)
     net[0].weight.requires_grad_(False)
     before = copy.deepcopy(net.state_dict())
-    wide = split_channel(net, 0, 1, 0.5)
+    wide = split_channel(net, 1, 1, 0.5)
     assert not wide[0].weight.requires_grad
     assert wide[4].weight.requires_grad
     assert wide[1].num_features == len(wide[1].running_mean) == 4
@@ -189,7 +191,7 @@ def test_the_net_is_left_alone_and_the_result_is_a_plain_trainable_module():
     for name, t in net.state_dict().items():
         assert torch.equal(t, before[name]), name
     assert (
-        split_channel(nn.Sequential(nn.Conv2d(1, 2, 1), nn.Conv2d(2, 1, 1)), 0, 0, 0.5)[
+        split_channel(nn.Sequential(nn.Conv2d(1, 2, 1), nn.Conv2d(2, 1, 1)), 1, 0, 0.5)[
             0
         ].weight.dtype
         == torch.float32
@@ -216,138 +218,76 @@ def tied():
     return net
 
 
+def split_first(net, channel=0, alpha=0.5):
+    return lambda: split_channel(net, 1, channel, alpha)
+
+
+def normed():
+    return nn.utils.parametrizations.weight_norm(nn.Conv2d(1, 1, 1))
+
+
+def two(*between):
+    return nn.Sequential(nn.Conv2d(1, 2, 1), *between)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
+        (split_first(conv(nn.GroupNorm(2, 4))), TypeError, "GroupNorm between layers 1 and 2: cop"),
+        (split_first(conv(nn.InstanceNorm2d(4))), TypeError, "InstanceNorm2d between layers 1"),
+        (split_first(conv(nn.LocalResponseNorm(2))), TypeError, "LocalResponseNorm between layers"),
+        (split_first(conv(nn.Softmax(1))), TypeError, "Softmax between layers 1"),
+        (split_first(conv(nn.PReLU(3))), ValueError, "PReLU of 3 entries between layers 1 and 2"),
+        (split_first(conv(nn.BatchNorm2d(8))), ValueError, "BatchNorm2d of 8 entries between"),
+        (split_first(conv(nn.Conv2d(4, 4, 1, groups=2))), TypeError, "layer 2 .* with 2 groups"),
         (
-            lambda: split_channel(conv(nn.GroupNorm(2, 4)), 0, 0, 0.5),
+            split_first(nn.Sequential(nn.Conv2d(2, 2, 1, groups=2), nn.Conv2d(2, 1, 1))),
             TypeError,
-            r"module 1 is GroupNorm: copies of a channel",
+            "layer 1 is a Conv2d with 2 groups.*expected groups=1",
+        ),
+        (split_first(conv(nn.Dropout(0.2))), ValueError, r"Dropout is active.*call .eval\(\)"),
+        (split_first(conv(nn.AlphaDropout(0.2))), ValueError, "AlphaDropout is active"),
+        (split_first(conv(nn.RReLU())), ValueError, "RReLU is active"),
+        (split_first(conv(nn.Flatten(2))), TypeError, "expected start_dim=1, end_dim=-1"),
+        (split_first(conv(nn.Flatten())), TypeError, "layer 2 is Conv2d: expected Linear"),
+        (
+            split_first(two(nn.Linear(2, 2))),
+            TypeError,
+            "layer 2 is Linear: expected Conv2d, or a Flatten before it",
         ),
         (
-            lambda: split_channel(conv(nn.InstanceNorm2d(4)), 0, 0, 0.5),
-            TypeError,
-            r"module 1 is InstanceNorm2d",
-        ),
-        (
-            lambda: split_channel(conv(nn.LocalResponseNorm(2)), 0, 0, 0.5),
-            TypeError,
-            r"module 1 is LocalResponseNorm",
-        ),
-        (lambda: split_channel(conv(nn.Softmax(1)), 0, 0, 0.5), TypeError, r"module 1 is Softmax"),
-        (lambda: split_channel(conv(nn.PReLU(4)), 0, 0, 0.5), TypeError, r"module 1 is PReLU"),
-        (
-            lambda: split_channel(conv(nn.Conv2d(4, 4, 1, groups=2)), 0, 0, 0.5),
-            TypeError,
-            r"module 1 .* with 2 groups",
-        ),
-        (
-            lambda: split_channel(
-                nn.Sequential(nn.Conv2d(2, 2, 1, groups=2), nn.Conv2d(2, 1, 1)), 0, 0, 0.5
-            ),
-            TypeError,
-            r"module 0 is a Conv2d with 2 groups: expected groups=1",
-        ),
-        (
-            lambda: split_channel(conv(nn.Dropout(0.2)), 0, 0, 0.5),
-            TypeError,
-            r"module 1 is active Dropout.*net.eval\(\)",
-        ),
-        (
-            lambda: split_channel(conv(nn.Flatten(2)), 0, 0, 0.5),
-            TypeError,
-            r"expected start_dim=1, end_dim=-1",
-        ),
-        (
-            lambda: split_channel(conv(nn.Flatten()), 0, 0, 0.5),
-            TypeError,
-            r"module 2 is Conv2d: expected Linear",
-        ),
-        (
-            lambda: split_channel(nn.Sequential(nn.Conv2d(1, 2, 1), nn.Linear(2, 2)), 0, 0, 0.5),
-            TypeError,
-            r"module 1 is Linear: expected Conv2d or Flatten",
-        ),
-        (
-            lambda: split_channel(nn.Sequential(nn.Conv2d(1, 2, 1), nn.Conv2d(4, 2, 1)), 0, 0, 0.5),
+            split_first(two(nn.Conv2d(4, 2, 1))),
             ValueError,
-            r"module 1 reads 4 inputs, module 0 makes 2 channels",
+            "layer 2 reads 4 inputs, layer 1 makes 2 channels",
         ),
         (
-            lambda: split_channel(
-                nn.Sequential(nn.Conv2d(1, 2, 1), nn.Flatten(), nn.BatchNorm1d(8), nn.Linear(8, 2)),
-                0,
-                0,
-                0.5,
-            ),
-            TypeError,
-            r"module 2 is BatchNorm1d after a Flatten: expected it before",
-        ),
-        (
-            lambda: split_channel(conv(), 1, 0, 0.5),
+            split_first(two(nn.Flatten(), nn.BatchNorm1d(7), nn.Linear(8, 2))),
             ValueError,
-            r"no Conv2d or Linear after module 1 reads its channels",
+            "BatchNorm1d of 7 entries",
         ),
+        (split_first(two(nn.Conv1d(2, 1, 1))), TypeError, r"not understood: 1 \(Conv1d\)"),
+        (lambda: split_channel(conv(), 2, 0, 0.5), ValueError, r"layer 2 outside 1\.\.1"),
+        (lambda: split_channel(conv(), 0, 0, 0.5), ValueError, r"layer 0 outside 1\.\.1"),
+        (lambda: split_channel(conv(), True, 0, 0.5), TypeError, "layer is True: expected an int"),
+        (split_first(nn.Sequential(nn.Linear(1, 1))), ValueError, "has no hidden layer"),
+        (split_first(nn.Sequential(nn.ReLU())), ValueError, "neither Linear nor Conv2d"),
+        (split_first(conv(), 4), ValueError, r"channel 4 outside 0\.\.3 of layer 1"),
+        (split_first(conv(), 1.0), TypeError, "channel is 1.0: expected an int"),
+        (split_first(conv(), 0, math.nan), ValueError, "alpha is nan: expected a finite number"),
+        (split_first(conv(), 0, "x"), TypeError, "alpha is 'x': expected a number"),
+        (split_first(nn.Conv2d(1, 1, 1)), TypeError, "net is Conv2d: expected a plain nn.Sequent"),
+        (split_first(Skip(*conv())), TypeError, "net is Skip: expected a plain nn.Sequential"),
+        (split_first(conv(Skip(nn.ReLU()))), TypeError, r"not understood: 1 \(Skip\)"),
+        (split_first(hooked()), TypeError, "module 0 has hooks, parametrizations or a forward"),
+        (split_first(nn.Sequential(normed(), *conv())), TypeError, "module 0 has hooks, parametri"),
+        (split_first(tied()), ValueError, "weight of module 1 is also weight of module 0"),
         (
-            lambda: split_channel(conv(nn.ReLU()), 1, 0, 0.5),
-            TypeError,
-            r"module 1 is ReLU: expected Conv2d or Linear",
-        ),
-        (lambda: split_channel(conv(), 2, 0, 0.5), ValueError, r"module 2 outside 0..1"),
-        (lambda: split_channel(conv(), -1, 0, 0.5), ValueError, r"module -1 outside 0..1"),
-        (
-            lambda: split_channel(conv(), 0, 4, 0.5),
+            lambda: merge_channel(conv(), 1, 0),
             ValueError,
-            r"channel 4 outside 0..3 of module 0",
+            "channels 0 and 3 of layer 1 differ in w",
         ),
-        (lambda: split_channel(conv(), 0, 1.0, 0.5), TypeError, r"channel is 1.0: expected an int"),
-        (
-            lambda: split_channel(conv(), 0, 0, math.nan),
-            ValueError,
-            r"alpha is nan: expected a finite number",
-        ),
-        (lambda: split_channel(conv(), 0, 0, "x"), TypeError, r"alpha is 'x': expected a number"),
-        (
-            lambda: split_channel(nn.Conv2d(1, 1, 1), 0, 0, 0.5),
-            TypeError,
-            r"net is Conv2d: expected an nn.Sequential",
-        ),
-        (
-            lambda: split_channel(Skip(*conv()), 0, 0, 0.5),
-            TypeError,
-            r"net is Skip: expected an nn.Sequential",
-        ),
-        (
-            lambda: split_channel(hooked(), 0, 0, 0.5),
-            TypeError,
-            r"module 0 has hooks or parametrizations",
-        ),
-        (
-            lambda: split_channel(
-                nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(1, 1, 1)), *conv()),
-                0,
-                0,
-                0.5,
-            ),
-            TypeError,
-            r"module 0 has hooks or parametrizations",
-        ),
-        (
-            lambda: split_channel(tied(), 0, 0, 0.5),
-            ValueError,
-            r"weight of module 1 is also weight of module 0",
-        ),
-        (
-            lambda: merge_channel(conv(), 0, 0),
-            ValueError,
-            r"channels 0 and 3 differ in weight of module 0",
-        ),
-        (
-            lambda: merge_channel(conv(), 0, 3),
-            ValueError,
-            r"channel 3 cannot be merged into itself",
-        ),
-        (lambda: merge_channel(conv(), 0, 0, 9), ValueError, r"channel 9 outside"),
+        (lambda: merge_channel(conv(), 1, 3), ValueError, "channel 3 cannot be merged into itself"),
+        (lambda: merge_channel(conv(), 1, 0, 9), ValueError, "channel 9 outside"),
     ],
 )
 def test_refusals(call, error, message):
@@ -356,13 +296,15 @@ def test_refusals(call, error, message):
 
 
 def test_channels_that_differ_in_running_statistics_are_no_copies():
-    wide = split_channel(convolutional(False), 0, 1, 0.5)
+    wide = split_channel(convolutional(False), 1, 1, 0.5)
     wide[1].running_mean[3] += 1e-12
-    with pytest.raises(ValueError, match="channels 1 and 3 differ in running_mean of module 1"):
-        merge_channel(wide, 0, 1)
+    with pytest.raises(
+        ValueError, match="channels 1 and 3 of layer 1 differ in running_mean of BatchNorm2d"
+    ):
+        merge_channel(wide, 1, 1)
 
 
 def test_inactive_dropout_is_no_obstacle():
     net = conv(nn.Dropout(0.5)).eval()
     x = torch.randn(2, 1, 5, 5)
-    torch.testing.assert_close(split_channel(net, 0, 0, 0.3)(x), net(x))
+    torch.testing.assert_close(split_channel(net, 1, 0, 0.3)(x), net(x))

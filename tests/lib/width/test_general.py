@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from draws import seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlp_oracle import nets
@@ -25,10 +26,6 @@ from lib.width import (
     three_fold,
     two_fold_null,
 )
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
 
 
 def critical_point(widths, name="tanh", seed=0, residual=0.1, extra=10):

@@ -9,7 +9,7 @@ from mlp_oracle import nets, neurons, samples
 
 from lib.critical import plant
 from lib.curvature import hessian, inertia
-from lib.nets import cross_entropy, flatten, init, unflatten
+from lib.nets import cross_entropy, flatten, init, mse, unflatten
 from lib.width import split_into, split_spectrum
 
 few = settings(max_examples=30, deadline=None, derandomize=True)
@@ -34,7 +34,7 @@ def test_spectrum_of_an_equal_split_at_any_parameters(data, net, copies):
     x, y = samples(net, 7)
     d = stretched(net, layer, s, copies)
     kept = torch.linalg.eigvalsh(d.unsqueeze(-1) * hessian(net, x, y) * d)
-    added = torch.linalg.eigvalsh(split_spectrum(net, layer, s, x, y).block(copies))
+    added = torch.linalg.eigvalsh(split_spectrum(net, x, y, mse, layer, s).block(copies))
     expected = torch.cat([kept, *[added] * (copies - 1)]).sort().values
     found = torch.linalg.eigvalsh(hessian(split_into(net, layer, s, [1 / copies] * copies), x, y))
     # eigenvalues of symmetric matrices move by no more than the rounding of the matrix
@@ -49,7 +49,7 @@ def test_each_copy_adds_rank_c_negative_eigenvalues_and_those_of_the_bend_on_its
     x = torch.randn(60, 4, generator=draws, dtype=torch.float64)
     net = init((4, 3, outputs), "sigmoid", generator=draws)
     y = plant(net, x, draws, residual=0.5)
-    found = split_spectrum(net, 1, 1, x, y)
+    found = split_spectrum(net, x, y, mse, 1, 1)
     assert (
         float((found.slope @ net.weights[1][:, 1]).abs().max()) < 1e-14
     )  # C a = 0 at a critical point
@@ -71,10 +71,10 @@ def test_batches_and_other_losses():
     x = torch.randn(12, 2, generator=draws, dtype=torch.float64)
     y = torch.arange(12) % 3
     many = init((2, 3, 4, 3), batch=(2, 2), generator=draws, bias=False)
-    found = split_spectrum(many, 2, 1, x, y, cross_entropy)
+    found = split_spectrum(many, x, y, cross_entropy, 2, 1)
     assert found.bend.shape == (2, 2, 3, 3) and found.slope.shape == (2, 2, 3, 3)
     for i, j in ((0, 0), (1, 0)):
-        one = split_spectrum(many[i, j], 2, 1, x, y, cross_entropy)
+        one = split_spectrum(many[i, j], x, y, cross_entropy, 2, 1)
         torch.testing.assert_close(found.block(3)[i, j], one.block(3), rtol=1e-12, atol=1e-15)
     wide = split_into(many[0, 1], 2, 1, [0.5, 0.5])
     # along a direction in which the copies part, the Hessian of the wide net has the predicted
@@ -91,8 +91,8 @@ def test_batches_and_other_losses():
 def test_what_cannot_be_is_refused():
     net, x = init((1, 2, 1), generator=0), torch.ones(3, 1, dtype=torch.float64)
     with pytest.raises(ValueError, match="layer 2"):
-        split_spectrum(net, 2, 0, x, x)
+        split_spectrum(net, x, x, mse, 2, 0)
     with pytest.raises(ValueError, match="copies is 1: expected an int >= 2"):
-        split_spectrum(net, 1, 0, x, x).block(1)
+        split_spectrum(net, x, x, mse, 1, 0).block(1)
     with pytest.raises(ValueError, match="targets"):
-        split_spectrum(net, 1, 0, x, x[:2])
+        split_spectrum(net, x, x[:2], mse, 1, 0)

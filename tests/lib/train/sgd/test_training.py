@@ -125,14 +125,17 @@ def test_without_momentum_or_penalty_it_is_plain_descent():
 
 
 def test_flips_can_be_switched_off():
-    symmetric = torch.cat([IMAGES, IMAGES.flip(3)], 3)  # 8 x 16: a flip swaps the halves
-    with pytest.raises(ValueError, match="images"):
-        train([tiny()], symmetric[0], LABELS, SHORT)
     a = train([tiny(dropout=0.0)], IMAGES, LABELS, Recipe(epochs=1, batch=8, pad=0, flip=False))
     b = train([tiny(dropout=0.0)], IMAGES, LABELS, Recipe(epochs=1, batch=8, pad=None))
-    assert not torch.equal(parameters(tiny(dropout=0.0)), parameters(a.nets[0]))
-    # no pad and no flip is no augmentation
+    # no pad and no flip is no augmentation, and a flip alone is one
     torch.testing.assert_close(parameters(a.nets[0]), parameters(b.nets[0]), rtol=0, atol=0)
+    c = train([tiny(dropout=0.0)], IMAGES, LABELS, Recipe(epochs=1, batch=8, pad=0, flip=True))
+    assert not torch.equal(parameters(a.nets[0]), parameters(c.nets[0]))
+
+
+def test_images_without_a_batch_are_refused():
+    with pytest.raises(ValueError, match="images"):
+        train([tiny()], IMAGES[0], LABELS, SHORT)
 
 
 # checkpoints and resuming

@@ -12,7 +12,7 @@ from mlp_oracle import arrays, nets, neurons, samples
 from lib.critical import plant
 from lib.curvature import hessian, inertia
 from lib.nets import flatten, forward, gradient, init
-from lib.symmetry.neurons import permute, rescale, rescaling_direction
+from lib.symmetry import permute, rescale, rescaling_direction
 from lib.width import append, split
 
 few = settings(max_examples=30, deadline=None, derandomize=True)
@@ -23,12 +23,12 @@ few = settings(max_examples=30, deadline=None, derandomize=True)
 def test_permutation_keeps_the_function_and_can_be_undone(data, net):
     layer = data.draw(st.integers(1, net.depth - 1))
     order = data.draw(st.permutations(range(net.widths[layer])))
-    other = permute(net, layer, order)
+    other = permute(net, {layer: order})
     x, _ = samples(net, 4)
     torch.testing.assert_close(
         forward(other, x), forward(net, x), rtol=1e-12, atol=1e-13
     )  # another order of summands
-    assert torch.equal(flatten(permute(other, layer, np.argsort(order).tolist())), flatten(net))
+    assert torch.equal(flatten(permute(other, {layer: np.argsort(order).tolist()})), flatten(net))
     for i, old in enumerate(order):
         assert torch.equal(other.weights[layer - 1][..., i, :], net.weights[layer - 1][..., old, :])
         assert torch.equal(other.weights[layer][..., i], net.weights[layer][..., old])
@@ -111,16 +111,16 @@ def test_rescaled_splits_stay_critical():
     ("call", "error", "message"),
     [
         (
-            lambda: permute(init((1, 2, 1), generator=0), 1, [0, 0]),
+            lambda: permute(init((1, 2, 1), generator=0), {1: [0, 0]}),
             ValueError,
-            r"order is \[0, 0\]: expected a permutation of 0..1",
+            r"order of layer 1 is \[0, 0\]: expected a permutation of 0..1",
         ),
         (
-            lambda: permute(init((1, 2, 1), generator=0), 1, [0]),
+            lambda: permute(init((1, 2, 1), generator=0), {1: [0]}),
             ValueError,
             r"expected a permutation",
         ),
-        (lambda: permute(init((1, 2, 1), generator=0), 2, [0]), ValueError, r"layer 2 outside"),
+        (lambda: permute(init((1, 2, 1), generator=0), {2: [0]}), ValueError, r"layer 2 outside"),
         (
             lambda: rescale(init((1, 2, 1), "tanh", generator=0), 1, 0, 2.0),
             ValueError,

@@ -1,35 +1,14 @@
-"""The trivial symmetries of fully connected nets: permutation of neurons, and rescaling of
-homogeneous ones."""
+"""Rescaling of homogeneous neurons: a symmetry of fully connected nets."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree
 
 from lib.nets import MLP
-from lib.nets.checks import check_layer, check_neuron, expand, positive, reindex, replace
-
-
-def permute(net: MLP, layer: int, order: Sequence[int]) -> MLP:
-    """The same function with the neurons of layer l in another order: new neuron i is old neuron
-    order[i].
-
-    Raises:
-        ValueError: order is no permutation of 0..m_l-1; no such hidden layer.
-    Source: (Zhang et al. 2021, App. A.1).
-
-    >>> net = MLP((torch.tensor([[1.0], [2.0]]), torch.tensor([[3.0, 4.0]])))
-    >>> permute(net, 1, [1, 0]).weights[1]
-    tensor([[4., 3.]])
-    """
-    check_layer(net, layer)
-    order = [int(i) for i in order]
-    if sorted(order) != list(range(net.widths[layer])):
-        raise ValueError(f"order is {order}: expected a permutation of 0..{net.widths[layer] - 1}")
-    return reindex(net, layer, order, net.weights[0].new_ones(len(order)))
+from lib.nets.checks import check_neuron, positive
+from lib.nets.surgery import expand, replace
 
 
 def rescale(net: MLP, layer: int, neuron: int, factor: float | Tensor) -> MLP:
