@@ -461,8 +461,8 @@ run.figure(
     " off at the predicted marks. Right, three columns of eigenvalues: the zeros of the first are"
     " gone in the others, which have negative ones.",
     {
+        "eigenvalue": tanh.pop("smallest"),
         **tanh,
-        "eigenvalue": tanh["smallest"],
         "polished": np.column_stack([*norms.values(), before, after]),
     },
 )

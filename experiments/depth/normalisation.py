@@ -67,7 +67,7 @@ def through_normalisation(generator: torch.Generator) -> float:
     x = gaussian(generator, 20, 2)
     y, worst = plant(net, x, generator), []
     for normalise in (False, True):
-        deep = insert_layer(net, 3, x, 4, sigma, normalise=normalise, generator=generator)
+        deep = insert_layer(net, x, 2, 4, sigma, normalise=normalise, generator=generator)
         gap = (deep(x) - net(x)).detach().abs().max()
         worst += [float(gap), float(module_gradient(deep, x, y).norm())]
     return max(worst)
