@@ -28,7 +28,7 @@ book: $(READY) ## the book: runs the chapters that changed, then makes the pages
 	@$(CALL) build --profile "$$PROFILE"
 
 test: $(READY) ## all tests and the examples in the docstrings
-	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=2 $(PY) -m pytest -n logical --dist loadgroup --doctest-modules lib experiments companion tests $(T)
+	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=2 $(PY) -m pytest -n logical --dist loadgroup --doctest-modules lib experiments companion templates tests $(T)
 
 lint: $(READY) ## style, types and spelling
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy && $(VENV)/bin/codespell

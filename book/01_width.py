@@ -49,18 +49,7 @@ from lib.curvature import hessian, inertia
 from lib.nets import MLP, concatenate, flatten, forward, gradient, init, mse, risk, unflatten
 from lib.symmetry import rescale, rescaling_direction
 from lib.train.descent import descend
-from lib.width import (
-    affine_family,
-    append,
-    embedding,
-    general_dimension,
-    null_embed,
-    random_embedding,
-    split_channel,
-    split_into,
-    split_spectrum,
-    tangent_dimension,
-)
+from lib.width import affine_family, append, embedding, general_dimension, null_embed, random_embedding, split_channel, split_into, split_spectrum, tangent_dimension
 from lib.width.saddle import saddle_witness
 
 run = chapter.start("01_width", globals())

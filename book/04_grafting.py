@@ -37,13 +37,7 @@ depth: int = 11  # layers of the VGG, one of 11, 16, 19
 width: float = 0.125  # width multiplier; 1 is the paper's, in (0, 2]
 replicas: int = 3  # nets of each initialiser, >= 2
 epochs: int = 14  # epochs of training, >= 2
-checkpoints: list[int] = [
-    1,
-    2,
-    3,
-    5,
-    8,
-]  # epochs after which nets are compared, besides the last, >= 1
+checkpoints: list[int] = [1, 2, 3, 5, 8]  # epochs at which nets are compared, and the last, >= 1
 batch: int = 32  # images in a minibatch, >= 8
 rate: float = 0.02  # learning rate after warm-up, in (0, 1]
 milestones: list[int] = [11]  # epochs after which the rate falls by a factor 5, >= 1
@@ -61,10 +55,7 @@ seed: int = 0  # seed of every random draw, >= 0
 
 # %% tags=["hide-input"]
 import itertools
-import operator
 import time
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -72,43 +63,33 @@ import numpy as np
 import torch
 
 from companion import chapter
-from experiments.checkpoints import remember
-from experiments.families import Unfinished, checkpoint_epochs, train_family
-from experiments.grafting import increases, random_features
-from experiments.processes import in_processes
-from lib.graft import (
-    JointTraining,
-    downstream_distances,
-    graft,
-    graft_fresh,
-    graft_layers,
-    graft_trained,
-    matching_loss,
+from experiments.families import checkpoint_epochs
+from experiments.grafting import (
+    MEASURES,
+    Bench,
+    Stage,
+    Training,
+    accuracies,
+    channel_means,
+    compare_joints,
+    fading,
+    likeness,
+    partner_width,
 )
 from lib.nets import Design
-from lib.similarity import cka, regression, svcca
 from lib.symmetry import aligned_distance
-from lib.train.sgd import Execution, Recipe, evaluate, to_images
+from lib.train.sgd import Execution, Recipe, to_images
 
 run = chapter.start("04_grafting", globals())
 from companion.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED  # after start()
 
+# %% tags=["hide-input"]
 gpu = device == "cuda"
-processes = 1 if gpu else None  # on a CPU one process a core, on a GPU one for all nets
-execution = Execution(device, mixed=gpu, compiled=gpu)
 if not gpu:
-    torch.set_num_threads(
-        1
-    )  # slim nets gain little from a second thread, and lose much beside other work
-folder = Path(store) if store else None
-if folder:
-    folder.mkdir(parents=True, exist_ok=True)
-stage_began, new = time.monotonic(), []  # what this stage has computed
+    torch.set_num_threads(1)  # slim nets lose much by a second thread beside other work
 train_x, train_y = run.data(data, "train")
 test_x, test_y = run.data(data, "test")
-x = to_images(train_x[:images]).to(device)
-y = torch.as_tensor(train_y[:images]).to(device)
-fit = x[:fitted]
+x, y = to_images(train_x[:images]).to(device), torch.as_tensor(train_y[:images]).to(device)
 held = to_images(test_x[:tested]).to(device), torch.as_tensor(test_y[:tested]).to(device)
 design = Design(depth=depth, width=width, channels=x.shape[1])
 recipe = Recipe(
@@ -120,61 +101,20 @@ recipe = Recipe(
     pad=pad or None,
     flip=flip,
 )
+stage = Stage(Path(store) if store else None, minutes)
+processes = 1 if gpu else None  # on a CPU one process a core, on a GPU one for all nets
+execution = Execution(device, mixed=gpu, compiled=gpu)
+training = Training(design, recipe, x, y, stage, execution, processes, seed)
+
+# %% tags=["hide-input"]
 kept = sorted({e for e in checkpoints if e < epochs} | {min(side_epochs, epochs), epochs})
 convolutions = len(design.conv_widths)
 layers = list(range(1, convolutions))  # where a graft joins two convolutions
 picks = layers[1::2]  # the layers that get a curve of their own
 middle = layers[len(layers) // 2]
-ticks = layers if len(layers) < 10 else layers[::2]
-shades = {layer: plt.get_cmap("viridis")(0.9 * (layer - 1) / (len(layers) - 1)) for layer in layers}
-
-
-def sweep(pairs, cuts=layers, joint="exact"):
-    """Error increase of every pair of nets at every cut, in percentage points, and the ridges that
-    the joints needed."""
-    dealt = 1 if gpu or len(pairs) < 8 else 2
-    shares = [pairs[k::dealt] for k in range(dealt)]
-    parts = in_processes(
-        increases, [(share, fit, *held, cuts, joint) for share in shares], processes=dealt
-    )
-    found = [parts[k % dealt][k // dealt] for k in range(len(pairs))]
-    return {
-        "points": [[100 * e for e in i.error] for i in found],
-        "ridge": [max(i.ridge) for i in found],
-    }
-
-
-def trained(name, multiplier, members, schedule, checkpoints):
-    """How to train the nets of one width and penalty: call it with the `minutes` that it may
-    take."""
-    return partial(
-        train_family,
-        replace(design, width=multiplier),
-        members,
-        x,
-        y,
-        schedule,
-        seed=seed,
-        checkpoints=checkpoints,
-        execution=execution,
-        folder=folder and folder / name,
-    )
-
-
-def left():
-    """Minutes left of this stage; without a store there are no stages."""
-    return minutes - (time.monotonic() - stage_began) / 60 if folder else float("inf")
-
-
-def once(name, compute):
-    """What the store holds of that name, or compute() now; a stage whose time is up computes one
-    new thing at most."""
-    file = folder and folder / f"{name}.json"
-    if file and not file.exists():
-        if left() < 0 and new:
-            raise Unfinished(f"before {name}: run it again to go on")
-        new.append(name)
-    return remember(file, compute)
+bench = Bench(x[:fitted], *held, layers, stage, processes)
+viridis, plasma = plt.get_cmap("viridis"), plt.get_cmap("plasma")
+shades = {layer: viridis(0.9 * (layer - 1) / (len(layers) - 1)) for layer in layers}
 
 
 def band(ax, at, values, colour, label=None, **style):
@@ -184,13 +124,18 @@ def band(ax, at, values, colour, label=None, **style):
     ax.plot(at, values.mean(0), color=colour, label=label, **{"marker": "o", "ms": 3, **style})
 
 
+def increase_axes(axes, by_layer=()):
+    """Zero lines and names of the axes of increases against epochs, or against layers."""
+    for ax in axes:
+        ax.axhline(0, color=INK, lw=0.6)
+        ax.set_xlabel("grafted layer $l$" if ax in by_layer else "epoch of both nets")
+        if ax in by_layer:
+            ax.set_xticks(layers if len(layers) < 10 else layers[::2])
+    axes[0].set_ylabel("error increase [points]")
+
+
 def fraction(m):
     return f"1/{1 / m:.3g}" if m < 1 else f"{m:g}"
-
-
-def layer_axis(ax):
-    ax.axhline(0, color=INK, lw=0.6)
-    ax.set(xlabel="grafted layer $l$", xticks=ticks)
 
 
 # %% [markdown]
@@ -256,22 +201,18 @@ def layer_axis(ax):
 
 # %%
 began = time.perf_counter()
-members = [(how, r) for how in ("code_normal", "code_uniform") for r in range(replicas)]
-family = trained("family", width, members, recipe, kept)(processes=processes, minutes=left())
+family = training.main(("code_normal", "code_uniform"), replicas, kept)
+normal, uniform = family["code_normal"], family["code_uniform"]
 train_seconds = time.perf_counter() - began
-normal, uniform = family[:replicas], family[replicas:]
-accuracy = np.array([[evaluate(m.nets[e], *held).accuracy for e in [0, *kept]] for m in family])
+accuracy = accuracies([*normal, *uniform], [0, *kept], *held)
 chance = 100 * np.bincount(test_y[:tested]).max() / tested  # of always guessing the commonest class
 stalled = 100 * accuracy[:, -1] < chance + 5
 
 # %% tags=["hide-input"]
 published = run.printed("gu2020-accuracy")
 fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.1), sharey=True)
-for ours, colour, label in (
-    (accuracy[:replicas], BLUE, "normal"),
-    (accuracy[replicas:], ORANGE, "uniform"),
-):
-    band(axes[0], [0, *kept], 100 * ours, colour, label)
+band(axes[0], [0, *kept], 100 * accuracy[:replicas], BLUE, "normal")
+band(axes[0], [0, *kept], 100 * accuracy[replicas:], ORANGE, "uniform")
 axes[0].set(xlabel="epoch", ylabel="test accuracy [%]", title="here")
 axes[0].legend()
 axes[1].plot(published["epoch"], 100 * published["accuracy"], "o--", color=INK, ms=3)
@@ -312,54 +253,29 @@ run.glue("graft-stalled", int(stalled.sum()))
 
 # %%
 theta1, theta2 = normal[0].nets[epochs], normal[1].nets[epochs]
-joints, rates = [picks[0], middle, picks[-1]], (1e-3, 1e-4)
-steps = min(rival_steps, len(fit) // batch)
-
-
-def timed(function, *arguments, **options):
-    start = time.perf_counter()
-    return function(*arguments, **options), time.perf_counter() - start
-
-
-def both_ways(l):
-    """Matching loss over variance, exact, at each rate and fresh; and the seconds of the first
-    two."""
-    exact, seconds = timed(graft, theta1, theta2, fit, l)
-    shares, rival_seconds = [matching_loss(exact, theta2, fit) / exact.solution.variance], []
-    for r in rates:
-        settings = JointTraining(lr=r, batch=batch, steps=steps, pad=None)
-        adam, spent = timed(graft_trained, theta1, theta2, fit, l, settings, generator=seed)
-        shares.append(adam.relative)
-        rival_seconds.append(spent)
-    fresh = graft_fresh(theta1, theta2, fit, l, generator=seed)
-    return {
-        "shares": [*shares, fresh.relative],
-        "seconds": [seconds, float(np.mean(rival_seconds))],
-    }
-
-
-graft(theta1, theta2, fit[:64], 1)  # whatever happens only once is not timed
-found = [once(f"rival-{l}", partial(both_ways, l)) for l in joints]
-match = dict(zip(("exact", *rates, "fresh"), np.array([f["shares"] for f in found]).T, strict=True))
-taken = np.array([f["seconds"] for f in found])
+joints = compare_joints(
+    (theta1, theta2),
+    [picks[0], middle, picks[-1]],
+    bench.fit,
+    (1e-3, 1e-4),
+    batch=batch,
+    steps=rival_steps,
+    seed=seed,
+    stage=stage,
+)
 
 # %% tags=["hide-input"]
-fig, ax = plt.subplots(figsize=(7.2, 2.9))
 bars = {
-    "exact": ("exact", BLUE),
-    1e-3: ("Algorithm 1, rate $10^{-3}$", ORANGE),
-    1e-4: ("Algorithm 1, rate $10^{-4}$", RED),
-    "fresh": ("fresh joint, not matched", GREY),
+    "exact": (joints.exact, "exact", BLUE),
+    "adam_1e-3": (joints.adam[:, 0], "Algorithm 1, rate $10^{-3}$", ORANGE),
+    "adam_1e-4": (joints.adam[:, 1], "Algorithm 1, rate $10^{-4}$", RED),
+    "fresh": (joints.fresh, "fresh joint, not matched", GREY),
 }
-for k, (key, (label, colour)) in enumerate(bars.items()):
-    ax.bar(np.arange(len(joints)) + 0.2 * (k - 1.5), match[key], 0.18, color=colour, label=label)
-ax.set(
-    yscale="log",
-    ylabel="matching loss / variance",
-    xticks=range(len(joints)),
-    ylim=(None, 12 * match["fresh"].max()),
-)
-ax.set_xticklabels([f"$l = {l}$" for l in joints])
+fig, ax = plt.subplots(figsize=(7.2, 2.9))
+for k, (values, label, colour) in enumerate(bars.values()):
+    ax.bar(np.arange(len(values)) + 0.2 * (k - 1.5), values, 0.18, color=colour, label=label)
+ax.set(yscale="log", ylabel="matching loss / variance", ylim=(None, 12 * joints.fresh.max()))
+ax.set_xticks(range(len(joints.layers)), [f"$l = {l}$" for l in joints.layers])
 ax.legend(ncols=2, fontsize=8, loc="upper left")
 run.figure(
     fig,
@@ -368,24 +284,15 @@ run.figure(
     " of Adam at the authors' two rates, and before any matching. A joint that only gives the mean"
     " has 1.",
     "Bars for three layers on a logarithmic scale; the exact joint has the lowest loss in each.",
-    {
-        "layer": joints,
-        "exact": match["exact"],
-        "adam_1e-3": match[1e-3],
-        "adam_1e-4": match[1e-4],
-        "fresh": match["fresh"],
-    },
+    {"layer": joints.layers, **{name: values for name, (values, *_) in bars.items()}},
 )
-run.glue("graft-exact-seconds", float(np.median(taken[:, 0])), digits=2)
-run.glue("graft-rival-seconds", float(np.median(taken[:, 1])), digits=2)
-run.glue("graft-rival-ratio", float(taken[:, 1].sum() / taken[:, 0].sum()), digits=2)
-run.glue("graft-rival-steps", 6 * steps)
-run.glue("graft-exact-share", [float(v) for v in match["exact"]], digits=2)
-run.glue(
-    "graft-rival-share",
-    [float(min(match[r][k] for r in rates)) for k in range(len(joints))],
-    digits=2,
-)
+exact_seconds, rival_seconds = np.median(joints.seconds, 0)
+run.glue("graft-exact-seconds", float(exact_seconds), digits=2)
+run.glue("graft-rival-seconds", float(rival_seconds), digits=2)
+run.glue("graft-rival-ratio", float(np.divide(*joints.seconds.sum(0)[::-1])), digits=2)
+run.glue("graft-rival-steps", 6 * min(rival_steps, len(bench.fit) // batch))
+run.glue("graft-exact-share", joints.exact.tolist(), digits=2)
+run.glue("graft-rival-share", joints.adam.min(1).tolist(), digits=2)
 
 # %% [markdown]
 # At these layers the exact joint leaves {glue:text}`graft-exact-share` of the variance, Algorithm 1
@@ -405,36 +312,20 @@ run.glue(
 # on.
 
 # %%
-shown = graft(theta1, theta2, fit, middle)
-with torch.no_grad():
-    ours, theirs = shown.net.features(held[0]), theta2.features(held[0])
 depths = np.linspace(middle + 1, depth, 4).round().astype(int).tolist()
-spread = {}
-for place in depths:
-    a, b = (
-        f[place].reshape(len(held[0]), f[place].shape[1], -1).mean(2).double().cpu()
-        for f in (ours, theirs)
-    )
-    alive = b.std(0) > 0
-    mean, std = b[:, alive].mean(0), b[:, alive].std(0)
-    spread[place] = (
-        ((b[:, alive] - mean) / std).flatten().numpy(),
-        ((a[:, alive] - mean) / std).flatten().numpy(),
-    )
-agree = [float(np.corrcoef(*spread[place])[0, 1]) for place in depths]
+clouds = channel_means((theta1, theta2), middle, bench.fit, held[0], depths)
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 4, figsize=(7.2, 2.3), sharex=True, sharey=True)
 thinned = {}
-for ax, place, r in zip(axes, depths, agree, strict=True):
-    u, v = spread[place]
-    take = np.random.default_rng(seed).choice(len(u), min(len(u), 1500), replace=False)
-    thinned[f"theta2_{place}"], thinned[f"graft_{place}"] = u[take], v[take]
-    ax.plot(u[take], v[take], ".", ms=2, alpha=0.4, color=BLUE, rasterized=True)
+for ax, cloud in zip(axes, clouds, strict=True):
+    u, v = cloud.thinned(1500, seed)
+    thinned[f"theta2_{cloud.layer}"], thinned[f"graft_{cloud.layer}"] = u, v
+    ax.plot(u, v, ".", ms=2, alpha=0.4, color=BLUE, rasterized=True)
     ax.plot([-3, 6], [-3, 6], color=GREY, lw=1, zorder=0)
-    name = "output" if place == depth else f"layer {place}"
-    ax.set(title=f"{name}, $r = {r:.2f}$", xlim=(-3, 6), ylim=(-3, 6), xlabel=r"$\theta_2$")
-    ax.title.set_fontsize(9)
+    name = "output" if cloud.layer == depth else f"layer {cloud.layer}"
+    ax.set_title(f"{name}, $r = {cloud.correlation:.2f}$", fontsize=9)
+    ax.set(xlim=(-3, 6), ylim=(-3, 6), xlabel=r"$\theta_2$")
 axes[0].set_ylabel(r"$\tilde\theta$")
 run.figure(
     fig,
@@ -446,8 +337,8 @@ run.figure(
     " the line of equality.",
     thinned,
 )
-run.glue("graft-agree-joint", agree[0], digits=2)
-run.glue("graft-agree-output", agree[-1], digits=2)
+run.glue("graft-agree-joint", clouds[0].correlation, digits=2)
+run.glue("graft-agree-output", clouds[-1].correlation, digits=2)
 
 # %% [markdown]
 # The correlation is {glue:text}`graft-agree-joint` at the joint and {glue:text}`graft-agree-output`
@@ -464,69 +355,47 @@ run.glue("graft-agree-output", agree[-1], digits=2)
 # image, pooled. *Fresh*: trained $\theta_1$, but a joint that nothing matched. The sweep below has
 # them all, and what the later sections need.
 
-# %%
+# %% tags=["hide-input"]
 pairs = list(itertools.permutations(range(replicas), 2))
 young = [e for e in (0, 1, 2, 3, 5, 10) if e in (0, *kept[:-1])]
 last = [(normal[i].nets[epochs], normal[j].nets[epochs]) for i, j in pairs]
-wanted = {
+ends = [m.nets[epochs] for m in normal]
+cubes = {
     "same": [(normal[i].nets[e], normal[j].nets[e]) for e in kept for i, j in pairs],
     "different": [(uniform[i].nets[e], normal[j].nets[e]) for e in kept for i, j in pairs],
     "young": [(normal[i].nets[e], normal[j].nets[epochs]) for e in young for i, j in pairs],
 }
 
-
-def controls_at_end():
-    filters = [
-        sweep(
-            [
-                (
-                    random_features(m.nets[epochs], l, x.shape[1], generator=100 * k + l),
-                    m.nets[epochs],
-                )
-            ],
-            [(1, l + 1)],
-        )
-        for k, m in enumerate(normal)
-        for l in layers
-    ]
-    return {
-        "filters": [f["points"] for f in filters],
-        "fresh": sweep(last, joint="fresh")["points"],
-    }
-
-
-found = {name: once(name, partial(sweep, group)) for name, group in wanted.items()}
-same, different, immature = (
-    np.array(f["points"]).reshape(-1, len(pairs), len(layers)) for f in found.values()
+# %%
+swept = {name: bench.sweep(name, group) for name, group in cubes.items()}
+same, different, immature = (  # (epochs, pairs, layers)
+    s.points.reshape(-1, len(pairs), len(layers)) for s in swept.values()
 )
-other = once("controls", controls_at_end)
 controls = {
     "untrained": immature[0],
-    "filters": np.array(other["filters"]).reshape(replicas, len(layers)),
-    "fresh": np.array(other["fresh"]),
+    "filters": bench.random_filters(ends),
+    "fresh": bench.sweep("fresh", last, joint="fresh").points,
 }
-ridges = np.concatenate([f["ridge"] for f in found.values()])
+ridges = np.concatenate([s.ridge for s in swept.values()])
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.4), sharey=True)
 for l in picks:
     band(axes[0], kept, same[:, :, l - 1].T, shades[l], f"$l = {l}$")
-axes[0].axhline(0, color=INK, lw=0.6)
-axes[0].set(xlabel="epoch of both nets", ylabel="error increase [points]", title="Fig. 2(a)")
-axes[0].legend(ncols=2, fontsize=8)
 band(axes[1], layers, same[-1], BLUE, "trained")
-for name, colour, label in (
-    ("untrained", ORANGE, r"untrained $\theta_1$"),
-    ("filters", PURPLE, "random filters"),
-    ("fresh", GREY, "fresh joint"),
+for values, colour, label in zip(
+    controls.values(),
+    (ORANGE, PURPLE, GREY),
+    (r"untrained $\theta_1$", "random filters", "fresh joint"),
+    strict=True,
 ):
-    band(axes[1], layers, controls[name], colour, label, marker="s")
-layer_axis(axes[1])
+    band(axes[1], layers, values, colour, label, marker="s")
+increase_axes(axes, axes[1:])
+axes[0].set_title("Fig. 2(a)")
+axes[0].legend(ncols=2, fontsize=8)
 axes[1].set(title=f"after epoch {epochs}")
 axes[1].legend(fontsize=7.5, loc="lower left", ncols=2)
-axes[0].set_yscale(
-    "symlog", linthresh=10
-)  # linear up to 10 points: the fresh joint loses nearly everything
+axes[0].set_yscale("symlog", linthresh=10)  # linear up to 10: the fresh joint loses nearly all
 axes[0].set_yticks([-5, 0, 5, 10, 20, 50, 100], ["−5", "0", "5", "10", "20", "50", "100"])
 axes[0].set_ylim(min(-5, 1.2 * same.min()), 110)
 axes[0].minorticks_off()
@@ -540,16 +409,18 @@ run.figure(
     " curves for trained nets and for three controls.",
     {"epochs": kept, "layers": layers, "trained": same, **controls},
 )
+
+# %% tags=["hide-input"]
 mean_increase = same.mean(1)
 worst = np.unravel_index(mean_increase.argmax(), mean_increase.shape)
+where = f"layer {layers[worst[1]]} after epoch {kept[worst[0]]}"
 end, bare = float(mean_increase[-1].mean()), float(controls["untrained"].mean())
 run.glue("graft-n-pairs", len(pairs))
 run.glue("graft-increase-worst", float(mean_increase.max()), digits=2)
-run.glue("graft-increase-where", f"layer {layers[worst[1]]} after epoch {kept[worst[0]]}")
+run.glue("graft-increase-where", where)
 run.glue("graft-increase-end", end, digits=2)
-run.glue("graft-increase-untrained", bare, digits=2)
-run.glue("graft-increase-filters", float(controls["filters"].mean()), digits=2)
-run.glue("graft-increase-fresh", float(controls["fresh"].mean()), digits=2)
+for name, values in controls.items():
+    run.glue(f"graft-increase-{name}", float(values.mean()), digits=2)
 run.glue("graft-ridges", f"{100 * (ridges > 0).mean():.0f}%")
 run.glue("graft-ridge-largest", f"{ridges.max():.0e}" if ridges.max() > 0 else "none")
 run.claim(
@@ -561,9 +432,8 @@ run.claim(
         " all where its layers have the fewest channels"
     ),
     note=(
-        f"Largest mean over {len(pairs)} ordered pairs in points, at layer {layers[worst[1]]} after"
-        f" epoch {kept[worst[0]]}; mean over layers at the end {end:.1f}, with an untrained"
-        f" $\\theta_1$ {bare:.1f}."
+        f"Largest mean over {len(pairs)} ordered pairs in points, at {where}; mean over layers at"
+        f" the end {end:.1f}, with an untrained $\\theta_1$ {bare:.1f}."
     ),
 )
 
@@ -589,29 +459,23 @@ run.claim(
 
 # %%
 shown_epochs = [0, *kept]
-distance = np.array(
+distance = np.array(  # (pairs, epochs, layers)
     [
-        [aligned_distance(normal[i].nets[e], normal[j].nets[e]).distance for e in shown_epochs]
-        for i, j in itertools.combinations(range(replicas), 2)
+        [aligned_distance(a.nets[e], b.nets[e]).distance for e in shown_epochs]
+        for a, b in itertools.combinations(normal, 2)
     ]
 )
 
 # %% tags=["hide-input"]
 authors = run.printed("gu2020-fig2b")
-author_epochs = np.array(checkpoint_epochs(200))
+printed = np.array([authors[f"layer_{l}"] for l in range(1, 13)])
 fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.3), sharey=True)
 for l in [1, *picks]:
     band(axes[0], shown_epochs, distance[:, :, l - 1], shades[l], f"$l = {l}$")
-for l in range(1, 13):
+for l, row in enumerate(printed, start=1):
     label = f"$l = {l}$" if l in (1, 2, 6, 12) else None
-    axes[1].plot(
-        author_epochs,
-        authors[f"layer_{l}"],
-        "--",
-        lw=1.2,
-        color=plt.get_cmap("viridis")(0.9 * (l - 1) / 11),
-        label=label,
-    )
+    colour = viridis(0.9 * (l - 1) / 11)
+    axes[1].plot(checkpoint_epochs(200), row, "--", lw=1.2, color=colour, label=label)
 for ax, title in zip(axes, ("here", "the authors, full width"), strict=True):
     ax.axhline(0.6, color=RED, lw=1, ls=":")
     ax.set(xlabel="epoch", title=title, ylim=(0, 2.1))
@@ -625,20 +489,16 @@ run.figure(
     " bound that the paper states.",
     "Two panels of weight distance against epoch, with a dotted line at 0.6; the curves of the"
     " deeper layers lie near 2 in both.",
-    {
-        "epochs": shown_epochs,
-        "layers": layers,
-        "distance": distance,
-        "authors": np.array([authors[f"layer_{l}"] for l in range(1, 13)]),
-    },
+    {"epochs": shown_epochs, "layers": layers, "distance": distance, "authors": printed},
 )
-run.glue("graft-distance-least", float(distance[:, 1:].min()), digits=3)
-run.glue("graft-distance-least-layer", layers[int(distance[:, 1:].min((0, 1)).argmin())])
+after, least = distance[:, 1:], float(distance[:, 1:].min())
+run.glue("graft-distance-least", least, digits=3)
+run.glue("graft-distance-least-layer", layers[int(after.min((0, 1)).argmin())])
 run.glue("graft-distance-start", float(distance[:, 0].min()), digits=3)
 run.glue("graft-distance-deep", float(distance[:, -1, len(layers) // 2 :].min()), digits=3)
 run.claim(
     "C2",
-    float(distance[:, 1:].min()),
+    least,
     why=(
         "The first layer of a net this narrow has few filters of few weights, and some of them"
         " match by chance"
@@ -670,25 +530,17 @@ run.claim(
 # out of the mean.
 
 # %%
-fading = {l: [] for l in picks}
-for a, b in last[: 2 * replicas]:
-    for result in graft_layers(a, b, fit, picks):
-        fading[result.layer].append(downstream_distances(result, b, fit).distance)
-fading = {l: np.array(d) for l, d in fading.items()}
-fade = {l: float((d[:, -1] / d[:, 0]).mean()) for l, d in fading.items()}
-steady = {l: float((np.diff(d.mean(0)) < 0).mean()) for l, d in fading.items()}
+faded = fading(last[: 2 * replicas], picks, bench.fit)
+fade = {l: float((d[:, -1] / d[:, 0]).mean()) for l, d in faded.items()}
+steady = 100 * np.mean([(np.diff(d.mean(0)) < 0).mean() for d in faded.values()])
 read = picks[len(picks) // 2]  # the paper shows l = 6
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(7.2, 3.1))
-for l in picks:
-    band(ax, np.arange(l + 1, depth + 1), fading[l], shades[l], f"$l = {l}$")
-ax.set(
-    xlabel=r"layer $l'$",
-    ylabel="feature distance, Eq. (6)",
-    xticks=range(3, depth + 1),
-    ylim=(0, None),
-)
+for l, d in faded.items():
+    band(ax, np.arange(l + 1, depth + 1), d, shades[l], f"$l = {l}$")
+ax.set(xlabel=r"layer $l'$", ylabel="feature distance, Eq. (6)", ylim=(0, None))
+ax.set_xticks(range(3, depth + 1))
 ax.legend(ncols=2, fontsize=8)
 run.figure(
     fig,
@@ -699,11 +551,11 @@ run.figure(
     "on the images of the fit.",
     "Curves of feature distance against layer, one for each grafted layer, from the joint to the"
     " output.",
-    {f"l={l}": fading[l] for l in picks},
+    {f"l={l}": d for l, d in faded.items()},
 )
 run.glue("graft-fade-layer", read)
 run.glue("graft-fade", fade[read], digits=2)
-run.glue("graft-fade-steady", f"{100 * np.mean(list(steady.values())):.0f}%")
+run.glue("graft-fade-steady", f"{steady:.0f}%")
 run.claim(
     "C3",
     fade[read],
@@ -714,11 +566,10 @@ run.claim(
     ),
     note=(
         f"Distance at the output over distance at the joint for $l = {read}$, mean over"
-        f" {len(fading[read])} pairs; all: "
+        f" {len(faded[read])} pairs; all: "
     )
     + ", ".join(f"{r:.2f} ($l = {l}$)" for l, r in fade.items())
-    + ". From one layer to the next the mean distance falls in"
-    f" {100 * np.mean(list(steady.values())):.0f}% of the steps.",
+    + f". From one layer to the next the mean distance falls in {steady:.0f}% of the steps.",
 )
 
 # %% [markdown]
@@ -736,35 +587,19 @@ run.claim(
 # Trained nets and, for contrast, an untrained $\theta_1$ before a trained $\theta_2$.
 
 # %%
-measures = {"CKA": cka, "SVCCA": svcca, "regression $R^2$": regression}
-picked = torch.randperm(len(held[0]), generator=torch.Generator().manual_seed(seed))[:200].to(
-    device
-)
-
-
-def similarities(net1, net2):
-    """One row a layer, one column a measure, on a few thousand positions."""
-    with torch.no_grad():
-        a, b = (net.features(held[0][picked], layers[-1])[1:] for net in (net1, net2))
-    rows = []
-    for f, g in zip(a, b, strict=True):
-        f, g = (h.permute(0, 2, 3, 1).flatten(0, 2) for h in (f, g))  # every position
-        some = slice(None, None, -(-len(f) // 4000))
-        rows.append([measure(f[some], g[some]) for measure in measures.values()])
-    return rows
-
-
-likeness = np.array([similarities(a, b) for a, b in last])  # (pairs, layers, measures)
-untrained_likeness = np.array(
-    [similarities(normal[i].nets[0], normal[j].nets[epochs]) for i, j in pairs]
-)
+chosen = torch.randperm(len(held[0]), generator=torch.Generator().manual_seed(seed))[:200]
+shown = held[0][chosen.to(device)]
+alike = likeness(last, shown, layers[-1])  # (pairs, layers, measures)
+bare_pairs = [(normal[i].nets[0], normal[j].nets[epochs]) for i, j in pairs]
+bare_alike = likeness(bare_pairs, shown, layers[-1])
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 3, figsize=(7.2, 3.0), sharey=True)
-for k, (ax, name) in enumerate(zip(axes, measures, strict=True)):
-    for alike, cost, marker in ((untrained_likeness, immature[0], "x"), (likeness, same[-1], "o")):
+for k, (ax, name) in enumerate(zip(axes, MEASURES, strict=True)):
+    for values, cost, marker in ((bare_alike, immature[0], "x"), (alike, same[-1], "o")):
         for l in layers:
-            ax.plot(alike[:, l - 1, k], cost[:, l - 1], marker, color=shades[l], ms=3.5, alpha=0.8)
+            style = {"color": shades[l], "ms": 3.5, "alpha": 0.8}
+            ax.plot(values[:, l - 1, k], cost[:, l - 1], marker, **style)
     ax.axhline(0, color=INK, lw=0.6)
     ax.set(xlabel=name, xlim=(0, 1.02))
 axes[0].set_ylabel("error increase [points]")
@@ -782,24 +617,23 @@ run.figure(
     " for untrained first nets.",
     {
         "layers": layers,
-        "trained": likeness,
+        "trained": alike,
         "trained_increase": same[-1],
-        "untrained": untrained_likeness,
+        "untrained": bare_alike,
         "untrained_increase": immature[0],
     },
 )
 for k, name in enumerate(("cka", "svcca")):
-    lowest = int(likeness.mean(0)[:, k].argmin())
+    by_layer = alike.mean(0)[:, k]
+    lowest = int(by_layer.argmin())
     # untrained features that the measure finds at least as similar: what do they cost?
-    rivals = untrained_likeness[:, :, k] >= likeness.mean(0)[lowest, k]
-    run.glue(f"graft-{name}-least", float(likeness.mean(0)[lowest, k]), digits=2)
+    rivals = immature[0][bare_alike[:, :, k] >= by_layer[lowest]]
+    run.glue(f"graft-{name}-least", float(by_layer[lowest]), digits=2)
     run.glue(f"graft-{name}-layer", layers[lowest])
     run.glue(f"graft-{name}-increase", float(same[-1].mean(0)[lowest]), digits=2)
-    run.glue(
-        f"graft-{name}-rivals",
-        f"{immature[0][rivals].max():.1f}" if rivals.any() else "no mark is there",
-    )
-r_deep = [float(np.corrcoef(likeness[:, :, k].ravel(), same[-1].ravel())[0, 1]) for k in range(3)]
+    text = f"{rivals.max():.1f}" if len(rivals) else "no mark is there"
+    run.glue(f"graft-{name}-rivals", text)
+r_deep = [float(np.corrcoef(alike[:, :, k].ravel(), same[-1].ravel())[0, 1]) for k in range(3)]
 run.glue("graft-similarity-r", r_deep, digits=2)
 
 # %% [markdown]
@@ -822,14 +656,13 @@ run.glue("graft-similarity-r", r_deep, digits=2)
 fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.2))
 for l in picks:
     band(axes[0], kept, different[:, :, l - 1].T, shades[l], f"$l = {l}$")
-axes[0].set(xlabel="epoch of both nets", ylabel="error increase [points]", title="Fig. 3(a)")
-axes[0].legend(ncols=2, fontsize=8)
 band(axes[1], kept, same.mean(2).T, BLUE, "same initialiser")
 band(axes[1], kept, different.mean(2).T, ORANGE, "different initialisers")
-axes[1].set(xlabel="epoch of both nets", title="mean over layers")
+increase_axes(axes)
+axes[0].set_title("Fig. 3(a)")
+axes[1].set_title("mean over layers")
+axes[0].legend(ncols=2, fontsize=8)
 axes[1].legend(fontsize=8)
-for ax in axes:
-    ax.axhline(0, color=INK, lw=0.6)
 run.figure(
     fig,
     "different",
@@ -840,32 +673,32 @@ run.figure(
     " with a second curve for the same initialiser.",
     {"epochs": kept, "layers": layers, "different": different, "same": same},
 )
+
+# %% tags=["hide-input"]
 curve = different.mean((1, 2))
-gap = curve - same.mean((1, 2))
+gap, first = curve - same.mean((1, 2)), int(curve.argmax())
 run.glue("graft-different-peak", float(curve.max()), digits=2)
-run.glue("graft-different-peak-epoch", int(kept[curve.argmax()]))
+run.glue("graft-different-peak-epoch", kept[first])
 run.glue("graft-different-end", float(curve[-1]), digits=2)
 run.glue("graft-gap-peak", float(gap.max()), digits=2)
 run.glue("graft-gap-end", float(gap[-1]), digits=2)
 run.claim(
     "C4",
     [float(curve.max()), float(curve[-1])],
-    holds=curve.argmax() < len(kept) - 1 and curve[-1] < 0.5 * curve.max(),
+    holds=first < len(kept) - 1 and curve[-1] < 0.5 * curve.max(),
     why=(
         f"{stalled[replicas:].sum()} of {replicas} uniform nets never left the initial plateau, and"
         " all that they lack counts as an increase"
         if stalled[replicas:].any()
-        else (
-            "No increase is large: as soon as the nets classify at all, early features of either"
-            " initialiser can stand in for one another"
-            if curve.max() < 5
-            else "The increase has not come down by the end of a training this short"
-        )
+        else "No increase is large: as soon as the nets classify at all, early features of either"
+        " initialiser can stand in for one another"
+        if curve.max() < 5
+        else "The increase has not come down by the end of a training this short"
     ),
     note=(
-        f"Mean over layers and {len(pairs)} pairs, in points: largest (after epoch"
-        f" {kept[curve.argmax()]}) and last; less the increase between nets of the same"
-        f" initialiser: {gap.max():.1f} and {gap[-1]:.1f}."
+        f"Mean over layers and {len(pairs)} pairs, in points: largest (after epoch {kept[first]})"
+        " and last; less the increase between nets of the same initialiser:"
+        f" {gap.max():.1f} and {gap[-1]:.1f}."
     ),
 )
 
@@ -883,32 +716,26 @@ run.claim(
 
 # %%
 cuts = [(a, b) for a in layers for b in range(a + 1, convolutions + 1)]
-wrong = np.array(once("wrong", lambda: sweep(last[:2], cuts))["points"])
-errors = np.array([100 * evaluate(b, *held).error for _, b in last[:2]])
-reached = (100 - wrong - errors[:, None]).mean(0)  # accuracy in percent
+wrong = bench.sweep("wrong", last[:2], cuts).points
+own = 100 * accuracies([normal[j] for _, j in pairs[:2]], [epochs], *held)
+reached = (own - wrong).mean(0)  # accuracy in percent
 
 # %% tags=["hide-input"]
 authors = run.printed("gu2020-wrong-layer")
 fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.3))
-for ax, title, (first, onto, value) in (
-    (axes[0], "here", (*np.array(cuts).T, reached)),
-    (
-        axes[1],
-        "the authors, penalty weight 10",
-        (authors["first"], authors["onto"], 100 * authors["accuracy"]),
-    ),
+for ax, title, (first, onto, value) in zip(
+    axes,
+    ("here", "the authors, penalty weight 10"),
+    ((*np.array(cuts).T, reached), (authors[k] for k in ("first", "onto", "accuracy"))),
+    strict=True,
 ):
     size = int(first.max())
     table = np.full((size, size), np.nan)
-    table[first.astype(int) - 1, onto.astype(int) - 2] = value
+    table[first.astype(int) - 1, onto.astype(int) - 2] = value * (1 if ax is axes[0] else 100)
     extent = (1.5, size + 1.5, 0.5, size + 0.5)
     image = ax.imshow(table, origin="lower", vmin=0, vmax=100, extent=extent, aspect="auto")
-    ax.set(
-        title=title,
-        xlabel="onto layer $l_2$",
-        xticks=range(2, size + 2, 2),
-        yticks=range(1, size + 1, 2),
-    )
+    ax.set(title=title, xlabel="onto layer $l_2$")
+    ax.set(xticks=range(2, size + 2, 2), yticks=range(1, size + 1, 2))
     ax.grid(False)
 axes[0].set_ylabel("from layer $l_1$")
 fig.colorbar(image, ax=axes, label="accuracy [%]", shrink=0.85)
@@ -922,28 +749,30 @@ run.figure(
     " an early layer meets a much later one.",
     {"first": [c[0] for c in cuts], "onto": [c[1] for c in cuts], "accuracy": reached},
 )
+
+# %% tags=["hide-input"]
 _, second_block, third_block, *_ = design.block_ends
-early = np.array([a <= second_block and b > a + 2 for a, b in cuts])
-late = np.array([a > third_block for a, b in cuts])
-proper = np.array([b == a + 1 for a, b in cuts])
-full = 100 - errors.mean()
-run.glue("graft-wrong-early", f"{reached[early].min():.0f}%")
-run.glue("graft-wrong-late", f"{reached[late].min():.0f}%")
-run.glue("graft-wrong-proper", f"{reached[proper].min():.0f}%")
+early = reached[[a <= second_block and b > a + 2 for a, b in cuts]].min()
+late = reached[[a > third_block for a, _ in cuts]].min()
+proper = reached[[b == a + 1 for a, b in cuts]].min()
+full = own.mean()
+run.glue("graft-wrong-early", f"{early:.0f}%")
+run.glue("graft-wrong-late", f"{late:.0f}%")
+run.glue("graft-wrong-proper", f"{proper:.0f}%")
 run.claim(
     "C7",
-    [float(reached[early].min()) / 100, float(reached[late].min()) / 100],
-    holds=reached[early].min() < 2 * chance and reached[late].min() > 0.9 * full,
+    [float(early) / 100, float(late) / 100],
+    holds=early < 2 * chance and late > 0.9 * full,
     why=(
         "Pooled features of an early layer still tell many of these images apart, so that a wrong"
         " joint stays above guessing"
-        if reached[early].min() >= 2 * chance
+        if early >= 2 * chance
         else "After a training this short the late layers are not yet interchangeable"
     ),
     note=(
         f"Lowest accuracy of a wrong joint behind an early layer ($l_1 \\leq {second_block}$), and"
         f" of any joint behind a late one ($l_1 > {third_block}$); grafting proper at least"
-        f" {reached[proper].min():.0f}%, $\\theta_2$ itself {full:.0f}%, guessing {chance:.0f}%."
+        f" {proper:.0f}%, $\\theta_2$ itself {full:.0f}%, guessing {chance:.0f}%."
     ),
 )
 
@@ -958,14 +787,14 @@ run.claim(
 # %% tags=["hide-input"]
 authors = run.printed("gu2020-immature")
 fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.2), sharey=True)
-for k, e in enumerate(young):
-    band(axes[0], layers, immature[k], plt.get_cmap("plasma")(0.85 * k / len(young)), f"epoch {e}")
+for k, (e, values) in enumerate(zip(young, immature, strict=True)):
+    band(axes[0], layers, values, plasma(0.85 * k / len(young)), f"epoch {e}")
 band(axes[0], layers, same[-1], INK, f"epoch {epochs}")
 axes[1].plot(authors["onto"] - 1, 100 * (0.669 - authors["accuracy"]), "o--", color=INK, ms=3)
+increase_axes(axes, axes)
+axes[1].set_xticks(authors["onto"] - 1)
 for ax, title in zip(axes, ("here", "the authors, first checkpoint"), strict=True):
-    ax.axhline(0, color=INK, lw=0.6)
-    ax.set(xlabel="grafted layer $l$", title=title)
-axes[0].set(ylabel="error increase [points]", xticks=ticks)
+    ax.set_title(title)
 axes[0].legend(fontsize=8)
 run.figure(
     fig,
@@ -981,28 +810,26 @@ run.figure(
         **{f"epoch_{e}": v for e, v in zip(young, immature, strict=True)},
     },
 )
-youngest = immature[young.index(kept[0])].mean(0)
-half = len(layers) // 2
-shallow, deep, deep_trained = (
-    float(v) for v in (youngest[:2].mean(), youngest[half:].mean(), same[-1].mean(0)[half:].mean())
-)
+
+# %% tags=["hide-input"]
+youngest, half = immature[young.index(kept[0])].mean(0), len(layers) // 2
+shallow, deep = float(youngest[:2].mean()), float(youngest[half:].mean())
+deep_trained = float(same[-1].mean(0)[half:].mean())
 run.glue("graft-immature-epoch", kept[0])
 run.glue("graft-immature-shallow", shallow, digits=2)
 run.glue("graft-immature-deep", deep, digits=2)
 run.glue("graft-immature-trained", deep_trained, digits=2)
+large = deep > (full - chance) / 3 and deep > 3 * deep_trained
 run.claim(
     "C8",
     [shallow, deep],
-    holds=deep > (full - chance) / 3 and deep > 2 * shallow and deep > 3 * deep_trained,
+    holds=large and deep > 2 * shallow,
     why=(
         "The first layers of a slim net have to be learned too, so the graft fails there as well"
-        if deep > (full - chance) / 3 and deep > 3 * deep_trained
-        else (
-            "A least-squares joint reads much of the class even from immature features:"
-            f" {100 * max(0, deep) / (full - chance):.0f}% of what $\\theta_2$ knows beyond"
-            f" guessing is lost, though {deep / max(deep_trained, 0.1):.0f} times what is lost"
-            " between trained nets"
-        )
+        if large
+        else "A least-squares joint reads much of the class even from immature features:"
+        f" {100 * max(0, deep) / (full - chance):.0f}% of what $\\theta_2$ knows beyond guessing is"
+        f" lost, though {deep / max(deep_trained, 0.1):.0f} times what is lost between trained nets"
     ),
     note=(
         f"$\\theta_1$ after epoch {kept[0]}, in points: mean over layers 1 and 2, and over layers"
@@ -1024,54 +851,33 @@ run.claim(
 # wider, and over training? That is what *overparameterised* should mean here.
 
 # %%
-side_recipe = replace(
-    recipe, epochs=side_epochs, milestones=tuple(m for m in milestones if m < side_epochs)
-)
-stages = [
-    e for e in kept if e <= side_epochs
-]  # ends with side_epochs, unless that is beyond the main nets' end
-others = [(m, penalty, 2) for m in widths] + [
-    (width, p, 1) for p in penalties
-]  # width, penalty, nets
-jobs = [
-    trained(
-        f"width-{m:g}-penalty-{p:g}",
-        m,
-        [("code_normal", r) for r in range(nets)],
-        replace(side_recipe, weight=p * m),
-        stages,
-    )
-    for m, p, nets in others
-]
-if folder:  # one after the other, each in what is left of the stage
-    sides = [job(processes=processes, minutes=left()) for job in jobs]
-else:
-    sides = in_processes(
-        operator.call, [(partial(job, processes=1),) for job in jobs], processes=processes
-    )
-nets_of = {m: sides[k] for k, m in enumerate(widths)} | {width: normal}
-ladder, stop = sorted(nets_of), stages[-1]
-partner = min(
-    (m for m in ladder if m != width), key=lambda m: (abs(abs(np.log2(m / width)) - 1), -m)
-)  # of two, the wider
-thin, thick = sorted((width, partner))
+stages = [e for e in kept if e <= side_epochs]
+stop = stages[-1]  # side_epochs, unless that is beyond the main nets' end
+wanted = [(m, penalty, 2) for m in widths] + [(width, p, 1) for p in penalties]
+sides = training.others(wanted, side_epochs, stages)
+nets_of = dict(zip(widths, sides, strict=False)) | {width: normal}
+ladder = sorted(nets_of)
+thin, thick = sorted((width, partner_width(width, widths)))
+both_ways = [(0, 1), (1, 0)]
 within = [
-    (nets_of[m][i].nets[e], nets_of[m][1 - i].nets[e])
+    (nets_of[m][i].nets[e], nets_of[m][j].nets[e])
     for m in ladder
     for e in stages
-    for i in (0, 1)
+    for i, j in both_ways
 ]
 between = [
     (nets_of[a][i].nets[stop], nets_of[b][i].nets[stop])
     for a, b in ((thin, thick), (thick, thin))
     for i in (0, 1)
 ]
-pointed = np.array(once("widths", lambda: sweep([*within, *between]))["points"])
+pointed = bench.sweep("widths", [*within, *between]).points
+
+# %% tags=["hide-input"]
 by_width = pointed[: len(within)].reshape(len(ladder), len(stages), 2, len(layers))
-across = dict(
-    zip(("thin to thick", "thick to thin"), pointed[len(within) :].reshape(2, 2, -1), strict=True)
-)
-across |= {
+there, back = pointed[len(within) :].reshape(2, 2, -1)
+across = {
+    "thin to thick": there,
+    "thick to thin": back,
     "thin to thin": by_width[ladder.index(thin), -1],
     "thick to thick": by_width[ladder.index(thick), -1],
 }
@@ -1082,31 +888,20 @@ at_end = by_width[:, -1].mean(2)  # (widths, directions)
 fig, axes = plt.subplots(1, 3, figsize=(7.2, 3.2), width_ratios=(1.3, 1, 1))
 for (name, values), colour in zip(across.items(), (BLUE, ORANGE, GREY, GREEN), strict=True):
     band(axes[0], layers, values, colour, name)
-layer_axis(axes[0])
-axes[0].set(ylabel="error increase [points]", title=f"{fraction(thin)} and {fraction(thick)}")
-axes[0].legend(fontsize=7.5)
 for k, m in enumerate(ladder):
-    band(
-        axes[1],
-        stages,
-        by_width[k].mean(2).T,
-        plt.get_cmap("plasma")(0.8 * k / (len(ladder) - 1)),
-        fraction(m),
-    )
-axes[1].set(xlabel="epoch of both nets", title="over training")
-axes[1].legend(title="width", fontsize=7.5, title_fontsize=7.5)
+    colour = plasma(0.8 * k / (len(ladder) - 1))
+    band(axes[1], stages, by_width[k].mean(2).T, colour, fraction(m))
 axes[2].plot(ladder, at_end, "o", color=BLUE, ms=4)
 axes[2].plot(ladder, at_end.mean(1), color=BLUE)
-axes[2].set(
-    xscale="log",
-    xlabel="width multiplier",
-    title=f"after epoch {stop}",
-    ylim=(min(0, at_end.min()), None),
-)
+increase_axes(axes, axes[:1])
+axes[2].set(xscale="log", xlabel="width multiplier", ylim=(min(0, at_end.min()), None))
 axes[2].set_xticks(ladder, [fraction(m) for m in ladder])
 axes[2].minorticks_off()
-for ax in axes[1:]:
-    ax.axhline(0, color=INK, lw=0.6)
+titles = (f"{fraction(thin)} and {fraction(thick)}", "over training", f"after epoch {stop}")
+for ax, title in zip(axes, titles, strict=True):
+    ax.set_title(title)
+axes[0].legend(fontsize=7.5)
+axes[1].legend(title="width", fontsize=7.5, title_fontsize=7.5)
 run.figure(
     fig,
     "width",
@@ -1123,21 +918,19 @@ run.figure(
         **{name.replace(" ", "_"): values for name, values in across.items()},
     },
 )
-side_accuracy = [
-    np.mean([evaluate(n.nets[stop], *held).accuracy for n in nets_of[m][:2]]) for m in ladder
-]
-run.glue("graft-thin-thick", level["thin to thick"], digits=2)
-run.glue("graft-thick-thin", level["thick to thin"], digits=2)
-run.glue("graft-thin-thin", level["thin to thin"], digits=2)
-run.glue("graft-thick-thick", level["thick to thick"], digits=2)
+
+# %% tags=["hide-input"]
+side_accuracy = [accuracies(nets_of[m][:2], [stop], *held).mean() for m in ladder]
+for name, value in level.items():
+    run.glue(f"graft-{name.replace(' to ', '-')}", value, digits=2)
 run.glue("graft-widths", ", ".join(fraction(m) for m in ladder))
 run.glue("graft-by-width", at_end.mean(1).tolist(), digits=2)
 run.glue("graft-by-width-accuracy", ", ".join(f"{100 * a:.0f}%" for a in side_accuracy))
+alone = max(level["thin to thin"], level["thick to thick"])
 run.claim(
     "C11",
     [level["thin to thick"], level["thick to thin"]],
-    holds=max(level["thin to thick"], level["thick to thin"])
-    < 1.5 * max(2.0, level["thin to thin"], level["thick to thick"]),
+    holds=max(level["thin to thick"], level["thick to thin"]) < 1.5 * max(2.0, alone),
     why=(
         "The narrower nets have not left the initial plateau: nothing is lost by grafting onto"
         " them, and all by grafting them onto others"
@@ -1165,22 +958,14 @@ run.claim(
 # and the width multiplier in most of ours. The authors list accuracies for other weights.
 
 # %% tags=["hide-input"]
-swept = {penalty: normal[:1]} | {p: sides[len(widths) + k] for k, p in enumerate(penalties)}
-weights = sorted(swept)
-swept_accuracy = np.array(
-    [np.mean([evaluate(m.nets[stop], *held).accuracy for m in swept[p]]) for p in weights]
-)
+of_penalty = dict(zip(penalties, sides[len(widths) :], strict=True)) | {penalty: normal[:1]}
+weights = sorted(of_penalty)
+swept_accuracy = np.array([accuracies(of_penalty[p], [stop], *held).mean() for p in weights])
 authors = run.printed("gu2020-lambda")
 fig, ax = plt.subplots(figsize=(5.2, 3.0))
 ax.plot(weights, 100 * swept_accuracy, "o-", color=BLUE, label="here")
-ax.plot(
-    authors["weight"],
-    100 * authors["accuracy"],
-    "s--",
-    color=INK,
-    ms=4,
-    label="the authors, full width, CIFAR-10",
-)
+label = "the authors, full width, CIFAR-10"
+ax.plot(authors["weight"], 100 * authors["accuracy"], "s--", color=INK, ms=4, label=label)
 ax.set(xlabel=r"$\lambda$ / width multiplier", ylabel="test accuracy [%]", xlim=(-0.1, 25))
 ax.set_xscale("symlog", linthresh=0.5)
 ax.set_xticks(weights, [f"{p:g}" for p in weights])
@@ -1194,7 +979,7 @@ run.figure(
 )
 run.claim(
     "C9",
-    [float(a) for a in swept_accuracy],
+    swept_accuracy.tolist(),
     holds=swept_accuracy[-1] < swept_accuracy[weights.index(penalty)] - 0.02,
     why="Too few epochs for the largest weight to tell",
     note=r"Test accuracy for $\lambda$ over width multiplier = "
@@ -1240,7 +1025,7 @@ run.claims_table()
 # leases of a GPU.
 
 # %% tags=["hide-input"]
-run.glue("graft-n-fit", f"{len(fit):,}")
+run.glue("graft-n-fit", f"{len(bench.fit):,}")
 # of the paper profile: four nets 200 epochs, three with another penalty and eight of other widths
 # 20 epochs
 passes = (4 * 200 + (3 + 8) * 20) * 780 * 64

@@ -52,9 +52,7 @@ adam_epochs: int = 3  # epochs of Adam a layer for those (the paper: 7), >= 1
 simplex: int = 4  # steps along a side of the triangle of three nets, >= 3
 descents: int = 5  # nets of each width that descend towards the convex optimum, >= 3
 descent_steps: int = 4000  # steps of that descent, >= 100
-training: int = (
-    1  # processes over which nets are dealt out to be trained; starting one takes seconds, >= 1
-)
+training: int = 1  # processes that train nets; starting one takes seconds, >= 1
 processes: int = 2  # processes over which pairs of nets are dealt out, one a core, >= 1
 device: str = "cpu"  # where nets are trained, one of cpu, cuda
 store: str = ""  # folder that keeps finished stages, so that a long run resumes; empty for none
@@ -62,7 +60,6 @@ minutes: float = 8.5  # training time of one stage with a store, > 0
 seed: int = 0  # seed of every random draw, >= 0
 
 # %% tags=["hide-input"]
-import copy
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -71,34 +68,33 @@ import torch
 
 from companion import chapter
 from experiments.bands import bootstrap
-from experiments.convexity import (
-    descend_two_layer,
-    random_point,
-    segment,
-    swapped_neurons,
-    two_layer_objective,
+from experiments.interpolation import (
+    CODE,
+    HE,
+    KINDS,
+    NORMAL,
+    Setting,
+    descend,
+    ensemble,
+    mixed_path,
+    random_segments,
+    score_all,
+    sine_problem,
+    swapped_path,
+    train_kinds,
+    triangle,
 )
-from experiments.families import train_family
 from experiments.mixtures import PathSettings, all_paths
-from lib.convex import (
-    TwoLayer,
-    convex_objective,
-    from_net,
-    solve_programme,
-    two_layer_optimum,
-    union,
-)
-from lib.mixture import MixtureOptions, barrier, loss_curve, mixtures
+from lib.convex import two_layer_optimum
+from lib.mixture import MixtureOptions, barrier
 from lib.mixture.layer_training import LayerTraining
-from lib.nets import Design, cross_entropy, init
+from lib.nets import Design
 from lib.train.sgd import Execution, Recipe, evaluate, to_images
 
 run = chapter.start("05_interpolation", globals())
 from companion.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED  # after start()
 
-torch.set_num_threads(
-    1
-)  # small nets: a second thread costs more than it saves, a second process does not
+torch.set_num_threads(1)  # small nets: a second process is worth more than a second thread
 draws = torch.Generator().manual_seed(seed)
 folder = Path(store) if store else None
 
@@ -166,20 +162,8 @@ folder = Path(store) if store else None
 # again and lie below the chord.
 
 # %%
-segments = []
-for sigma in ("tanh", "relu"):
-    for sizes in ((7, 9, 2), (7, 9, 8, 2), (7, 9, 8, 10, 2)):
-        for _ in range(8):
-            net = init(sizes, sigma, generator=draws)
-            x, y = (
-                torch.randn(6, k, generator=draws, dtype=torch.float64)
-                for k in (sizes[0], sizes[-1])
-            )
-            space, _ = from_net(net, x)  # its neurons are the atoms
-            pair = [random_point(space, 2, draws, noise=2.0) for _ in range(2)]
-            segments.append(segment(space, *pair, y, strength=[0.2] * (len(sizes) - 1)))
-slack = np.array([(s.slack / s.totals.abs().max()).numpy() for s in segments])
-broken = max(s.violation for s in segments)
+jensen = random_segments(draws)
+lowest = jensen.slack.min()  # below zero where a curve rises above its chord
 
 # %% [markdown]
 # ### The weights are another matter
@@ -190,56 +174,44 @@ broken = max(s.violation for s in segments)
 # cancel, and the net is zero. As distributions of features the two nets are *the same point*.
 
 # %%
-first, second, x, y = swapped_neurons()
-strength = (0.01, 0.01)
-space, p, q = union(from_net(first, x), from_net(second, x))
-between = segment(space, p, q, y, strength=strength, steps=21)
-straight = []
-for gamma in between.gammas.tolist():
-    weights = [
-        gamma * a + (1 - gamma) * b for a, b in zip(first.weights, second.weights, strict=True)
-    ]
-    straight.append(
-        convex_objective(
-            *from_net(type(first)(weights, activation="relu"), x), y, strength=strength
-        ).total
-    )
+swapped = swapped_path()
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.0))
-at = segments[0].gammas
-for row in slack:
-    axes[0].plot(at, row, color=BLUE, lw=0.7, alpha=0.5)
+axes[0].plot(jensen.gammas, jensen.slack.T, color=BLUE, lw=0.7, alpha=0.5)
 axes[0].axhline(0, color=INK, lw=1)
 axes[0].set(
     xlabel=r"$\gamma$", ylabel="(chord − $Q$) / largest $Q$", title="random pairs of points"
 )
-axes[1].plot(between.gammas, straight, color=RED, label="between the weights")
-axes[1].plot(between.gammas, between.totals, color=BLUE, label="between the distributions")
+axes[1].plot(swapped.gammas, swapped.weights, color=RED, label="between the weights")
+axes[1].plot(swapped.gammas, swapped.features, color=BLUE, label="between the distributions")
 axes[1].set(xlabel=r"$\gamma$", ylabel="$Q$", title="two neurons, swapped", ylim=(0, 0.75))
 axes[1].legend(loc="upper left")
 run.figure(
     fig,
     "jensen",
-    f"Left: how far $Q$ lies below its chord, along {len(segments)} segments between random"
+    f"Left: how far $Q$ lies below its chord, along {len(jensen.slack)} segments between random"
     " feasible points of nets with one to three hidden layers. Convexity is that no curve falls"
     " below zero. Right: two nets that differ in the order of their two neurons.",
     "Left: many arches, all above zero. Right: the loss between the weights rises to a barrier in"
     " the middle, the loss between the distributions is flat.",
-    {"gamma": at, **{f"pair_{k}": row for k, row in enumerate(slack)}},
+    {"gamma": jensen.gammas, **{f"pair_{k}": row for k, row in enumerate(jensen.slack)}},
 )
+
+# %% tags=["hide-input"]
 run.claim(
     "C10",
-    max(0.0, float(-slack.min())),
-    holds=broken < 1e-8 and slack[:, 5].min() > 0,
+    max(0.0, float(-lowest)),
+    holds=jensen.violation < 1e-8 and jensen.slack[:, 5].min() > 0,
     note=(
-        f"Largest violation of Jensen's inequality relative to the largest $Q$, {slack.size} points"
-        f" on {len(segments)} segments, which violate the constraints by at most {broken:.0e}."
+        f"Largest violation of Jensen's inequality relative to the largest $Q$, {jensen.slack.size}"
+        f" points on {len(jensen.slack)} segments, which violate the constraints by at most"
+        f" {jensen.violation:.0e}."
     ),
 )
 run.claim(
     "C10-original",
-    float(max(straight) - max(straight[0], straight[-1])),
+    swapped.barrier,
     note=(
         "Height of the barrier between the weights of two copies of one net above its ends,"
         " regulariser included."
@@ -261,64 +233,33 @@ run.claim(
 # {glue:text}`interpolation-descents` random starts.
 
 # %%
-t = torch.linspace(-2, 2, 12, dtype=torch.float64)[:, None]
-problem = TwoLayer(
-    torch.cat([t, torch.ones_like(t)], 1), torch.sin(2 * t) + 0.2 * t**2, strength=(0.005, 0.02)
-)
+problem = sine_problem()
 best = two_layer_optimum(problem, radius=20, grid=201)
 ladder = [1, 2, 4, 8, 16, 32, 64, 128]
-descended = {
-    m: descend_two_layer(problem, m, nets=descents, steps=descent_steps, lr=1.0, generator=draws)
-    for m in ladder
-}
-gaps = np.array(
-    [(two_layer_objective(problem, *descended[m]) / best.value - 1).numpy() for m in ladder]
-)
-
-
-def reweighted(w):
-    """The optimum over the masses and output weights of given neurons, a convex programme."""
-    found = solve_programme(
-        problem.space(w), problem.y, strength=problem.strength, biases=False, known=w[..., None]
-    )
-    return found.terms.total / best.value - 1
-
-
-masses = np.array([[reweighted(w) for w in descended[m][0]] for m in ladder])
+found = descend(problem, best, ladder, nets=descents, steps=descent_steps, generator=draws)
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.2))
-for m, row in zip(ladder, gaps, strict=True):
-    axes[0].plot(np.full(len(row), m), row, ".", color=BLUE, ms=5, alpha=0.6)
-axes[0].plot(ladder, np.median(gaps, 1), color=BLUE, label="descent, median")
-axes[0].plot(ladder, np.median(masses, 1), color=ORANGE, label="same neurons, best masses")
+axes[0].plot(ladder, found.gaps, ".", color=BLUE, ms=5, alpha=0.6)
+axes[0].plot(ladder, found.median, color=BLUE, label="descent, median")
+axes[0].plot(
+    ladder, np.median(found.reweighted, 1), color=ORANGE, label="same neurons, best masses"
+)
 axes[0].axhline(best.gap / best.value, color=GREY, lw=1, ls="--", label="certified gap")
 axes[0].set(
     xscale="log", yscale="log", xlabel="width $m$", ylabel="$Q$ above the optimum, relative"
 )
 axes[0].set_xticks(ladder, [str(m) for m in ladder])
 axes[0].minorticks_off()
-axes[0].legend()
-w, u = descended[ladder[-1]]
-nearest = int(gaps[-1].argmin())
-axes[1].scatter(
-    *w[nearest].T,
-    s=14 * u[nearest].abs().flatten() + 1,
-    color=BLUE,
-    alpha=0.5,
-    lw=0,
-    label=f"descent, $m = {ladder[-1]}$",
-)
+nearest = int(found.gaps[-1].argmin())
+dots = {"color": BLUE, "alpha": 0.5, "lw": 0, "label": f"descent, $m = {ladder[-1]}$"}
+area = 14 * found.outputs[nearest].abs().flatten() + 1
+axes[1].scatter(*found.neurons[nearest].T, s=area, **dots)
 heavy = best.p > 1e-3
-axes[1].scatter(
-    *best.w[heavy].T,
-    s=600 * best.p[heavy],
-    facecolors="none",
-    edgecolors=RED,
-    lw=1.5,
-    label="optimum (area: mass)",
-)
+rings = {"facecolors": "none", "edgecolors": RED, "lw": 1.5, "label": "optimum (area: mass)"}
+axes[1].scatter(*best.w[heavy].T, s=600 * best.p[heavy], **rings)
 axes[1].set(xlabel="weight on $t$", ylabel="weight on 1", title="neurons", ylim=(-9, 13))
+axes[0].legend()
 axes[1].legend(fontsize=8, loc="upper left", markerscale=0.6)
 run.figure(
     fig,
@@ -329,20 +270,27 @@ run.figure(
     f" {ladder[-1]} (dots), in the plane of their input weights.",
     "Left: the gap falls from above one at width one to a few percent at width four and less"
     " beyond. Right: the dots gather at the circles.",
-    {"width": np.repeat(ladder, descents), "gap": gaps.ravel(), "best_masses": masses.ravel()},
+    {
+        "width": np.repeat(ladder, descents),
+        "gap": found.gaps.ravel(),
+        "best_masses": found.reweighted.ravel(),
+    },
 )
-middle = np.median(gaps, 1)
+
+# %% tags=["hide-input"]
+middle = found.median
 run.glue("interpolation-descents", descents)
 run.glue("interpolation-optimum", best.value, digits=5)
 run.glue("interpolation-certified", f"{best.gap:.0e}")
 run.glue("interpolation-gap-narrow", f"{100 * middle[0]:.0f}%")
 run.glue("interpolation-gap-four", f"{100 * middle[2]:.1f}%")
 run.glue("interpolation-gap-wide", f"{100 * middle[-1]:.2g}%")
-run.glue("interpolation-mass-share", f"{100 * (1 - np.median(masses[-1] / gaps[-1])):.0f}%")
+removed = 1 - np.median(found.reweighted[-1] / found.gaps[-1])
+run.glue("interpolation-mass-share", f"{100 * removed:.0f}%")
 run.claim(
     "C10-descent",
     float(middle[-1]),
-    holds=gaps.min() > -best.gap / best.value and middle[-1] < middle[2] < middle[0],
+    holds=found.gaps.min() > -best.gap / best.value and middle[-1] < middle[2] < middle[0],
     note=(
         f"Median relative gap at width {ladder[-1]}; at width 1 {middle[0]:.2g}, at width 4"
         f" {middle[2]:.2g}. No net is below the certified bound."
@@ -362,7 +310,8 @@ run.claim(
 #
 # A limit that the paper does not mention: with unbounded activations such as ReLU the infimum need
 # not be attained. Mass can escape to neurons of ever larger features, and the regularisers then
-# vanish as $1/\sqrt m$ (`escaping_mass` in `experiments.convexity`, tested for three widths). That is why this
+# vanish as $1/\sqrt m$ (`escaping_mass` in `experiments.convexity`, tested for three widths). That
+# is why this
 # instance uses $\tanh$.
 #
 # ## The nets of Figure 3(b)
@@ -374,65 +323,42 @@ run.claim(
 # same minibatches: *normal*, the authors' $\theta_2$; *uniform (code)*, their $\theta_1$; and
 # *uniform (He)*, what the name says.
 
-# %%
+# %% tags=["hide-input"]
 train_x, train_y = run.data(data, "train")
-x = to_images(train_x[:images], side)
-y = torch.as_tensor(train_y[:images])
+x, y = to_images(train_x[:images], side), torch.as_tensor(train_y[:images])
+recipe = Recipe(
+    epochs=epochs,
+    steps=steps,
+    batch=batch,
+    lr=rate,
+    milestones=(),
+    pad=side // 8 if crops else None,
+    flip=crops,
+    weight=penalty,
+)
 gpu = device == "cuda"
-NORMAL, CODE, HE = kinds = ("code_normal", "code_uniform", "he_uniform")
+setting = Setting(
+    Design(depth=depth, width=width, hidden=hidden, channels=x.shape[1], side=side, pools=pools),
+    recipe,
+    processes=training,
+    execution=Execution(device, mixed=gpu, compiled=gpu),
+    folder=folder,
+    minutes=minutes if folder else float("inf"),
+)
+
+# %%
+trained = train_kinds(setting, width, KINDS, x, y, seed=seed)
 kept = range(1, epochs + 1)
-
-
-def family(multiplier, which, seed):
-    """Nets of one width; the penalty's pull on a weight goes as 1/width, so its weight goes with
-    the width."""
-    recipe = Recipe(
-        epochs=epochs,
-        steps=steps,
-        batch=batch,
-        lr=rate,
-        milestones=(),
-        pad=side // 8 if crops else None,
-        flip=crops,
-        weight=penalty * multiplier / width,
-    )
-    return train_family(
-        Design(
-            depth=depth,
-            width=multiplier,
-            hidden=max(8, round(hidden * multiplier / width)),
-            channels=x.shape[1],
-            side=side,
-            pools=pools,
-        ),
-        [(how, 0) for how in which],
-        x.to(device),
-        y.to(device),
-        recipe,
-        seed=seed,
-        checkpoints=kept,
-        processes=training,
-        execution=Execution(device, mixed=gpu, compiled=gpu),
-        folder=folder and folder / f"width-{multiplier:g}-seed-{seed}",
-        minutes=minutes if folder else float("inf"),
-    )
-
-
-trained = {m.how: m.nets for m in family(width, kinds, seed)}
-for nets in trained.values():
-    for net in nets.values():
-        net.cpu()
 learning = {how: [evaluate(nets[e], x, y) for e in kept] for how, nets in trained.items()}
 
 # %% tags=["hide-input"]
 names = {NORMAL: "normal", CODE: "uniform (code)", HE: "uniform (He)"}
-colours = {NORMAL: BLUE, CODE: ORANGE, HE: GREEN}
+accuracy = {how: np.array([e.accuracy for e in rows]) for how, rows in learning.items()}
 fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.0))
-for how, found in learning.items():
-    axes[0].plot(
-        kept, [100 * e.accuracy for e in found], "o-", ms=3.5, color=colours[how], label=names[how]
-    )
-    axes[1].plot(kept, [e.cross_entropy for e in found], "o-", ms=3.5, color=colours[how])
+for (how, rows), colour in zip(learning.items(), (BLUE, ORANGE, GREEN), strict=True):
+    style = {"marker": "o", "ms": 3.5, "color": colour, "label": names[how]}
+    axes[0].plot(kept, 100 * accuracy[how], **style)
+    axes[1].plot(kept, [e.cross_entropy for e in rows], **style)
 axes[1].axhline(np.log(10), color=GREY, lw=1, ls="--")
 axes[0].set(xlabel="epoch", ylabel="training accuracy [%]")
 axes[1].set(xlabel="epoch", ylabel="cross entropy")
@@ -444,22 +370,13 @@ run.figure(
     " all weights count on the training images, without dropout. Dashed: guessing.",
     "Accuracy and cross entropy against epoch for three initialisers; the uniform net of half"
     " variance learns last.",
-    {
-        "epoch": list(kept),
-        **{f"accuracy_{how}": [e.accuracy for e in found] for how, found in learning.items()},
-    },
+    {"epoch": list(kept), **{f"accuracy_{how}": accuracy[how] for how in KINDS}},
 )
-reached = {how: found[-1].accuracy for how, found in learning.items()}
-for how in kinds:
-    run.glue(f"interpolation-accuracy-{how.replace('_', '-')}", f"{100 * reached[how]:.0f}%")
-behind = {
-    how: np.array(
-        [n.accuracy - e.accuracy for n, e in zip(learning[NORMAL], learning[how], strict=True)]
-    )
-    for how in (CODE, HE)
-}
-run.glue("interpolation-behind-code", f"{100 * behind[CODE].mean():.0f}")
-run.glue("interpolation-behind-he", f"{100 * behind[HE].mean():.0f}")
+behind = {how: float((accuracy[NORMAL] - accuracy[how]).mean()) for how in (CODE, HE)}
+for how in KINDS:
+    run.glue(f"interpolation-accuracy-{how.replace('_', '-')}", f"{100 * accuracy[how][-1]:.0f}%")
+run.glue("interpolation-behind-code", f"{100 * behind[CODE]:.0f}")
+run.glue("interpolation-behind-he", f"{100 * behind[HE]:.0f}")
 
 # %% [markdown]
 # After the last epoch drawn they are {glue:text}`interpolation-accuracy-code-normal` (normal),
@@ -479,10 +396,9 @@ run.glue("interpolation-behind-he", f"{100 * behind[HE].mean():.0f}")
 # targets are *linear* in the weights, so that the fit is a least-squares problem with an exact
 # solution, for which the library reuses the Gram matrices of grafting. We draw both.
 
-# %%
+# %% tags=["hide-input"]
 xs, ys = x[:measured], y[:measured]
 half = max(1, epochs // 2)
-others = {m: {n.how: n.nets[epochs].cpu() for n in family(m, (CODE, NORMAL), seed)} for m in widths}
 pairs = {
     "code": (trained[CODE][epochs], trained[NORMAL][epochs], penalty),
     "he": (trained[HE][epochs], trained[NORMAL][epochs], penalty),
@@ -490,84 +406,51 @@ pairs = {
     "young": (trained[CODE][half], trained[NORMAL][half], penalty),
 }
 for m in widths:
-    pairs[f"width-{m:g}"] = (others[m][CODE], others[m][NORMAL], penalty * m / width)
-ways = all_paths(
-    pairs,
-    xs,
-    ys,
-    PathSettings(seed, points=10 * fine + 1, mixture=MixtureOptions(ridge=ridge)),
-    processes=processes,
-    folder=folder,
-)
-main = ways["code"]
-made = {"y": ys, "weight": penalty}
-eleven = [(g, 1 - g) for g in main["features"].gammas.tolist()]
+    other = train_kinds(setting, m, (CODE, NORMAL), x, y, seed=seed)
+    pairs[f"width-{m:g}"] = (other[CODE][epochs], other[NORMAL][epochs], penalty * m / width)
+
+# %%
+exact = MixtureOptions(ridge=ridge)
+along = PathSettings(seed, points=10 * fine + 1, mixture=exact)
+ways = all_paths(pairs, xs, ys, along, processes=processes, folder=folder)
+main, nets = ways["code"], pairs["code"][:2]
+eleven = main["features"].gammas
 again = [
-    loss_curve(
-        [
-            m.net
-            for m in mixtures(
-                pairs["code"][:2],
-                xs,
-                eleven,
-                MixtureOptions(ridge=ridge),
-                generator=seed + k,
-                **made,
-            )
-        ],
-        xs,
-        ys,
-        main["features"].gammas,
-        weight=penalty,
-    )
+    mixed_path(nets, eleven, xs, ys, exact, weight=penalty, seed=seed + k)
     for k in range(1, redraws + 1)
 ]
 adam = MixtureOptions(training=LayerTraining(seed=seed, epochs=adam_epochs, weight=penalty))
 coarse = torch.linspace(0, 1, adam_points, dtype=torch.float64)
-matched = mixtures(
-    pairs["code"][:2], xs, [(g, 1 - g) for g in coarse.tolist()], adam, generator=seed, **made
-)
-main["matched"] = loss_curve([m.net for m in matched], xs, ys, coarse, weight=penalty)
+main["matched"] = mixed_path(nets, coarse, xs, ys, adam, weight=penalty, seed=seed)
+scores = score_all(ways, seed=seed)
 
 # %% tags=["hide-input"]
 left, right = run.printed("gu2020-fig3b-left"), run.printed("gu2020-fig3b-right")
 parts = {"overall": INK, "cross_entropy": BLUE, "regulariser": ORANGE}
 
 
-def draw_path(ax, path, style="-", labels=True, shaded=True):
-    """The overall loss with its bootstrap band, and its two parts, the regulariser times its
-    weight."""
-    bands = bootstrap(path, seed=seed)
-    if shaded:
-        ax.fill_between(path.gammas, bands.low, bands.high, color=INK, alpha=0.15, lw=0)
+def draw_path(ax, path, style="-"):
+    """The overall loss and its two parts, the regulariser times its weight."""
     for name, colour in parts.items():
-        value_of = getattr(path, name) * (path.weight if name == "regulariser" else 1)
-        ax.plot(
-            path.gammas,
-            value_of,
-            style,
-            color=colour,
-            label=name.replace("_", " ") if labels else None,
-        )
+        values = getattr(path, name) * (path.weight if name == "regulariser" else 1)
+        ax.plot(path.gammas, values, style, color=colour, label=name.replace("_", " "))
 
 
 fig, axes = plt.subplots(2, 2, figsize=(7.2, 5.4), sharex=True)
-for ax, printed, title in zip(
-    axes[0], (left, right), ("weight space", "feature space"), strict=True
-):
+for column, printed, way in zip(axes.T, (left, right), ("weights", "features"), strict=True):
     for name, colour in parts.items():
-        ax.plot(printed["gamma"], printed[name], color=colour, label=name.replace("_", " "))
-    ax.set(title=f"the authors, {title}")
-draw_path(axes[1, 0], main["weights"])
-draw_path(axes[1, 1], main["features"])
-draw_path(axes[1, 1], main["matched"], "--", labels=False, shaded=False)
+        column[0].plot(printed["gamma"], printed[name], color=colour)
+    draw_path(column[1], main[way])
+    bands = bootstrap(main[way], seed=seed)
+    column[1].fill_between(main[way].gammas, bands.low, bands.high, color=INK, alpha=0.15, lw=0)
+    column[0].set_title(f"the authors, {way.rstrip('s')} space")
+    column[1].set(title=f"here, {way.rstrip('s')} space", xlabel=r"$\gamma$, share of $\theta_1$")
+axes[1, 0].legend(loc="center")
+draw_path(axes[1, 1], main["matched"], "--")
 for path in again:
     axes[1, 1].plot(path.gammas, path.overall, color=INK, lw=0.6, alpha=0.7)
-for ax, title in zip(axes[1], ("weight space", "feature space"), strict=True):
-    ax.set(title=f"here, {title}", xlabel=r"$\gamma$, share of $\theta_1$")
 for ax in axes[:, 0]:
     ax.set_ylabel("loss")
-axes[1, 0].legend(loc="center")
 run.figure(
     fig,
     "paths",
@@ -579,9 +462,7 @@ run.figure(
     "Four panels of loss against gamma. In weight space, left, the overall loss rises to a barrier;"
     " in feature space, right, it bends upwards without one, for the authors and here.",
     {
-        "gamma_weights": main["weights"].gammas,
-        "gamma_features": main["features"].gammas,
-        "gamma_matched": main["matched"].gammas,
+        **{f"gamma_{way}": main[way].gammas for way in ("weights", "features", "matched")},
         "overall_of_other_draws": torch.stack([path.overall for path in again]),
         **{
             f"{way}_{name}": getattr(main[way], name)
@@ -591,25 +472,9 @@ run.figure(
     },
 )
 
-
-def scored(path):
-    """Barrier measures, of straight paths on eleven of their points, with their bootstrap bands."""
-    path = path.every(max(1, (len(path.gammas) - 1) // 10))
-    return barrier(path.gammas, path.overall), bootstrap(path, seed=seed)
-
-
-scores = {name: {way: scored(path) for way, path in found.items()} for name, found in ways.items()}
-authors = {
-    way: barrier(
-        *(
-            torch.as_tensor(printed[name][::every], dtype=torch.float64)
-            for name in ("gamma", "overall")
-        )
-    )
-    for way, printed, every in (("weights", left, 10), ("features", right, 1))
-}
-height = {way: scores["code"][way][0].height for way in scores["code"]}
-second = {way: scores["code"][way][0].second for way in scores["code"]}
+# %% tags=["hide-input"]
+height = {way: scores["code"][way].curve.height for way in scores["code"]}
+second = {way: scores["code"][way].curve.second for way in scores["code"]}
 for way in height:
     run.glue(f"interpolation-height-{way}", height[way], digits=2)
     run.glue(f"interpolation-second-{way}", second[way], digits=2)
@@ -617,29 +482,27 @@ peak = main["weights"]
 top = int(peak.cross_entropy.argmax())
 run.glue("interpolation-peak", float(peak.cross_entropy[top]), digits=3)
 run.glue("interpolation-peak-at", float(peak.gammas[top]), digits=2)
-run.glue(
-    "interpolation-authors-height",
-    barrier(torch.as_tensor(left["gamma"]), torch.as_tensor(left["overall"])).height,
-    digits=2,
-)
-run.glue("interpolation-authors-second", authors["features"].second, digits=2)
+theirs = {
+    k: barrier(torch.as_tensor(p["gamma"]).double(), torch.as_tensor(p["overall"]).double())
+    for k, p in (("height", left), ("second", right))
+}
+for k, measured_by in theirs.items():
+    run.glue(f"interpolation-authors-{k}", getattr(measured_by, k), digits=2)
+low, high = scores["code"]["weights"].bands.height
 run.claim(
     "C5",
     barrier(peak.gammas, peak.overall).height,
-    holds=scores["code"]["weights"][1].height[0] > 0.1
-    and float(peak.cross_entropy[top]) > np.log(10),
+    holds=low > 0.1 and float(peak.cross_entropy[top]) > np.log(10),
     note=(
-        "Height of the overall loss above its chord; band"
-        f" {scores['code']['weights'][1].height[0]:.2f} to"
-        f" {scores['code']['weights'][1].height[1]:.2f}. Cross entropy up to"
-        f" {float(peak.cross_entropy[top]):.2f} (guessing: {np.log(10):.2f})."
+        f"Height of the overall loss above its chord; band {low:.2f} to {high:.2f}. Cross entropy"
+        f" up to {float(peak.cross_entropy[top]):.2f} (guessing: {np.log(10):.2f})."
     ),
 )
-average = barrier(
-    main["features"].gammas, torch.stack([p.overall for p in (main["features"], *again)]).mean(0)
-)
+
+# %% tags=["hide-input"]
+average = barrier(eleven, torch.stack([p.overall for p in (main["features"], *again)]).mean(0))
 run.glue("interpolation-second-average", average.second, digits=2)
-run.glue("interpolation-height-average", average.height, digits=2)
+low, high = scores["code"]["features"].bands.second
 run.claim(
     "C6",
     average.second,
@@ -650,11 +513,9 @@ run.claim(
     ),
     note=(
         f"Smallest second difference on eleven points, mean of {1 + redraws} draws of channels; of"
-        f" the first draw alone {second['features']:.3f}, band"
-        f" {scores['code']['features'][1].second[0]:.3f} to"
-        f" {scores['code']['features'][1].second[1]:.3f}. Height above the chord"
-        f" {height['features']:.3f}; made by Adam as the authors did: {second['matched']:.3f} and"
-        f" {height['matched']:.3f}."
+        f" the first draw alone {second['features']:.3f}, band {low:.3f} to {high:.3f}. Height"
+        f" above the chord {height['features']:.3f}; made by Adam as the authors did:"
+        f" {second['matched']:.3f} and {height['matched']:.3f}."
     ),
 )
 
@@ -701,32 +562,15 @@ run.claim(
 # them.
 
 # %%
-few = xs[:64].double()
-one, two = (from_net(copy.deepcopy(net).double(), few) for net in pairs["code"][:2])
-space, p, q = union(one, two)
-strength = [
-    penalty / (stage.taps**2 * m)
-    for stage, m in zip(space.stages, (x.shape[1], *(len(q) for q in one[1].p)), strict=True)
-]
-exact = segment(space, p, q, ys[:64], strength=strength, loss=cross_entropy)
-logits = []
-with torch.no_grad():
-    outputs = [net(xs) for net in pairs["code"][:2]]
-    averaged = [
-        float(torch.nn.functional.cross_entropy(g * outputs[0] + (1 - g) * outputs[1], ys))
-        for g in exact.gammas.tolist()
-    ]
+theorem = ensemble(nets, xs, ys, penalty)
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(5.2, 3.2))
-ax.plot(main["weights"].gammas, main["weights"].cross_entropy, color=RED, label="weights")
-ax.plot(
-    main["features"].gammas,
-    main["features"].cross_entropy,
-    color=BLUE,
-    label="mixtures, last layer refitted",
-)
-ax.plot(exact.gammas, averaged, color=INK, label="the theorem's mixture: averaged outputs")
+ax.plot(peak.gammas, peak.cross_entropy, color=RED, label="weights")
+mixed = main["features"].cross_entropy
+ax.plot(eleven, mixed, color=BLUE, label="mixtures, last layer refitted")
+label = "the theorem's mixture: averaged outputs"
+ax.plot(theorem.gammas, theorem.cross_entropy, color=INK, label=label)
 ax.axhline(np.log(10), color=GREY, lw=1, ls="--")
 ax.set(xlabel=r"$\gamma$, share of $\theta_1$", ylabel="cross entropy")
 ax.legend(fontsize=8)
@@ -739,20 +583,19 @@ run.figure(
     "Three curves of cross entropy against gamma: a barrier between the weights, two curves without"
     " one.",
     {
-        "gamma": exact.gammas,
-        "averaged": averaged,
-        "mixtures": main["features"].cross_entropy,
-        "weights": main["weights"].every(fine).cross_entropy,
+        "gamma": theorem.gammas,
+        "averaged": theorem.cross_entropy,
+        "mixtures": mixed,
+        "weights": peak.every(fine).cross_entropy,
     },
 )
-run.glue("interpolation-slack", float(exact.slack.min()), digits=2)
 run.claim(
     "C10-trained",
-    max(0.0, float(-exact.slack.min() / exact.totals.max())),
-    holds=exact.violation < 1e-9,
+    max(0.0, float(-theorem.slack.min())),
+    holds=theorem.violation < 1e-9,
     note=(
         "The trained pair of Fig. 3(b) on the union of its atoms, 64 images; the constraints hold"
-        f" to {exact.violation:.0e}."
+        f" to {theorem.violation:.0e}."
     ),
 )
 
@@ -791,51 +634,44 @@ run.figure(
     r" bootstrap draws of the images.",
     "Four curves in weight space with barriers, and the same four in feature space without.",
     {
-        "gamma_weights": main["weights"].gammas,
-        "gamma_features": main["features"].gammas,
-        **{
-            f"{name}_{way}": ways[name][way].overall
-            for name in cases
-            for way in ("weights", "features")
-        },
+        "gamma_weights": peak.gammas,
+        "gamma_features": eleven,
+        **{f"{n}_{way}": ways[n][way].overall for n in cases for way in ("weights", "features")},
     },
 )
-shift = float(ways["code"]["features"].overall[-1] - ways["code"]["features"].overall[0])
-shift_he = float(ways["he"]["features"].overall[-1] - ways["he"]["features"].overall[0])
-run.glue("interpolation-shift-code", shift, digits=2)
-run.glue("interpolation-shift-he", shift_he, digits=2)
-for name in cases:
-    run.glue(f"interpolation-height-{name}", scores[name]["weights"][0].height, digits=2)
-    run.glue(f"interpolation-second-{name}", scores[name]["features"][0].second, digits=2)
+
+# %% tags=["hide-input"]
+shift = {n: float(ways[n]["features"].overall.diff().sum()) for n in ("code", "he")}
+heights = {n: [scores[n][way].curve.height for way in ("weights", "features")] for n in cases}
+for name, value in shift.items():
+    run.glue(f"interpolation-shift-{name}", value, digits=2)
+for name, (between_weights, _) in heights.items():
+    run.glue(f"interpolation-height-{name}", between_weights, digits=2)
 run.claim(
     "C12",
-    [float(behind[CODE].mean()), float(behind[HE].mean())],
-    holds=behind[HE].mean() < 0.5 * behind[CODE].mean(),
+    [behind[CODE], behind[HE]],
+    holds=behind[HE] < 0.5 * behind[CODE],
     why=(
         "In a training this short the draw of the weights decides which net leaves the initial"
         " plateau first"
     ),
     note=(
         f"How far the uniform nets trail the normal one in accuracy, mean over {epochs} epochs:"
-        f" variance $1/n$, then $2/n$. Ends of the feature path apart by {shift:.2f} and"
-        f" {shift_he:.2f}."
+        f" variance $1/n$, then $2/n$. Ends of the feature path apart by {shift['code']:.2f} and"
+        f" {shift['he']:.2f}."
     ),
 )
 run.claim(
     "C6-epochs",
-    holds=all(
-        scores[name]["features"][0].height < 0.05 * scores[name]["weights"][0].height
-        for name in cases
-    ),
+    holds=all(features < 0.05 * weights for weights, features in heights.values()),
     why="The curve of one of the pairs has a bump above its chord",
     note=(
         "Heights above the chord in weight and in feature space, and smallest second difference in"
         " the latter: "
     )
     + "; ".join(
-        f"{cases[name]} {scores[name]['weights'][0].height:.2f},"
-        f" {scores[name]['features'][0].height:.3f}, {scores[name]['features'][0].second:.3f}"
-        for name in cases
+        f"{cases[n]} {a:.2f}, {b:.3f}, {scores[n]['features'].curve.second:.3f}"
+        for n, (a, b) in heights.items()
     )
     + ".",
 )
@@ -868,15 +704,16 @@ run.claim(
 # pair of Fig. 3(b), on the right the pair with He's variance.
 
 # %% tags=["hide-input"]
+looks = {
+    "weights": (RED, "weights"),
+    "aligned": (PURPLE, "aligned weights"),
+    "features": (BLUE, "features"),
+}
+above = {f"{name}_{way}": ways[name][way].excess for name in ("code", "he") for way in looks}
 fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.2), sharey=True)
 for ax, name in zip(axes, ("code", "he"), strict=True):
-    for way, colour, label in (
-        ("weights", RED, "weights"),
-        ("aligned", PURPLE, "aligned weights"),
-        ("features", BLUE, "features"),
-    ):
-        path = ways[name][way]
-        ax.plot(path.gammas, path.excess, color=colour, label=label)
+    for way, (colour, label) in looks.items():
+        ax.plot(ways[name][way].gammas, above[f"{name}_{way}"], color=colour, label=label)
     ax.axhline(0, color=INK, lw=0.8)
     ax.set(xlabel=r"$\gamma$, share of $\theta_1$", title=cases[name])
 axes[0].set_ylabel("overall loss − chord")
@@ -888,27 +725,19 @@ run.figure(
     " neurons were permuted to match, and through feature space.",
     "Two panels. The curves of weights and of aligned weights both rise far above zero, that of"
     " features lies below zero.",
-    {
-        "gamma_weights": main["weights"].gammas,
-        "gamma_features": main["features"].gammas,
-        **{
-            f"{name}_{way}": ways[name][way].excess
-            for name in ("code", "he")
-            for way in ("weights", "aligned", "features")
-        },
-    },
+    {"gamma_weights": peak.gammas, "gamma_features": eleven, **above},
 )
-sorted_height = {name: scores[name]["aligned"][0].height for name in ("code", "he")}
-run.glue("interpolation-aligned-code", sorted_height["code"], digits=2)
-run.glue("interpolation-aligned-he", sorted_height["he"], digits=2)
+sorted_height = {name: scores[name]["aligned"].curve.height for name in ("code", "he")}
+for name, value in sorted_height.items():
+    run.glue(f"interpolation-aligned-{name}", value, digits=2)
 run.claim(
     "C5-aligned",
     list(sorted_height.values()),
-    holds=min(scores[name]["aligned"][1].height[0] for name in ("code", "he")) > 0.1,
+    holds=min(scores[name]["aligned"].bands.height[0] for name in ("code", "he")) > 0.1,
     why="Sorting the neurons removes the barrier here",
     note=(
         "Height of the barrier after alignment, for the code's and for He's variance; before:"
-        f" {scores['code']['weights'][0].height:.2f} and {scores['he']['weights'][0].height:.2f}."
+        f" {heights['code'][0]:.2f} and {heights['he'][0]:.2f}."
     ),
 )
 
@@ -927,84 +756,44 @@ run.claim(
 # distribution, it is so along every line of the triangle.
 
 # %%
-corners = [trained[how][epochs] for how in kinds]
-grid = [(i, j, simplex - i - j) for i in range(simplex + 1) for j in range(simplex + 1 - i)]
-shares = [tuple(v / simplex for v in g) for g in grid]
-three = mixtures(
-    corners,
-    xs,
-    shares,
-    MixtureOptions(inputs="teacher", ridge=ridge),
-    generator=seed,
-    y=ys,
-    weight=penalty,
-)
-triangle = loss_curve([m.net for m in three], xs, ys, torch.arange(len(grid)), weight=penalty)
-loss = dict(zip(grid, triangle.overall.tolist(), strict=True))
-bends = []  # second differences along the three directions of the triangle
-for g in grid:
-    for d in ((1, -1, 0), (1, 0, -1), (0, 1, -1)):
-        ends = [tuple(a + s * b for a, b in zip(g, d, strict=True)) for s in (1, -1)]
-        if all(e in loss for e in ends):
-            bends.append(loss[ends[0]] + loss[ends[1]] - 2 * loss[g])
-chords = np.array(
-    [
-        np.dot(
-            s,
-            [
-                loss[tuple(simplex * v for v in corner)]
-                for corner in ((1, 0, 0), (0, 1, 0), (0, 0, 1))
-            ],
-        )
-        for s in shares
-    ]
-)
-over = triangle.overall.numpy() - chords
+corners = [trained[how][epochs] for how in KINDS]
+three = triangle(corners, simplex, xs, ys, weight=penalty, ridge=ridge, seed=seed)
 
 # %% tags=["hide-input"]
-place = np.array(shares) @ np.array([[0, 0], [1, 0], [0.5, np.sqrt(3) / 2]])
+corner = np.array([[0, 0], [1, 0], [0.5, np.sqrt(3) / 2]])
+place = three.shares @ corner
 fig, ax = plt.subplots(figsize=(4.6, 3.6))
-image = ax.tricontourf(*place.T, triangle.overall.numpy(), levels=12, cmap="viridis")
+image = ax.tricontourf(*place.T, three.overall, levels=12, cmap="viridis")
 ax.plot(*place.T, "o", color="white", ms=3)
-for (px, py), how, shift_by in zip(
-    ((0, 0), (1, 0), (0.5, np.sqrt(3) / 2)), kinds, ((0, -0.07), (0, -0.07), (0, 0.04)), strict=True
-):
-    ax.text(px + shift_by[0], py + shift_by[1], names[how], ha="center", va="center", fontsize=9)
-ax.set(xlim=(-0.2, 1.2), ylim=(-0.12, 0.97), aspect="equal", xticks=[], yticks=[])
-ax.grid(False)
-for spine in ax.spines.values():
-    spine.set_visible(False)
+for (px, py), how, up in zip(corner, KINDS, (-0.07, -0.07, 0.04), strict=True):
+    ax.text(px, py + up, names[how], ha="center", va="center", fontsize=9)
+ax.set(xlim=(-0.2, 1.2), ylim=(-0.12, 0.97), aspect="equal")
+ax.axis("off")
 fig.colorbar(image, ax=ax, label="overall loss", shrink=0.8)
 run.figure(
     fig,
     "three",
     "Overall loss of mixtures of three nets over the triangle of their shares; white dots: the"
-    f" {len(grid)} mixtures, a net of its own at each corner.",
+    f" {len(three.grid)} mixtures, a net of its own at each corner.",
     "A triangle whose corners have the highest loss and whose middle has the lowest.",
     {
-        "share_normal": [s[0] for s in shares],
-        "share_code": [s[1] for s in shares],
-        "share_he": [s[2] for s in shares],
-        "overall": triangle.overall,
+        **{f"share_{k}": three.shares[:, i] for i, k in enumerate(("normal", "code", "he"))},
+        "overall": three.overall,
     },
 )
-run.glue("interpolation-three-middle", float(min(loss[g] for g in grid if min(g) > 0)), digits=3)
-run.glue(
-    "interpolation-three-corners",
-    [float(loss[tuple(simplex * v for v in c)]) for c in ((1, 0, 0), (0, 1, 0), (0, 0, 1))],
-    digits=3,
-)
+run.glue("interpolation-three-middle", three.best_inside, digits=3)
+run.glue("interpolation-three-corners", three.corners.tolist(), digits=3)
 run.claim(
     "C6-three",
-    float(min(bends)),
-    holds=over.max() < 0.02,
+    float(three.bends.min()),
+    holds=three.excess.max() < 0.02,
     why=(
         "It never rises above the plane through its corners, but it bends the wrong way between"
         " some shares: steps from the draw of few channels, as between two nets"
     ),
     note=(
-        f"Smallest of {len(bends)} second differences along the three directions of the triangle;"
-        f" highest point above the plane through the corners {over.max():.3f}."
+        f"Smallest of {len(three.bends)} second differences along the three directions of the"
+        f" triangle; highest point above the plane through the corners {three.excess.max():.3f}."
     ),
 )
 
@@ -1021,82 +810,62 @@ run.claim(
 
 # %% tags=["hide-input"]
 scale = sorted([width, *widths])
-by_width = {m: scores["code" if m == width else f"width-{m:g}"] for m in scale}
+by_width = [scores["code" if m == width else f"width-{m:g}"] for m in scale]
 wide_run = run.record("more")  # on digits, up to the paper's width
-recorded = wide_run.curves["width"] if wide_run else None
+recorded = wide_run.curves["width"] if wide_run else {"width": np.array([])}
 fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.2))
-for way, colour, label in (
-    ("weights", RED, "weights"),
-    ("aligned", PURPLE, "aligned weights"),
-    ("features", BLUE, "features"),
-):
-    for ax, measure_of in zip(axes, ("height", "second"), strict=True):
-        middle = [getattr(by_width[m][way][0], measure_of) for m in scale]
-        low, high = zip(*(getattr(by_width[m][way][1], measure_of) for m in scale), strict=True)
+for way, (colour, label) in looks.items():
+    for ax, kind in zip(axes, ("height", "second"), strict=True):
+        low, high = np.array([getattr(s[way].bands, kind) for s in by_width]).T
         ax.fill_between(scale, low, high, color=colour, alpha=0.15, lw=0)
-        ax.plot(scale, middle, "o-", ms=4, color=colour, label=label)
-        if recorded:
-            ax.plot(
-                recorded["width"],
-                recorded[f"{way}_{measure_of}"],
-                "D--",
-                ms=6,
-                mfc="none",
-                lw=0.8,
-                color=colour,
-            )
-ticks = sorted({*scale, *(recorded["width"].tolist() if recorded else [])})
-for ax in axes:
-    ax.set(xscale="log", xlabel="width multiplier")
+        values = [getattr(s[way].curve, kind) for s in by_width]
+        ax.plot(scale, values, "o-", ms=4, color=colour, label=label)
+        style = {"ms": 6, "mfc": "none", "lw": 0.8, "color": colour}
+        ax.plot(recorded["width"], recorded.get(f"{way}_{kind}", []), "D--", **style)
+ticks = sorted({*scale, *recorded["width"].tolist()})
+for ax, label in zip(axes, ("height above the chord", "smallest second difference"), strict=True):
+    ax.set(xscale="log", xlabel="width multiplier", ylabel=label)
     ax.set_xticks(ticks, [f"1/{1 / m:g}" if m < 1 else f"{m:g}" for m in ticks])
     ax.minorticks_off()
     ax.axhline(0, color=INK, lw=0.8)
-axes[0].set_ylabel("height above the chord")
-axes[1].set_ylabel("smallest second difference")
 axes[0].legend()
 run.figure(
     fig,
     "width",
     "How far the three paths are from convex, against width: height above the chord and smallest"
     " second difference, both on eleven points; bands: 90% of bootstrap draws of the images."
-    + (" Open diamonds: a recorded run on digits, up to the paper's width." if recorded else ""),
+    + (" Open diamonds: a recorded run on digits, up to the paper's width." if wide_run else ""),
     "Two panels against width. The barriers of weights and aligned weights stay high at all widths;"
     " the curve in feature space has none.",
     {
         "width": scale,
         **{
-            f"{way}_{k}": [getattr(by_width[m][way][0], k) for m in scale]
-            for way in ("weights", "aligned", "features")
+            f"{way}_{k}": [getattr(s[way].curve, k) for s in by_width]
+            for way in looks
             for k in ("height", "second")
         },
     },
 )
-narrow, wide = (by_width[m]["features"][0] for m in (scale[0], scale[-1]))
+
+# %% tags=["hide-input"]
+seconds = [s["features"].curve.second for s in by_width]
+barriers = [s["weights"].curve.height for s in by_width]
 run.glue("interpolation-n-widths", len(scale))
 run.glue("interpolation-width-range", f"{scale[-1] / scale[0]:g}")
-run.glue("interpolation-seconds", [by_width[m]["features"][0].second for m in scale], digits=2)
-run.glue("interpolation-narrow-second", narrow.second, digits=2)
-run.glue("interpolation-wide-second", wide.second, digits=2)
-run.glue(
-    "interpolation-recorded-widths",
-    ", ".join(f"{m:g}" for m in recorded["width"]) if recorded else "(no record)",
-)
-run.glue(
-    "interpolation-recorded-seconds",
-    recorded["features_second"].tolist() if recorded else "(no record)",
-    digits=2,
-)
-run.glue(
-    "interpolation-recorded-barriers",
-    recorded["weights_height"].tolist() if recorded else "(no record)",
-    digits=2,
-)
-run.glue("interpolation-wide-barrier", by_width[scale[-1]]["weights"][0].height, digits=2)
-run.glue("interpolation-narrow-barrier", by_width[scale[0]]["weights"][0].height, digits=2)
+run.glue("interpolation-seconds", seconds, digits=2)
+for k, name in ((0, "narrow"), (-1, "wide")):
+    run.glue(f"interpolation-{name}-second", seconds[k], digits=2)
+    run.glue(f"interpolation-{name}-barrier", barriers[k], digits=2)
+of_record = {"seconds": "features_second", "barriers": "weights_height"}
+for name, column in of_record.items():
+    text = recorded[column].tolist() if wide_run else "(no record)"
+    run.glue(f"interpolation-recorded-{name}", text, digits=2)
+text = ", ".join(f"{m:g}" for m in recorded["width"]) or "(no record)"
+run.glue("interpolation-recorded-widths", text)
 run.claim(
     "C6-width",
-    [by_width[m]["features"][0].second for m in scale],
-    holds=wide.second >= -0.02 > narrow.second,
+    seconds,
+    holds=seconds[-1] >= -0.02 > seconds[0],
     why=(
         "The smallest second difference does not end above the bound over this range of widths, or"
         " is above it from the start"

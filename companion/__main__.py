@@ -46,10 +46,10 @@ def record(args: argparse.Namespace) -> int:
     root, wanted = paths.root(), asked(args)
     for job in wanted.jobs(root):
         nb = site.checked(job, root)
-        ((_, measured),) = gate.said(nb, "record")
+        ((_, measured),) = gate.entries(nb, "record")
         if wanted.given:
             measured = {**measured, "profile": paths.MORE}
-        drawn = {meta["name"]: meta["data"] for _, meta in gate.said(nb, "figure")}
+        drawn = {meta["name"]: meta["data"] for _, meta in gate.entries(nb, "figure")}
         for path in records.save(measured, drawn, root):
             print(f"recorded {path.relative_to(root)}")
     return 0

@@ -12,7 +12,6 @@ from pathlib import Path
 import nbformat
 
 from companion import children, claims, gate, paths, plan, provenance, site
-from companion.numbers import pretty
 from companion.request import Request
 
 # Snakemake orders the work, runs it side by side and goes on when a chapter fails. Its own records
@@ -112,8 +111,9 @@ def verdicts(jobs: list[plan.Job], root: Path) -> Iterator[str]:
     ledger = claims.load(root / "book" / "claims.yaml")
     for job in jobs:
         executed = nbformat.read(root / job.executed, 4)
-        for name, m in gate.measurements(executed).items():
-            line = f"  {name} {m.verdict(ledger[name])}"
-            if m.measured is not None:
-                line += f": measured {pretty(m.measured)}, printed {ledger[name].printed_text}"
-            yield line
+        measured = gate.measurements(executed)
+        for name, m in measured.items():
+            found = "" if m.skipped else f": measured {m.text}, bound {ledger[name].bound_text}"
+            yield f"  {name} {m.verdict(ledger[name])}{found}"
+        for line in gate.changed_verdicts(measured, ledger, job.profile):
+            yield f"  changed: {line}"

@@ -13,15 +13,21 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from IPython.display import display
 
 from companion import claims, figures, ledger, params, paths, provenance, records
+from companion.measurement import Cause, Measurement, Need, as_json
 from companion.numbers import plain, pretty
+from companion.trials import Trials
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
-def start(chapter: str, namespace: Mapping[str, object]) -> Run:
+def start(chapter: str, namespace: Mapping[str, Any]) -> Run:
     """Check the parameters and open the run; the first line after the parameters cell.
 
     Args:
@@ -29,7 +35,7 @@ def start(chapter: str, namespace: Mapping[str, object]) -> Run:
     Raises:
         ParameterError: a name the chapter does not declare, a wrong type, or a value out of range.
     """
-    source = paths.source(chapter).read_text()
+    source = paths.source(chapter).read_text(encoding="utf-8")
     known = params.declared(source)
     given = {
         name: namespace[name]
@@ -45,16 +51,16 @@ class Run:
     """One execution of a chapter: what it drew, measured and loaded.
 
     Args:
-        chapter, source: name and text of the chapter;  params: its parameters, checked.
+        chapter, source: name and text of the chapter;  values: its parameters, checked.
     """
 
-    def __init__(self, chapter: str, source: str, params: Mapping[str, object]) -> None:
-        self.chapter, self.params = chapter, dict(params)
+    def __init__(self, chapter: str, source: str, values: Mapping[str, object]) -> None:
+        self.chapter, self.params = chapter, dict(values)
         # set by `make`; a notebook that is opened by hand has no profile
         self.profile = os.environ.get("BOOK_PROFILE", "by hand")
-        self._command = os.environ.get(
-            "BOOK_COMMAND", f"papermill {chapter}.ipynb out.ipynb{_flags(params, source)}"
-        )
+        flags = params.papermill_flags(values, params.declared(source))
+        by_hand = f"papermill {chapter}.ipynb out.ipynb{flags}"
+        self._command = os.environ.get("BOOK_COMMAND", by_hand)
         self._started = time.time()
         self._ledger = ledger.Ledger(
             {k: c for k, c in claims.load().items() if c.chapter == chapter}, {}
@@ -68,7 +74,9 @@ class Run:
             f" {', '.join(f'{k}={v!r}' for k, v in self.params.items())})"
         )
 
-    def figure(self, fig, name: str, caption: str, alt: str, data: Mapping[str, object]) -> None:
+    def figure(
+        self, fig: Figure, name: str, caption: str, alt: str, data: Mapping[str, object]
+    ) -> None:
         """Show a figure with caption, alternative text and the numbers behind it to download.
 
         Refer to it in prose as {numref}`fig-<chapter without its number>-<name>`.
@@ -99,34 +107,42 @@ class Run:
         name: str,
         measured: object = None,
         *,
+        trials: Trials | None = None,
+        nulls: Mapping[str, Trials] | None = None,
+        requires: Sequence[Need] = (),
+        cause: Cause | None = None,
+        note: str = "",
         holds: bool | None = None,
         why: str = "",
-        note: str = "",
     ) -> None:
-        """Enter a measurement into the ledger and show the verdict that follows; see
-        `companion.claims`.
+        """Enter a measurement into the ledger and show the verdict that follows.
 
         Args:
             name: id in book/claims.yaml.
-            measured: number, list or dict of numbers, compared with what the paper prints.
-            holds: a condition of the chapter's own, for claims that print no value or say more than
-                it.
-            why: the reason found, used when the outcome differs from the paper;  note: how it was
-                measured.
+            measured: number, list or dict of numbers, of an exact claim.
+            trials: of an empirical claim;  nulls: name -> trials that must fail its bound.
+            requires: preconditions without which the claim is not testable.
+            cause: a second measurement that tests why the result differs from the paper.
+            note: how it was measured.
         Raises:
             ValueError: not a claim of this chapter, entered twice, or nothing that a verdict could
                 follow from.
         """
-        holds = None if holds is None else bool(holds)
-        self._enter(name, claims.Measurement(plain(measured), holds, why, note))
+        if why or holds is not None:  # entries of the ledger that have no bound yet
+            note = " ".join(t for t in (note, why) if t)
+            measured = measured if holds is None or (holds and measured is not None) else 1 - holds
+        self._enter(
+            name,
+            Measurement(plain(measured), trials, nulls or {}, tuple(requires), cause, note),
+        )
 
     def skip(self, name: str, why: str) -> None:
         """Say that this profile does not run a claim, and why."""
         if not why:
             raise ValueError(f"claim {name}: say why it is not run")
-        self._enter(name, claims.Measurement(skipped=why))
+        self._enter(name, Measurement(skipped=why))
 
-    def _enter(self, name: str, measurement: claims.Measurement) -> None:
+    def _enter(self, name: str, measurement: Measurement) -> None:
         if name not in self._ledger.claims:
             known = ", ".join(self._ledger.claims) or "none"
             raise ValueError(
@@ -138,7 +154,7 @@ class Run:
         self._ledger.measurements[name] = measurement
         _show(
             {"text/markdown": self._ledger.line(name)},
-            {"claim": {"id": name, **asdict(measurement)}},
+            {"claim": {"id": name, **as_json(measurement)}},
         )
 
     def verdict(self, name: str) -> str:
@@ -161,7 +177,7 @@ class Run:
             scrapbook={"name": name, "mime_prefix": prefix},
         )
 
-    def data(self, name: str, split: str = "train"):
+    def data(self, name: str, split: str = "train") -> tuple[np.ndarray, np.ndarray]:
         """Images or flowers by name (`companion.data`), their checksum noted for the foot of the
         page.
 
@@ -201,7 +217,7 @@ class Run:
         """
         return records.printed(name)
 
-    def benchmarks(self) -> dict[str, dict]:
+    def benchmarks(self) -> dict[str, dict[str, Any]]:
         """What the benchmarks measured, committed in benchmarks/results/: name -> rows, facts and
         environment."""
         return records.benchmarks()
@@ -227,7 +243,7 @@ class Run:
         """Show where this run came from; the chapter's last line."""
         facts = provenance.collect(paths.root(), self._started, self._data)
         text = provenance.table(facts, self.chapter, self.params, self.profile, self._command)
-        measured = {k: asdict(m) for k, m in self._ledger.measurements.items()}
+        measured = {k: as_json(m) for k, m in self._ledger.measurements.items()}
         record = {
             "chapter": self.chapter,
             "profile": self.profile,
@@ -240,10 +256,9 @@ class Run:
         )
 
 
-def _show(bundle: dict, book: dict, **metadata) -> None:
-    json.dumps(
-        book
-    )  # what does not fit into a notebook fails here, with the caller in the traceback
+def _show(bundle: Mapping[str, str], book: Mapping[str, Any], **metadata: object) -> None:
+    # what does not fit into a notebook fails here, with the caller in the traceback
+    json.dumps(book)
     display(bundle, raw=True, metadata={"book": book, **metadata})
 
 
@@ -251,9 +266,5 @@ def _injected(cells: Sequence[str]) -> list[str]:
     """The names that papermill set: it puts them into a cell of their own, which begins with this
     comment."""
     code = "\n".join(cell for cell in cells if cell.startswith("# Parameters"))
-    return [node.targets[0].id for node in ast.parse(code).body if isinstance(node, ast.Assign)]
-
-
-def _flags(values: Mapping[str, object], source: str) -> str:
-    defaults = {name: p.default for name, p in params.declared(source).items()}
-    return "".join(f" -p {k} {v}" for k, v in values.items() if v != defaults[k])
+    targets = [node.targets[0] for node in ast.parse(code).body if isinstance(node, ast.Assign)]
+    return [target.id for target in targets if isinstance(target, ast.Name)]

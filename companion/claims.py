@@ -1,42 +1,59 @@
-"""The ledger of claims: what a paper prints, what a run measured, and the verdict that follows from
-the two.
+"""The ledger of claims, book/claims.yaml: what a paper prints, what is demanded of a measurement.
 
-book/claims.yaml is a list of entries:
+    - id: C5                        # as in run.claim("C5", ...)
+      chapter: 05_interpolation
+      kind: paper                   # paper: a reproduction; ours: what this book adds; theorem
+      paper: C                      # A, B or C; absent for a claim of our own
+      place: Fig. 3(b)              # of what is printed
+      seen: false                   # the passage was seen by nobody here: "as we understand it"
+      statement: The loss on the straight line between two nets rises above its chord.
+      printed: 0.339                # what the paper prints, absent when it prints nothing
+      bound: ">= 0.1"               # what we demand, see companion.bounds
+      reason: A third of the printed height, since our nets are an eighth as wide.
+      exact: false                  # true: one number decides (always for a theorem); false: trials
+      null: Two copies of one net.  # what would make it fail, measured beside it
+      requires: Nets that learned.  # a precondition, absent when there is none
+      oracle: torch's own forward.  # where the measurement is independent of the code it judges
+      expected: {quick: not testable at this scale, cpu: reproduced, paper: not run}
 
-    - id: A5                        # as in run.claim("A5", ...)
-      chapter: 01_width
-      paper: A                      # A, B or C, or project for a target of our own
-      place: Fig. 3a
-      statement: Equal splitting adds one negative eigenvalue for each extra neuron.
-      printed: [0, 1, 2]            # number, list, or a bound such as "<= 1e-10"; absent when
-          nothing is printed
-      tolerance: 0                  # absolute (0.005), relative ("5%") or a factor ("x2"); default
-          0
-      expected: reproduced          # or one for each profile: {quick: reproduced, cpu: differs,
-          paper: not run}
-
-Where nets at the scale of a profile are so small that the rounding of the machine that trains them
-decides, a profile may expect `reproduced or differs`.
-
-The verdict is computed, never typed: `reproduced` when the measurement agrees with the printed
-value within the tolerance (and the chapter's condition `holds`, if it gave one); otherwise
-`differs` when the chapter says why, and `not reproduced` when it does not. `not run` means not run
-at this profile."""
+The verdict is computed, never typed: `companion.measurement.Measurement.verdict`.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from companion import paths
+from companion import legacy, paths
+from companion.bounds import bounds
 from companion.numbers import pretty
 
-VERDICTS = ("reproduced", "differs", "not reproduced", "not run")
-OR = " or "
+VERDICTS = (
+    "not reproduced",
+    "differs, cause shown",
+    "undecided",
+    "not testable at this scale",
+    "reproduced",
+    "not run",
+)  # worst first
+KINDS = ("paper", "theorem", "ours")
+UNSEEN = "as we understand it"
+NEEDED = ("id", "chapter", "place", "statement", "expected")
+FREE = (
+    "kind",
+    "paper",
+    "printed",
+    "bound",
+    "reason",
+    "null",
+    "requires",
+    "oracle",
+    "seen",
+    "exact",
+)
 
 
 @dataclass(frozen=True)
@@ -49,130 +66,31 @@ class Claim:
     place: str
     statement: str
     expected: Mapping[str, str]
+    kind: str = "paper"
     printed: object = None
-    tolerance: object = 0
+    bound: object = None
+    reason: str = ""
+    null: str = ""
+    requires: str = ""
+    oracle: str = ""
+    seen: bool = True
+    exact: bool = False
 
-    def agrees(self, measured: object) -> bool:
-        """Whether a measurement lies within the tolerance of what is printed: item by item, and as
-        many, for lists.
-
-        Raises:
-            ValueError: not numbers, or several for one that is printed.
-
-        >>> Claim("A5", "01_width", "A", "Fig. 3a", "", {}, printed=[0, 1, 2]).agrees([0, 1, 2])
-        True
-        """
-        if isinstance(self.printed, str):
-            return all(_bound(self.printed, m, self.id) for m in _items(measured))
-        printed, got = _items(self.printed), _items(measured)
-        if not isinstance(self.printed, list) and len(got) != 1:
-            raise ValueError(
-                f"claim {self.id}: measured {len(got)} values, printed one: expected one"
-            )
-        return len(got) == len(printed) and all(
-            _near(m, p, self.tolerance) for m, p in zip(got, printed, strict=True)
-        )
+    @property
+    def source(self) -> str:
+        """Paper and place, and whether the passage was seen."""
+        where = f"{self.paper}, {self.place}" if self.paper else self.place
+        return where if self.seen else f"{where}, {UNSEEN}"
 
     @property
     def printed_text(self) -> str:
-        """The printed value with its tolerance, for tables."""
-        if self.printed is None:
-            return "–"
-        if isinstance(self.printed, str):
-            bound, value = _split_bound(self.printed, self.id)
-            return f"{ {'<=': '≤', '>=': '≥'}.get(bound, bound) } {pretty(value)}"
-        unit = str(self.tolerance)
-        within = (
-            f" (within a factor {unit[1:]})"
-            if unit.startswith("x")
-            else f" ± {unit if '%' in unit else pretty(self.tolerance)}"
-        )
-        return pretty(self.printed) + (within if self.tolerance else "")
+        """What the paper prints, for tables."""
+        return "–" if self.printed is None else pretty(self.printed)
 
-
-@dataclass(frozen=True)
-class Measurement:
-    """What a run says about a claim; the verdict follows from it and from the ledger.
-
-    Args:
-        measured: number, or list of numbers, or None.
-        holds: the outcome of the chapter's own condition, or None.
-        why: the reason of a difference;  note: how it was measured;  skipped: why it was not run,
-            "" when it was.
-    """
-
-    measured: object = None
-    holds: bool | None = None
-    why: str = ""
-    note: str = ""
-    skipped: str = ""
-
-    def verdict(self, claim: Claim) -> str:
-        """One of VERDICTS.
-
-        Raises:
-            ValueError: neither a measurement for the printed value nor a condition.
-
-        >>> c = Claim("A8", "01_width", "A", "Fig. 1a", "", {}, printed=0.105, tolerance=0.005)
-        >>> [m.verdict(c) for m in (Measurement(0.109), Measurement(0.12, why="other optimiser"), Measurement(0.12))]
-        ['reproduced', 'differs', 'not reproduced']
-        """
-        if self.skipped:
-            return "not run"
-        if claim.printed is not None and self.measured is None:
-            raise ValueError(f"claim {claim.id} prints {claim.printed}: measured=... is missing")
-        if claim.printed is None and self.holds is None:
-            raise ValueError(
-                f"claim {claim.id} prints no value: say holds=..., a condition that is true or"
-                " false"
-            )
-        good = (claim.printed is None or claim.agrees(self.measured)) and self.holds is not False
-        return "reproduced" if good else "differs" if self.why else "not reproduced"
-
-
-def _items(value: object) -> list[float]:
-    items = []
-    for v in (
-        value
-        if isinstance(value, list)
-        else list(value.values())
-        if isinstance(value, Mapping)
-        else [value]
-    ):
-        items += _items(v) if isinstance(v, (list, Mapping)) else [v]
-    for v in items:
-        if not isinstance(v, (int, float)) or not math.isfinite(v):
-            raise ValueError(f"{v!r} is not a finite number")
-    return items
-
-
-def _near(measured: float, printed: float, tolerance: object) -> bool:
-    text = str(tolerance).strip()
-    if text.startswith("x"):
-        factor = float(text[1:])
-        return measured * printed > 0 and 1 / factor <= measured / printed <= factor
-    slack = abs(printed) * float(text[:-1]) / 100 if text.endswith("%") else float(text)
-    # one part in 10^12 of room: 0.105 + 0.005 is not 0.11 in binary
-    return abs(measured - printed) <= slack + 1e-12 * abs(printed)
-
-
-def _split_bound(text: str, name: str) -> tuple[str, float]:
-    for bound in ("<=", ">=", "<", ">"):
-        if text.strip().startswith(bound):
-            return bound, float(text.strip()[len(bound) :])
-    raise ValueError(
-        f"claim {name}: printed {text!r} is no number, list or bound such as '<= 1e-10'"
-    )
-
-
-def _bound(text: str, measured: float, name: str) -> bool:
-    bound, value = _split_bound(text, name)
-    return {
-        "<=": measured <= value,
-        ">=": measured >= value,
-        "<": measured < value,
-        ">": measured > value,
-    }[bound]
+    @property
+    def bound_text(self) -> str:
+        """What is demanded, for tables."""
+        return ", ".join(b.text for b in bounds(self.bound, self.id))
 
 
 def load(path: Path | None = None) -> dict[str, Claim]:
@@ -183,35 +101,59 @@ def load(path: Path | None = None) -> dict[str, Claim]:
     """
     path = path or paths.root() / "book" / "claims.yaml"
     ledger: dict[str, Claim] = {}
-    for entry in yaml.safe_load(path.read_text()) or []:
+    for entry in yaml.safe_load(path.read_text(encoding="utf-8")) or []:
+        entry = {"null" if k is None else k: v for k, v in entry.items()}  # YAML reads null as None
         name = entry.get("id", "?")
-        fields = {"id", "chapter", "paper", "place", "statement", "expected"}
-        if missing := fields - set(entry):
-            raise ValueError(f"{path.name}: claim {name} lacks {', '.join(sorted(missing))}")
-        if unknown := set(entry) - fields - {"printed", "tolerance"}:
-            raise ValueError(
-                f"{path.name}: claim {name} has unknown fields {', '.join(sorted(unknown))}"
-            )
+        try:
+            claim = _claim(entry, name)
+        except ValueError as fault:
+            raise ValueError(f"{path.name}: {fault}") from None
         if name in ledger:
             raise ValueError(f"{path.name}: claim {name} is there twice")
-        expected = entry["expected"]
-        expected = (
-            expected if isinstance(expected, dict) else dict.fromkeys(paths.PROFILES, expected)
-        )
-        if set(expected) != set(paths.PROFILES) or not {
-            v for e in expected.values() for v in e.split(OR)
-        } <= set(VERDICTS):
-            raise ValueError(
-                f"{path.name}: claim {name} expects {expected}: one of {VERDICTS} for each of"
-                f" {paths.PROFILES}"
-            )
-        claim = Claim(
-            **{**entry, "printed": _yaml_number(entry.get("printed")), "expected": expected}
-        )
-        if isinstance(claim.printed, str):
-            _split_bound(claim.printed, name)
         ledger[name] = claim
     return ledger
+
+
+def _claim(entry: Mapping[str, object], name: str) -> Claim:
+    if not {"bound", "kind"} & set(entry) and {"expected", "paper"} <= set(entry):
+        entry = legacy.converted(entry)
+    if missing := [f for f in NEEDED if f not in entry]:
+        raise ValueError(f"claim {name} lacks {', '.join(missing)}")
+    if unknown := set(entry) - set(NEEDED) - set(FREE):
+        raise ValueError(f"claim {name} has unknown fields {', '.join(sorted(unknown))}")
+    expected = entry["expected"]
+    if not isinstance(expected, dict):
+        expected = dict.fromkeys(paths.PROFILES, expected)
+    if set(expected) != set(paths.PROFILES) or not set(expected.values()) <= set(VERDICTS):
+        raise ValueError(
+            f"claim {name} expects {expected}: one of {VERDICTS} for each of {paths.PROFILES}"
+        )
+    claim = Claim(
+        **{
+            "paper": "",
+            **entry,
+            "printed": _yaml_number(entry.get("printed")),
+            "exact": bool(entry.get("exact")) or entry.get("kind") == "theorem",
+            "expected": expected,
+        }  # type: ignore[arg-type]
+    )
+    _check(claim)
+    return claim
+
+
+def _check(claim: Claim) -> None:
+    if claim.kind not in KINDS:
+        raise ValueError(f"claim {claim.id} is of kind {claim.kind!r}: expected {', '.join(KINDS)}")
+    if claim.kind == "paper" and not claim.paper:
+        raise ValueError(f"claim {claim.id} lacks paper: expected A, B or C for a reproduction")
+    if claim.bound is None or not bounds(claim.bound, claim.id):
+        raise ValueError(f"claim {claim.id} lacks bound: say what is demanded of the measurement")
+    if not claim.exact and isinstance(claim.bound, list):
+        raise ValueError(f"claim {claim.id} is empirical: expected one bound, not a list")
+    if not claim.exact and not claim.null:
+        raise ValueError(f"claim {claim.id} is empirical and names no null: say what makes it fail")
+    if not claim.reason or not claim.oracle:
+        raise ValueError(f"claim {claim.id} lacks reason or oracle: one sentence each")
 
 
 def _yaml_number(value: object) -> object:

@@ -12,10 +12,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from nbformat import NotebookNode
 
-from companion.claims import OR, Claim, Measurement
+from companion.claims import Claim
+from companion.measurement import Measurement, from_json
 from companion.plan import Job
 
 
@@ -23,7 +25,7 @@ class Refused(RuntimeError):
     """A page or a book that is not fit to be published; the message lists why."""
 
 
-def said(nb: NotebookNode, kind: str) -> Iterator[tuple[NotebookNode, object]]:
+def entries(nb: NotebookNode, kind: str) -> Iterator[tuple[NotebookNode, Any]]:
     """(output, what the run said) for every output of one kind: figure, claim, claims_table,
     record."""
     for cell in nb.cells:
@@ -86,7 +88,7 @@ def _stamps(nb: NotebookNode, job: Job) -> Iterator[str]:
                 f"it is stamped with other {what} ({found['stamp'].get(what)}) than the present"
                 f" ones ({fresh})"
             )
-    for _, record in said(nb, "record"):
+    for _, record in entries(nb, "record"):
         if record["parameters"] != json.loads(json.dumps(job.parameters)):
             yield (
                 f"it ran with the parameters {dict(record['parameters'])}: expected"
@@ -95,7 +97,7 @@ def _stamps(nb: NotebookNode, job: Job) -> Iterator[str]:
 
 
 def _figures(nb: NotebookNode, expected: Sequence[str]) -> Iterator[str]:
-    shown = {meta["name"]: output for output, meta in said(nb, "figure")}
+    shown = {meta["name"]: output for output, meta in entries(nb, "figure")}
     for name in expected:
         if name not in shown:
             yield f"figure {name} is missing"
@@ -114,31 +116,45 @@ def _claims(nb: NotebookNode, ledger: Mapping[str, Claim], job: Job) -> Iterator
             yield f"claim {name} is missing: {claim.statement}"
             continue
         try:
-            verdict = measured[name].verdict(claim)
+            measured[name].verdict(claim)
         except ValueError as fault:
             yield str(fault)
+    # with parameters of one's own another verdict is a result, not a regression
+    if not job.overrides:
+        yield from changed_verdicts(measured, ledger, job.profile)
+
+
+def changed_verdicts(
+    measured: Mapping[str, Measurement], ledger: Mapping[str, Claim], profile: str
+) -> list[str]:
+    """A line for every claim whose verdict is not the one that the ledger expects of a profile."""
+    lines = []
+    for name, m in measured.items():
+        if name not in ledger or ledger[name].reason == "(to be said)":
             continue
-        # with parameters of one's own another verdict is a result, not a regression
-        if not job.overrides and verdict not in claim.expected[job.profile].split(OR):
-            yield (
-                f"claim {name}: the verdict is “{verdict}” (measured {measured[name].measured},"
-                f" printed {claim.printed_text}), book/claims.yaml expects"
-                f" “{claim.expected[job.profile]}” at the {job.profile} profile"
+        claim = ledger[name]
+        try:
+            verdict = m.verdict(claim)
+        except ValueError:  # named by the gate
+            continue
+        if verdict != claim.expected[profile]:
+            lines.append(
+                f"claim {name}: the verdict is “{verdict}” (measured {m.text}, bound"
+                f" {claim.bound_text}), book/claims.yaml expects “{claim.expected[profile]}” at the"
+                f" {profile} profile"
             )
+    return lines
 
 
 def measurements(nb: NotebookNode) -> dict[str, Measurement]:
     """What a run measured, claim id -> measurement."""
-    return {
-        meta["id"]: Measurement(**{k: v for k, v in dict(meta).items() if k != "id"})
-        for _, meta in said(nb, "claim")
-    }
+    return {str(meta["id"]): from_json(meta) for _, meta in entries(nb, "claim")}
 
 
 def _foot(nb: NotebookNode) -> Iterator[str]:
-    if not list(said(nb, "claims_table")):
+    if not list(entries(nb, "claims_table")):
         yield "it has no table of claims: call run.claims_table() at its end"
-    if len(list(said(nb, "record"))) != 1:
+    if len(list(entries(nb, "record"))) != 1:
         yield (
             "it does not say where the run came from: call run.provenance() as its last line, once"
         )

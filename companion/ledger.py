@@ -6,15 +6,25 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from companion.claims import Claim, Measurement
-from companion.numbers import pretty
+from companion.claims import Claim
+from companion.measurement import Measurement
 
 MARKS = {
-    "reproduced": "✓ reproduced",
-    "differs": "≠ differs",
     "not reproduced": "✗ not reproduced",
+    "differs, cause shown": "≠ differs, cause shown",
+    "undecided": "? undecided",
+    "not testable at this scale": "∅ not testable at this scale",
+    "reproduced": "✓ reproduced",
     "not run": "– not run",
 }
+# what is ours, or a theorem, cannot be reproduced: it holds or it does not
+OURS = {"reproduced": "✓ holds", "not reproduced": "✗ does not hold"}
+
+
+def mark(claim: Claim, measurement: Measurement) -> str:
+    """The verdict as a reader sees it."""
+    verdict = measurement.verdict(claim)
+    return MARKS[verdict] if claim.kind == "paper" else OURS.get(verdict, MARKS[verdict])
 
 
 @dataclass(frozen=True)
@@ -22,48 +32,43 @@ class Ledger:
     """The claims of one chapter with what a run measured of them."""
 
     claims: Mapping[str, Claim]
-    measurements: Mapping[str, Measurement] = field(default_factory=dict)
+    measurements: dict[str, Measurement] = field(default_factory=dict)
 
     def line(self, name: str) -> str:
         """One claim as Markdown, to stand below the figure that shows it."""
         claim, m = self.claims[name], self.measurements[name]
-        parts = [
-            f"**{MARKS[m.verdict(claim)]}** · claim {name} ({claim.paper}, {claim.place}):"
-            f" {claim.statement}"
-        ]
-        if m.measured is not None:
-            parts.append(
-                f"Measured {pretty(m.measured)}"
-                + (f"; printed {claim.printed_text}." if claim.printed is not None else ".")
-            )
-        parts += [
-            t for t in (m.note, m.why if m.verdict(claim) == "differs" else "", m.skipped) if t
-        ]
-        return " ".join(p.strip() for p in parts)
+        head = f"**{mark(claim, m)}** · claim {name} ({claim.source}): {claim.statement}"
+        numbers = [f"Printed: {claim.printed_text}."] if claim.printed is not None else []
+        if not m.skipped:
+            numbers += [f"Demanded: {claim.bound_text} ({_reason(claim)}).", f"Measured: {m.text}."]
+        return " ".join(part.strip() for part in (head, *numbers, *m.remarks(claim)))
 
     def table(self) -> str:
         """All claims as a Markdown table."""
-        rows = ["| claim | statement | printed | measured | verdict |", "|---|---|---|---|---|"]
+        lines = [
+            "| claim | statement | printed | demanded | measured | verdict |",
+            "|---|---|---|---|---|---|",
+        ]
         for name, claim in self.claims.items():
             m = self.measurements.get(name)
             if m is None:
                 continue
-            remark = " ".join(
-                t for t in (m.why if m.verdict(claim) == "differs" else "", m.skipped) if t
-            )
-            # the reason stands below the statement, where there is room for a sentence
-            statement = claim.statement + (f"<br>*{remark}*" if remark else "")
-            measured = "–" if m.measured is None else pretty(m.measured)
-            mark = MARKS[m.verdict(claim)]
+            # what the verdict rests on stands below the statement, where there is room for it
+            remarks = " ".join(r for r in m.remarks(claim) if r != m.note)
             cells = (
-                f"{name}<br>{claim.paper}, {claim.place}",
-                statement,
+                f"{name}<br>{claim.source}",
+                claim.statement + (f"<br>*{remarks}*" if remarks else ""),
                 claim.printed_text,
-                measured,
-                mark,
+                claim.bound_text,
+                m.text,
+                mark(claim, m),
             )
-            rows.append("| " + " | ".join(one_line(c) for c in cells) + " |")
-        return "\n".join(rows)
+            lines.append("| " + " | ".join(one_line(cell) for cell in cells) + " |")
+        return "\n".join(lines)
+
+
+def _reason(claim: Claim) -> str:
+    return claim.reason[:1].lower() + claim.reason[1:].rstrip(".")
 
 
 def one_line(text: str) -> str:

@@ -14,11 +14,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from companion import paths
-from companion.claims import Measurement
+from companion.measurement import Measurement, from_json
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,14 @@ def load(chapter: str, profile: str, root: Path | None = None) -> Record | None:
     text, packed = files(chapter, profile, root)
     if not text.is_file():
         return None
-    record = json.loads(text.read_text())
+    record = json.loads(text.read_text(encoding="utf-8"))
     curves: dict[str, dict[str, np.ndarray]] = {}
     if packed.is_file():
         with np.load(packed) as arrays:
             for key in arrays.files:
                 figure, column = key.split("/", 1)
                 curves.setdefault(figure, {})[column] = arrays[key]
-    measured = {k: Measurement(**m) for k, m in record["claims"].items()}
+    measured = {k: from_json(m) for k, m in record["claims"].items()}
     return Record(chapter, profile, record["parameters"], record["provenance"], measured, curves)
 
 
@@ -82,8 +83,8 @@ def save(
     Returns:
         The two files written.
     """
-    text, packed = files(record["chapter"], record["profile"], root)
-    arrays = {}
+    text, packed = files(str(record["chapter"]), str(record["profile"]), root)
+    arrays: dict[str, Any] = {}
     for figure, data in drawn.items():
         for file, content in data.items():
             arrays |= {
@@ -129,16 +130,20 @@ def printed(name: str, root: Path | None = None) -> dict[str, np.ndarray]:
             f"no printed numbers {name!r}: there are"
             f" {', '.join(sorted(p.stem for p in folder.glob('*.csv')))}"
         )
-    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    lines = [
+        line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")
+    ]
     columns = np.array([[float(v) for v in line.split(",")] for line in lines[1:]]).T
     return dict(zip(lines[0].split(","), columns, strict=True))
 
 
-def benchmarks(root: Path | None = None) -> dict[str, dict]:
+def benchmarks(root: Path | None = None) -> dict[str, dict[str, Any]]:
     """The committed measurements of the kernels, name -> content of benchmarks/results/<name>.json.
 
     >>> {"rows", "facts", "environment"} <= set(benchmarks()["descent"])
     True
     """
     folder = (root or paths.root()) / "benchmarks" / "results"
-    return {p.stem: json.loads(p.read_text()) for p in sorted(folder.glob("*.json"))}
+    return {
+        p.stem: json.loads(p.read_text(encoding="utf-8")) for p in sorted(folder.glob("*.json"))
+    }

@@ -1,31 +1,33 @@
-"""The scorecard: every claim of the papers, with the verdict of this run and of the recorded ones
-side by side."""
+"""The scorecard: counts per verdict, the findings that a reader should know, and every claim with
+the verdicts of this run and of the recorded ones side by side."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from companion import records
-from companion.claims import Claim, Measurement
-from companion.ledger import MARKS, one_line
-from companion.numbers import pretty
+from companion.claims import VERDICTS, Claim
+from companion.ledger import MARKS, mark, one_line
+from companion.measurement import Measurement, as_json
 from companion.provenance import commit
 
 MARKER = "<!-- scorecard -->"
+FINDINGS = 10
+Table = Mapping[str, Mapping[str, Measurement | None]]
+OUR_OWN = "What this book adds"
 
 
 def columns(
     ledger: Mapping[str, Claim], fresh: Mapping[str, Measurement], profile: str, root: Path
-) -> dict[str, dict]:
-    """claim id -> column -> measurement, for the columns "<profile> run", "cpu record" and "paper
-    record".
+) -> dict[str, dict[str, Measurement | None]]:
+    """claim id -> column -> measurement, for "<profile> run", "cpu record" and "paper record".
 
     Args:
         fresh: claim id -> what this build measured.
     """
-    found = {profile + " run": fresh}
+    found: dict[str, Mapping[str, Measurement]] = {profile + " run": fresh}
     for recorded in ("cpu", "paper"):
         column: dict[str, Measurement] = {}
         for chapter in dict.fromkeys(c.chapter for c in ledger.values()):
@@ -35,89 +37,94 @@ def columns(
     return {name: {title: column.get(name) for title, column in found.items()} for name in ledger}
 
 
-def markdown(
-    ledger: Mapping[str, Claim], table: Mapping[str, Mapping[str, Measurement | None]]
-) -> str:
-    """The tables of the scorecard page, a paper each, with counts above them.
+def markdown(ledger: Mapping[str, Claim], table: Table) -> str:
+    """The scorecard page: counts, findings worst first, then a table for each paper.
 
     Args:
         table: as `columns` gives it.
     """
     if not ledger:
         return "No claim has been entered yet."
+    printed = {n: c for n, c in ledger.items() if c.kind == "paper"}
+    own = {n: c for n, c in ledger.items() if n not in printed}
     titles = list(next(iter(table.values())))
-    lines = [_counts(ledger, table, titles)]
-    for paper in dict.fromkeys(c.paper for c in ledger.values()):
-        title = f"Paper {paper}" if paper != "project" else "Targets of this project"
-        lines += [
-            f"\n## {title}\n",
-            "| claim | what the paper says | printed | " + " | ".join(titles) + " |",
-        ]
-        lines.append("|" + "---|" * (3 + len(titles)))
-        for name, claim in ledger.items():
-            if claim.paper == paper:
-                cells = [
-                    f"[{name}]({claim.chapter}.ipynb)<br>{claim.place}",
-                    claim.statement,
-                    claim.printed_text,
-                ]
-                cells += [_cell(claim, table[name][title]) for title in titles]
-                lines.append("| " + " | ".join(one_line(c) for c in cells) + " |")
-    return "\n".join(lines)
+    parts = [
+        "\n## How many\n",
+        _counts(printed, table, titles),
+        "\n## What to know first\n",
+        _findings(printed, table, titles[0]),
+    ]
+    for paper in dict.fromkeys(c.paper for c in printed.values()):
+        chosen = {n: c for n, c in printed.items() if c.paper == paper}
+        parts += [f"\n## Paper {paper}\n", _claims(chosen, table, titles)]
+    if own:
+        words = (
+            "Theorems checked to rounding and results of our own; none counts as a reproduction."
+        )
+        parts += [f"\n## {OUR_OWN}\n", words + "\n", _claims(own, table, titles)]
+    return "\n".join(parts)
 
 
-def _counts(ledger, table, titles) -> str:
-    lines = ["| | " + " | ".join(titles) + " |", "|---|" + "---|" * len(titles)]
-    for verdict, mark in MARKS.items():
+def _counts(ledger: Mapping[str, Claim], table: Table, titles: Sequence[str]) -> str:
+    lines = [
+        "| claims of the papers | " + " | ".join(titles) + " |",
+        "|---" * (1 + len(titles)) + "|",
+    ]
+    for verdict in VERDICTS:
         counts = [
-            sum(m is not None and m.verdict(ledger[n]) == verdict for n, m in _column(table, t))
-            for t in titles
+            sum(_verdict(c, table[n][t]) == verdict for n, c in ledger.items()) for t in titles
         ]
-        lines.append(f"| {mark} | " + " | ".join(map(str, counts)) + " |")
-    lines.append(
-        "| no record yet | "
-        + " | ".join(str(sum(m is None for _, m in _column(table, t))) for t in titles)
-        + " |"
+        lines.append(f"| {MARKS[verdict]} | " + " | ".join(map(str, counts)) + " |")
+    none = [sum(table[n][t] is None for n in ledger) for t in titles]
+    return "\n".join([*lines, "| no record yet | " + " | ".join(map(str, none)) + " |"])
+
+
+def _findings(ledger: Mapping[str, Claim], table: Table, title: str) -> str:
+    """The first FINDINGS claims by verdict, worst first, as a list."""
+    ranked = sorted(
+        (VERDICTS.index(_verdict(claim, m)), place, claim, m)
+        for place, (name, claim) in enumerate(ledger.items())
+        if (m := table[name][title]) is not None and not m.skipped
     )
+    lines = []
+    for _, _, claim, m in ranked[:FINDINGS]:
+        printed = f", printed {claim.printed_text}" if claim.printed is not None else ""
+        lines.append(
+            f"1. **{mark(claim, m)}**: {claim.statement} Measured {m.text}{printed}."
+            f" ([{claim.id}]({claim.chapter}.ipynb))"
+        )
+    return "\n".join(map(one_line, lines)) or "Nothing has been measured yet."
+
+
+def _claims(ledger: Mapping[str, Claim], table: Table, titles: Sequence[str]) -> str:
+    lines = ["| claim | statement | printed | demanded | " + " | ".join(titles) + " |"]
+    lines.append("|---" * (4 + len(titles)) + "|")
+    for name, claim in ledger.items():
+        cells = [f"[{name}]({claim.chapter}.ipynb)<br>{claim.source}", claim.statement]
+        cells += [claim.printed_text, claim.bound_text]
+        cells += [_cell(claim, table[name][title]) for title in titles]
+        lines.append("| " + " | ".join(one_line(c) for c in cells) + " |")
     return "\n".join(lines)
 
 
-def _column(table, title):
-    return [(name, row[title]) for name, row in table.items()]
+def _verdict(claim: Claim, measurement: Measurement | None) -> str:
+    return "" if measurement is None else measurement.verdict(claim)
 
 
-def _cell(claim: Claim, measurement: Measurement | None) -> str:
-    if measurement is None:
+def _cell(claim: Claim, m: Measurement | None) -> str:
+    if m is None:
         return "no record yet"
-    mark = MARKS[measurement.verdict(claim)]
-    return mark if measurement.measured is None else f"{mark}<br>{pretty(measurement.measured)}"
+    measured = "" if m.text == "–" else m.text
+    return "<br>".join(part for part in (mark(claim, m), measured, m.skipped) if part)
 
 
-def as_json(
-    ledger: Mapping[str, Claim], table: Mapping[str, Mapping[str, Measurement | None]], root: Path
-) -> str:
+def as_json_text(ledger: Mapping[str, Claim], table: Table, root: Path) -> str:
     """The same for machines: claims.json of the built site."""
     claims = []
     for name, claim in ledger.items():
         results = {
-            title: (
-                None
-                if m is None
-                else {
-                    "verdict": m.verdict(claim),
-                    "measured": m.measured,
-                    "why": m.why,
-                    "note": m.note,
-                }
-            )
+            title: None if m is None else {"verdict": m.verdict(claim), **as_json(m)}
             for title, m in table[name].items()
         }
-        fields = ("id", "chapter", "paper", "place", "statement", "printed", "tolerance")
-        claims.append(
-            {
-                **{f: getattr(claim, f) for f in fields},
-                "expected": dict(claim.expected),
-                "results": results,
-            }
-        )
+        claims.append({**vars(claim), "expected": dict(claim.expected), "results": results})
     return json.dumps({"commit": commit(root), "claims": claims}, indent=1) + "\n"

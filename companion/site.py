@@ -18,6 +18,7 @@ import yaml
 
 from companion import claims, contents, gate, paths, plan, scorecard
 from companion.digests import digest_files, digest_of, digest_pins
+from companion.measurement import Measurement
 from companion.notebooks import notebook
 from companion.request import Request
 from companion.staging import figure_id, stage
@@ -94,7 +95,7 @@ def build(request: Request, root: Path) -> None:
         html = source / "_build" / "html"
         _finish(html)
         drawn = {
-            c: [figure_id(c, m["name"]) for _, m in gate.said(nb, "figure")]
+            c: [figure_id(c, m["name"]) for _, m in gate.entries(nb, "figure")]
             for c, nb in notebooks.items()
         }
         gate.check_site(html, pages, drawn)
@@ -129,12 +130,14 @@ def _gather(
     for name in FILES:
         shutil.copy(root / name, source / name)
     ledger = claims.load(root / "book" / "claims.yaml")
-    fresh: dict[str, claims.Measurement] = {}
+    fresh: dict[str, Measurement] = {}
     for chapter, nb in notebooks.items():
         stage(nb, chapter, {k: c for k, c in ledger.items() if c.chapter == chapter}, source)
         fresh |= gate.measurements(nb)
     table = scorecard.columns(ledger, fresh, request.profile, root)
-    paths.write_atomic(source / "_extra" / "claims.json", scorecard.as_json(ledger, table, root))
+    paths.write_atomic(
+        source / "_extra" / "claims.json", scorecard.as_json_text(ledger, table, root)
+    )
     if request.chapter is None:
         page = source / "scorecard.md"
         text = page.read_text(encoding="utf-8")

@@ -1,6 +1,6 @@
 """From an executed notebook to the one that the pages are made of.
 
-What a run said through `run` becomes Markdown of the page: figures with number, caption and a link
+What a run entry through `run` becomes Markdown of the page: figures with number, caption and a link
 to their numbers, verdicts and tables as the ledger has them at present. Everything else stays as it
 was executed."""
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import nbformat
 from companion import gate, paths
 from companion.claims import Claim
 from companion.ledger import Ledger
+from companion.measurement import rows
 
 
 def figure_id(chapter: str, name: str) -> str:
@@ -47,14 +49,14 @@ def stage(
             cell.metadata.tags = [*cell.metadata.get("tags", ()), "remove-input"]
         texts, kept = [], []
         for output in cell.outputs:
-            said = output.get("metadata", {}).get("book", {})
-            if "figure" in said:
-                texts.append(_figure(output, said["figure"], chapter, folder))
-            elif "claim" in said:
-                texts.append(_verdict(ledger, said["claim"]["id"]))
-            elif "claims_table" in said:
+            entry = output.get("metadata", {}).get("book", {})
+            if "figure" in entry:
+                texts.append(_figure(output, entry["figure"], chapter, folder))
+            elif "claim" in entry:
+                texts.append(_verdict(ledger, entry["claim"]["id"], chapter, folder))
+            elif "claims_table" in entry:
                 texts.append(ledger.table())
-            elif "record" in said:
+            elif "record" in entry:
                 texts.append(output.data["text/markdown"])
             else:
                 kept.append(output)
@@ -90,6 +92,12 @@ def _figure(
     )
 
 
-def _verdict(ledger: Ledger, name: str) -> str:
-    verdict = ledger.measurements[name].verdict(ledger.claims[name]).replace(" ", "-")
-    return f":::{{div}} verdict verdict-{verdict}\n{ledger.line(name)}\n:::"
+def _verdict(ledger: Ledger, name: str, chapter: str, folder: Path) -> str:
+    m = ledger.measurements[name]
+    kind = re.sub(r"[ ,]+", "-", m.verdict(ledger.claims[name]))
+    links = ""
+    if m.trials is not None:
+        place = Path("figures") / chapter / f"claim-{name}.csv"
+        paths.write_atomic(folder / place, rows(m))
+        links = f" [The trials (csv)]({place})."
+    return f":::{{div}} verdict verdict-{kind}\n{ledger.line(name)}{links}\n:::"

@@ -63,7 +63,8 @@ def bootstrap(curve: LossCurve, *, draws: int = 200, level: float = 0.9, seed: i
 def to_columns(curve: LossCurve) -> dict[str, object]:
     """The numbers of a curve as lists, for a file; `from_columns` takes them back.
 
-    >>> curve = LossCurve(torch.linspace(0, 1, 3), torch.zeros(3, 2), torch.zeros(3, 2) > 0, torch.zeros(3))
+    >>> losses, at = torch.zeros(3, 2), torch.linspace(0, 1, 3)
+    >>> curve = LossCurve(at, losses, losses > 0, torch.zeros(3))
     >>> to_columns(from_columns(to_columns(curve))) == to_columns(curve)
     True
     """

@@ -129,7 +129,8 @@ def swapped_neurons() -> tuple[MLP, MLP, Tensor, Tensor]:
 
     >>> from lib.nets import risk
     >>> first, second, x, y = swapped_neurons()
-    >>> middle = MLP([(a + b) / 2 for a, b in zip(first.weights, second.weights)], activation="relu")
+    >>> weights = [(a + b) / 2 for a, b in zip(first.weights, second.weights)]
+    >>> middle = MLP(weights, activation="relu")
     >>> [float(risk(net, x, y)) for net in (first, middle, second)]
     [0.0, 0.5, 0.0]
     """
@@ -222,7 +223,8 @@ def descend_two_layer(
 
     >>> x = torch.linspace(-1, 1, 5, dtype=torch.float64)[:, None]
     >>> problem, g = TwoLayer(x, x, (0.01, 0.01)), torch.Generator().manual_seed(0)
-    >>> tuple(two_layer_objective(problem, *descend_two_layer(problem, 3, nets=2, steps=10, lr=0.1, generator=g)).shape)
+    >>> found = descend_two_layer(problem, 3, nets=2, steps=10, lr=0.1, generator=g)
+    >>> tuple(two_layer_objective(problem, *found).shape)
     (2,)
     """
     if min(width, nets, steps) < 1 or not (lr > 0 and spread > 0):

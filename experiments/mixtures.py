@@ -75,9 +75,11 @@ def paths_between(
     Source: (Gu et al. 2020, Fig. 3b); alignment after (Ainsworth et al. 2023).
 
     >>> from lib.nets import VGG, initialise
-    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), generator=s) for s in (0, 1)]
+    >>> small = {"width": 1 / 16, "side": 8, "pools": 3, "hidden": 8}
+    >>> nets = [initialise(VGG(**small), generator=s) for s in (0, 1)]
     >>> x = torch.randn(24, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    >>> found = paths_between(*nets, x, torch.arange(24) % 10, 1.0, PathSettings(0, points=5, gammas=3))
+    >>> short = PathSettings(0, points=5, gammas=3)
+    >>> found = paths_between(*nets, x, torch.arange(24) % 10, 1.0, short)
     >>> {way: len(curve.gammas) for way, curve in found.items()}
     {'weights': 5, 'aligned': 5, 'features': 3}
     """
@@ -121,7 +123,8 @@ def all_paths(
             only.
 
     >>> from lib.nets import VGG, initialise
-    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), generator=s) for s in (0, 1)]
+    >>> small = {"width": 1 / 16, "side": 8, "pools": 3, "hidden": 8}
+    >>> nets = [initialise(VGG(**small), generator=s) for s in (0, 1)]
     >>> x = torch.randn(24, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> short = PathSettings(0, points=3, gammas=3)
     >>> list(all_paths({"both": (*nets, 1.0)}, x, torch.arange(24) % 10, short)["both"])

@@ -33,8 +33,8 @@ def cka(x: Tensor, y: Tensor) -> float:
     x, y = _centred(x, y)
     if max(x.shape[1], y.shape[1]) > len(x):
         kx, ky = x @ x.T, y @ y.T  # the same numbers from n x n matrices
-        return ((kx * ky).sum() / (kx.norm() * ky.norm())).item()
-    return ((x.T @ y).square().sum() / ((x.T @ x).norm() * (y.T @ y).norm())).item()
+        return float((kx * ky).sum() / (kx.norm() * ky.norm()))
+    return float((x.T @ y).square().sum() / ((x.T @ x).norm() * (y.T @ y).norm()))
 
 
 def svcca(x: Tensor, y: Tensor, kept: float = 0.99) -> float:
@@ -56,7 +56,7 @@ def svcca(x: Tensor, y: Tensor, kept: float = 0.99) -> float:
     if not 0 < kept <= 1:
         raise ValueError(f"kept is {kept}: expected a share of the variance in (0, 1]")
     x, y = _centred(x, y)
-    return torch.linalg.svdvals(_basis(x, kept).T @ _basis(y, kept)).mean().item()
+    return float(torch.linalg.svdvals(_basis(x, kept).T @ _basis(y, kept)).mean())
 
 
 def regression(x: Tensor, y: Tensor) -> float:
@@ -74,7 +74,7 @@ def regression(x: Tensor, y: Tensor) -> float:
     (0.5, 1.0)
     """
     x, y = _centred(x, y)
-    return ((_basis(x).T @ y).square().sum() / y.square().sum()).item()
+    return float((_basis(x).T @ y).square().sum() / y.square().sum())
 
 
 def _centred(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,4 +109,5 @@ def _basis(centred: Tensor, kept: float = 1.0) -> Tensor:
     share = s.square().cumsum(0) / s.square().sum()
     # the first direction at which the share is reached; rounding must not push it past the last
     needed = rank if kept == 1 else min(rank, int((share < kept).sum()) + 1)
-    return u[:, :needed]
+    basis: Tensor = u[:, :needed]
+    return basis

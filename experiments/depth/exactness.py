@@ -14,7 +14,8 @@ from experiments.depth.planted import Planted, critical_net, gaussian
 from lib.certificate import Certificate, certify
 from lib.curvature import Inertia, hessian, inertia
 from lib.depth import layer_on_data, lift, lift_layers, lifted_dimension
-from lib.nets import MLP, Activation, forward
+from lib.depth.pieces import affine_error
+from lib.nets import MLP, Activation, features, forward, preactivations
 from lib.nets.activations import get
 
 WIDTHS = ((2, 3, 2), (2, 2, 2, 1), (3, 2, 2))
@@ -33,6 +34,7 @@ class LiftTrial:
         dimension_error: dimension of the fibre of the merging map, less that of the formula.
         inertia_errors: counts of negative, zero and positive eigenvalues, less those of the
             theorem; () where no Hessian was formed.
+        representation_error: part of the features that the theorem on representations leaves over.
     """
 
     activation: str
@@ -42,6 +44,7 @@ class LiftTrial:
     gradient: float
     dimension_error: int
     inertia_errors: tuple[int, ...]
+    representation_error: float
 
     @property
     def is_exact(self) -> bool:
@@ -86,7 +89,23 @@ def _trial(point: Planted, deep: MLP, far: Tensor, place: int, saddle: bool) -> 
         float(found.gradient_after),
         deep.n_parameters - rank - lifted_dimension(net.widths, place, width),
         _inertia_errors(found, deep.n_parameters - net.n_parameters),
+        representation_error(deep, point.x, place + 1),
     )
+
+
+def representation_error(deep: MLP, x: Tensor, layer: int) -> float:
+    """How far an inserted layer is from keeping the representation on the sample.
+
+    With f before it, h its features and z what the next layer receives, the spans with the constant
+    obey {z, 1} in {h, 1} in {f, 1}, with equality on the right if diag(slope) W' has full column
+    rank. The largest share of variance that one of these inclusions leaves over.
+    """
+    f, h = features(deep, x)[layer - 1 : layer + 1]
+    z = preactivations(deep, x)[layer]
+    pairs = [(h, f), (z, h)]
+    if int(torch.linalg.matrix_rank(deep.weights[layer - 1])) == deep.widths[layer - 1]:
+        pairs.append((f, h))
+    return max(float(affine_error(*pair)) for pair in pairs)
 
 
 def _inertia_errors(found: Certificate, added: int) -> tuple[int, ...]:

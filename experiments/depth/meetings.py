@@ -17,6 +17,7 @@ from lib.depth import layer_affine_error, layer_on_data
 from lib.nets import MLP, forward, risk
 from lib.train.descent import Trajectory
 
+SAME = 1e-6  # two functions are the same within this share of the spread of the targets
 AFFINE = 0.01  # a layer counts as affine up to this share of its variance
 TOLERANCE = 1e-11  # L1 norm of the gradient of an exact critical point
 
@@ -63,8 +64,16 @@ class OnTheWay:
 
 @dataclass(frozen=True)
 class Polished:
-    """A plateau polished to an exact critical point; `layers`: how many hidden layers from the
-    second on are exactly linearised, constant neurons included; `net`: which of the batch."""
+    """A plateau polished to an exact critical point.
+
+    Args:
+        hidden, loss: of the net;  distance, nearest_loss: to the nearest critical function of
+            shallower nets, and that one's loss.
+        layers: how many hidden layers from the second on are exactly linearised, constant neurons
+            included.
+        net: which of the batch;  constant: the output is the same for all samples.
+        null: distance to the nearest critical function of a catalogue of other targets.
+    """
 
     hidden: int
     loss: float
@@ -72,6 +81,8 @@ class Polished:
     nearest_loss: float
     layers: int
     net: int
+    constant: bool
+    null: float
 
 
 @dataclass(frozen=True)
@@ -99,13 +110,19 @@ class Meetings:
 
 
 def meetings(
-    runs: Mapping[int, Trajectory], known: Catalogue, count: int, x: Tensor, y: Tensor
+    runs: Mapping[int, Trajectory],
+    known: Catalogue,
+    other: Catalogue,
+    count: int,
+    x: Tensor,
+    y: Tensor,
 ) -> Meetings:
     """Compare the plateaus of nets of growing depth with the critical functions of all shallower
     ones.
 
     Args:
         runs: number of hidden layers -> descent, all deeper than the catalogue's, in order.
+        known: critical functions of the shallowest nets;  other: of other targets, as a null.
         count: nets of each depth.
     """
     found = Meetings([], [], [])
@@ -120,8 +137,11 @@ def meetings(
         for i in deep.converged.nonzero().flatten().tolist():
             net, loss, owner = deep.net[i], float(deep.loss[i]), int(met.index[i])
             layers = linearised_layers(net, x)
-            nearest = known.nearest(forward(net, x))
-            found.polished.append(Polished(hidden, loss, *nearest, len(layers), owner))
+            output = forward(net, x)
+            nearest, null = known.nearest(output), other.nearest(output)[0]
+            constant = bool((output - output[0]).abs().max() < SAME * known.spread)
+            point = Polished(hidden, loss, *nearest, len(layers), owner, constant, null)
+            found.polished.append(point)
             if layers:
                 found.merged.append(_merged(net, layers, x, y, loss))
         known = known.with_more(forward(deep.found.net, x), deep.found.loss)

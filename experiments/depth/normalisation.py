@@ -71,3 +71,13 @@ def through_normalisation(generator: torch.Generator) -> float:
         gap = (deep(x) - net(x)).detach().abs().max()
         worst += [float(gap), float(module_gradient(deep, x, y).norm())]
     return max(worst)
+
+
+def by_net(values: Tensor, **more: object) -> dict[str, list[object]]:
+    """One row for each net of a batch, for `Trials`: its number as seed, its value, and constants.
+
+    >>> by_net(torch.tensor([0.5]), flowers=15)
+    {'seed': [0], 'value': [0.5], 'flowers': [15]}
+    """
+    constants = {name: [value] * len(values) for name, value in more.items()}
+    return {"seed": list(range(len(values))), "value": values.tolist(), **constants}

@@ -74,3 +74,22 @@ def persistence(
 def share_lifted(lifts: Sequence[MLP], net: MLP, x: Tensor) -> float:
     """Share of deep nets that are lifts of `net` on x."""
     return float(np.mean([lifted_from(deep, net, x) is not None for deep in lifts]))
+
+
+def kept_off_the_hull(width: int, lifts: int, generator: torch.Generator) -> float:
+    """Share of lifts of a 2-1-1 net that stay lifts when a point is added far outside the hull of
+    the inputs, where W f is one of the old values.
+
+    With the least width, rank W = 1, all of them stay: a lifted neuron then reads the data through
+    W f alone. With one neuron more some are lost.
+
+    >>> kept_off_the_hull(1, 20, torch.Generator().manual_seed(0))
+    1.0
+    """
+    net = init((2, 1, 1), "relu", generator=generator)
+    points = torch.randn(16, 2, generator=generator, dtype=torch.float64)
+    w = net.weights[0][0]
+    away = torch.stack([-w[1], w[0]]) / w.norm()  # W does not see this direction
+    more = torch.cat([points, points[:1] + 100 * away])
+    deep = [lift(net, points, 0, width, generator=generator) for _ in range(lifts)]
+    return share_lifted(deep, net, more)

@@ -106,7 +106,12 @@ def plateaus(result: Trajectory, count: int) -> SlowIterates:
 
 def stalls(runs: Mapping[int, Trajectory]) -> dict[int, np.ndarray]:
     """Mean losses of the slow periods of all nets, by number of hidden layers."""
+    return {h: np.array([v for n in nets for v in n]) for h, nets in stalls_of_nets(runs).items()}
+
+
+def stalls_of_nets(runs: Mapping[int, Trajectory]) -> dict[int, list[list[float]]]:
+    """The same net by net."""
     return {
-        h: np.array([w.loss for k in range(r.losses.shape[1]) for w in windows_of(r, k)])
+        h: [[w.loss for w in windows_of(r, k)] for k in range(r.losses.shape[1])]
         for h, r in runs.items()
     }

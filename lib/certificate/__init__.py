@@ -2,6 +2,5 @@
 
 from lib.certificate.dense import certify
 from lib.certificate.modules import certify_modules, module_gradient
-from lib.certificate.report import Certificate
 
 __all__ = ["Certificate", "certify", "certify_modules", "module_gradient"]

@@ -15,7 +15,7 @@ from lib.curvature import Inertia, hessian, inertia
 from lib.linear import affine_map
 from lib.nets import MLP, Loss, flatten, forward, from_sequential, gradient, mse, risk
 from lib.nets.samples import check_samples
-from lib.width import Embedding
+from lib.width.embeddings import Embedding
 
 CRITICAL = 1e-8  # L1 norm of a gradient up to which a point is called critical
 

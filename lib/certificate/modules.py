@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
 
 from lib.certificate.report import Certificate
-from lib.curvature import inertia
+from lib.curvature import Inertia, inertia
 from lib.linear import jacobian
 from lib.nets import Loss, mse
 from lib.nets.derivatives import output_and_leaves
@@ -83,12 +83,9 @@ def certify_modules(
     """
     gradients = [module_gradient(m, x, y, loss) for m in (before, after)]
     outputs = [_output(m, x) for m in (before, after)]
-    found: dict[str, object] = {}
+    counts: list[Inertia | None] = [None, None]
     if curvature:
         counts = [inertia(module_hessian(m, x, y, loss)) for m in (before, after)]
-        found |= {"inertia_before": counts[0], "inertia_after": counts[1]}
-    if predicted_zeros is not None:
-        found["predicted_zeros"] = torch.tensor(predicted_zeros)
     return Certificate(
         parameters=(len(gradients[0]), len(gradients[1])),
         output_gap=_gap(before, after, x),
@@ -97,7 +94,9 @@ def certify_modules(
         risk_after=loss(outputs[1], y),
         gradient_before=gradients[0].abs().sum(),
         gradient_after=gradients[1].abs().sum(),
-        **found,
+        inertia_before=counts[0],
+        inertia_after=counts[1],
+        predicted_zeros=None if predicted_zeros is None else torch.tensor(predicted_zeros),
     )
 
 

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from lib.linear import affine_map, rank
 from lib.nets import MLP
-from lib.width import Embedding, tangents
+from lib.width.embeddings import Embedding
+from lib.width.general import tangents
 
 
 def promised_zeros(net: MLP, embedding: Embedding, h: Tensor, zeros: int) -> int:

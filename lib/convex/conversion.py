@@ -3,17 +3,20 @@ space."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lib.convex.space import Point, Space, Stage
+from lib.joint.geometry import Geometry, with_bias
 from lib.nets import MLP, Chain, to_sequential
+from lib.nets.chain import as_chain
 
 
-def from_net(net: Chain | MLP, x: Tensor) -> tuple[Space, Point]:
+def from_net(net: Chain | nn.Sequential | MLP, x: Tensor) -> tuple[Space, Point]:
     """The point of Theorem 1 that a discrete net is: its m_l neurons are the atoms, each of mass 1
     / m_l.
 
@@ -24,10 +27,11 @@ def from_net(net: Chain | MLP, x: Tensor) -> tuple[Space, Point]:
         net: linear or convolutional joints without groups, float64; dropout is left out.
         x: inputs (N, C, ...).
     Returns:
-        Its feature space on x and the point; `convex_objective` there is the paper's objective of the
-        discrete net.
+        Its feature space on x and the point; `convex_objective` there is the paper's objective of
+        the discrete net.
     Raises:
-        TypeError: a joint that is neither `nn.Linear` nor `nn.Conv2d`.
+        TypeError: a joint that is neither `nn.Linear` nor `nn.Conv2d`, or a net that `as_chain`
+            refuses.
         ValueError: a net without hidden layer, grouped convolutions, or inputs that do not fit.
     Source: (Gu et al. 2020, Sec. 3 and Eq. 4-5).
 
@@ -37,11 +41,14 @@ def from_net(net: Chain | MLP, x: Tensor) -> tuple[Space, Point]:
     ((2, 3), tensor([0.3333, 0.3333, 0.3333], dtype=torch.float64))
     """
     net = _as_chain(net)
-    stages, weights, biases, atoms = [], [], [], [x]
+    with torch.no_grad():
+        x = net.features(x, 0)[0]
+    stages: list[Stage] = []
+    weights, biases, atoms = [], [], [x]
     for layer, joint in enumerate(net.joints, start=1):
         linear = _linear(joint, layer)
-        w = joint.weight.detach().reshape(joint.weight.shape[0], atoms[-1].shape[1], -1)
-        b = torch.zeros_like(w[:, 0, 0]) if joint.bias is None else joint.bias.detach().clone()
+        both = with_bias(joint)
+        w, b = both[:, :-1].reshape(len(both), atoms[-1].shape[1], -1), both[:, -1].clone()
         stages.append(
             Stage(
                 nn.Identity() if layer == 1 else _plain(net.activations[layer - 2]),
@@ -93,7 +100,7 @@ def union(first: tuple[Space, Point], second: tuple[Space, Point]) -> tuple[Spac
 def to_net(
     space: Space,
     point: Point,
-    template: Chain | MLP,
+    template: Chain | nn.Sequential | MLP,
     widths: Sequence[int],
     *,
     generator: torch.Generator | None = None,
@@ -131,8 +138,9 @@ def to_net(
         w = point.u if top else point.w[layer - 1][rows] / mass[layer][rows][:, None, None]
         b = point.c if top else point.b[layer - 1][rows] / mass[layer][rows]
         w = w[:, columns] / (mass[layer - 1][columns][:, None] * len(columns))
-        joints.append(_with_weights(joint, w, b))
-    return Chain(joints, net.activations)
+        shape = replace(Geometry.of(joint), inputs=w.shape[1], outputs=w.shape[0])
+        joints.append(shape.build(w, b))
+    return Chain(joints, list(net.activations))
 
 
 def _draw(p: Tensor, m: int, generator: torch.Generator | None) -> Tensor:
@@ -145,21 +153,6 @@ def _draw(p: Tensor, m: int, generator: torch.Generator | None) -> Tensor:
     return torch.repeat_interleave(torch.arange(len(p)), counts.long())
 
 
-def _with_weights(joint: nn.Module, w: Tensor, b: Tensor) -> nn.Module:
-    new: nn.Module
-    if isinstance(joint, nn.Conv2d):
-        w = w.reshape(*w.shape[:2], *joint.kernel_size)
-        options = {"stride": joint.stride, "padding": joint.padding, "dilation": joint.dilation}
-        new = nn.Conv2d(w.shape[1], w.shape[0], joint.kernel_size, **options, dtype=w.dtype)
-    else:
-        w = w.flatten(1)
-        new = nn.Linear(w.shape[1], w.shape[0], dtype=w.dtype)
-    with torch.no_grad():
-        new.weight.copy_(w)
-        new.bias.copy_(b)
-    return new
-
-
 def _padded(point: Point, other: Sequence[int], *, before: bool) -> Point:
     def grow(t: Tensor, dim: int, size: int) -> Tensor:
         zeros = t.new_zeros(*t.shape[:dim], size, *t.shape[dim + 1 :])
@@ -168,45 +161,42 @@ def _padded(point: Point, other: Sequence[int], *, before: bool) -> Point:
     p = tuple(grow(t, 0, other[i + 1]) for i, t in enumerate(point.p))
     b = tuple(grow(t, 0, other[i + 1]) for i, t in enumerate(point.b))
     w = [grow(t, 0, other[i + 1]) for i, t in enumerate(point.w)]
-    w = tuple(
-        t if i == 0 else grow(t, 1, other[i]) for i, t in enumerate(w)
-    )  # the inputs are shared
-    return Point(p, w, b, grow(point.u, 1, other[-1]), point.c)
+    # the inputs are shared
+    wider = tuple(t if i == 0 else grow(t, 1, other[i]) for i, t in enumerate(w))
+    return Point(p, wider, b, grow(point.u, 1, other[-1]), point.c)
 
 
-def _linear(joint: nn.Module, layer: int):
-    if isinstance(joint, nn.Linear):
+def _linear(joint: nn.Module, layer: int) -> Callable[[Tensor, Tensor], Tensor]:
+    shape = Geometry.of(joint)
+    if shape.groups != 1:
+        raise ValueError(f"joint {layer} has {shape.groups} groups: expected 1")
+    if shape.linear:
         return lambda f, w: functional.linear(f.flatten(1), w.flatten(1))
-    if not isinstance(joint, nn.Conv2d):
-        raise TypeError(f"joint {layer} is {type(joint).__name__}: expected Linear or Conv2d")
-    if joint.groups != 1 or joint.padding_mode != "zeros":
-        raise ValueError(
-            f"joint {layer} has {joint.groups} groups, {joint.padding_mode} padding: expected 1"
-            " group, zero padding"
-        )
-    kernel, stride, padding, dilation = (
-        joint.kernel_size,
-        joint.stride,
-        joint.padding,
-        joint.dilation,
-    )
-    return lambda f, w: functional.conv2d(
-        f, w.reshape(*w.shape[:2], *kernel), None, stride, padding, dilation
-    )
+    top, bottom, left, right = shape.padding
+
+    def convolve(f: Tensor, w: Tensor) -> Tensor:
+        padded, kernel = functional.pad(f, (left, right, top, bottom)), w.unflatten(2, shape.kernel)
+        return functional.conv2d(padded, kernel, None, shape.stride, 0, shape.dilation)
+
+    return convolve
 
 
-def _as_chain(net: Chain | MLP) -> Chain:
+def _as_chain(net: Chain | nn.Sequential | MLP) -> Chain:
     if isinstance(net, MLP):
         modules = list(to_sequential(net))
         net = Chain(modules[0::2], modules[1::2])
-    if net.depth < 2:
+    chain = as_chain(net)
+    if chain.depth < 2:
         raise ValueError("the net has no hidden layer: expected at least one")
-    return net
+    if not isinstance(_plain(chain.after), nn.Identity):
+        raise ValueError(f"{chain.after} follows the last layer: expected nothing behind it")
+    return chain
 
 
 def _plain(h: nn.Module) -> nn.Module:
     # Flattening is left to the linear map, which knows the kernel elements; dropout is no part of
     # h.
     if isinstance(h, nn.Sequential):
-        return nn.Sequential(*(_plain(m) for m in h))
+        kept = [m for m in map(_plain, h) if not isinstance(m, nn.Identity)]
+        return nn.Sequential(*kept) if kept else nn.Identity()
     return nn.Identity() if isinstance(h, (nn.Flatten, nn.Dropout)) else h

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cvxpy as cp
+import cvxpy
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,7 +17,8 @@ from lib.convex.terms import Terms, check_strength, convex_objective
 from lib.nets import Loss, cross_entropy, mse
 from lib.nets.samples import check_samples
 
-Expression = Any  # of cvxpy, which has no types
+cp: Any = cvxpy  # which has no types
+Expression = Any
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -146,6 +147,5 @@ def mix_points(first: Point, second: Point, gamma: float) -> Point:
     b, other = _pytree.tree_flatten(second)
     if spec != other or any(s.shape != t.shape for s, t in zip(a, b, strict=True)):
         raise ValueError("points have different shapes: bring both to one space with `union`")
-    return _pytree.tree_unflatten(
-        [gamma * s + (1 - gamma) * t for s, t in zip(a, b, strict=True)], spec
-    )
+    mixed = [gamma * s + (1 - gamma) * t for s, t in zip(a, b, strict=True)]
+    return cast(Point, _pytree.tree_unflatten(mixed, spec))

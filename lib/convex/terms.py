@@ -3,6 +3,7 @@ violation."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -93,7 +94,8 @@ def convex_objective(
     >>> from lib.convex import from_net
     >>> from lib.nets import MLP
     >>> eye, x = torch.eye(2, dtype=torch.float64), torch.ones(1, 2, dtype=torch.float64)
-    >>> terms = convex_objective(*from_net(MLP((eye, eye[:1]), activation="relu"), x), torch.zeros(1, 1), strength=(1, 0.5))
+    >>> at = from_net(MLP((eye, eye[:1]), activation="relu"), x)
+    >>> terms = convex_objective(*at, torch.zeros(1, 1), strength=(1, 0.5))
     >>> terms.loss, terms.layers, terms.top, terms.total
     (1.0, (1.0,), 2.0, 3.0)
     """
@@ -132,9 +134,9 @@ def violation(space: Space, point: Point) -> float:
 
 
 def check_strength(space: Space, strength: Sequence[float]) -> None:
-    """Refuse a list of regularisation strengths that is not one number >= 0 for each hidden layer and one
-    for the output."""
-    if len(strength) != space.depth + 1 or not all(s >= 0 for s in strength):
+    """Refuse a list of regularisation strengths that is not one finite number >= 0 for each hidden
+    layer and one for the output."""
+    if len(strength) != space.depth + 1 or not all(0 <= s < math.inf for s in strength):
         raise ValueError(
             f"strengths are {tuple(strength)}: expected {space.depth + 1} numbers >= 0, "
             "one for each hidden layer and one for the output"

@@ -47,9 +47,10 @@ def cluster(
     """Group critical points by loss, output function on the data and, if asked, input weights
     modulo symmetry.
 
-    Two points are one cluster when their losses differ by at most `loss_tolerance`, their outputs f(x) by
-    at most `output_tolerance` in root mean square, and their (w, b) by at most `input_tolerance` in
-    `orbit_distance`. Mirror images x -> -x, y -> -y are different functions and stay apart.
+    Two points are one cluster when their losses differ by at most `loss_tolerance`, their outputs
+    f(x) by at most `output_tolerance` in root mean square, and their (w, b) by at most
+    `input_tolerance` in `orbit_distance`. Mirror images x -> -x, y -> -y are different functions
+    and stay apart.
 
     Args:
         points: converged critical points (`polish(...).found`), or nets with their `losses`; any
@@ -67,43 +68,25 @@ def cluster(
 
     Source: (Zhang et al. 2021, Fig. 4) clusters by loss, output function and input parameters.
 
-    >>> net = MLP((torch.tensor([[[1.0]], [[-1.0]], [[2.0]]]), torch.tensor([[[3.0]], [[-3.0]], [[1.0]]])))
-    >>> [c.count for c in cluster(net, torch.ones(4, 1), losses=torch.zeros(3))]
+    >>> w, a = torch.tensor([1.0, -1.0, 2.0]), torch.tensor([3.0, -3.0, 1.0])
+    >>> nets = MLP((w[:, None, None], a[:, None, None]))
+    >>> [c.count for c in cluster(nets, torch.ones(4, 1), losses=torch.zeros(3))]
     [1, 2]
     """
     net, loss, gradient = _flat(points, losses)
-    for name, tol in (
-        ("loss_tolerance", loss_tolerance),
-        ("output_tolerance", output_tolerance),
-        ("input_tolerance", input_tolerance or 0.0),
-    ):
-        if not tol >= 0:
-            raise ValueError(f"{name} is {tol}: expected >= 0")
+    alike = _Alike(loss_tolerance, output_tolerance, input_tolerance)
     output = forward(net, x)
-    leaders: list[int] = []
-    members: list[list[int]] = []
+    members: dict[int, list[int]] = {}  # of each leader
     # In the order of their gradients, so that the best point of each cluster is the one the others
     # are compared with.
     for i in gradient.sort(stable=True).indices.tolist():
-        near = [k for k, j in enumerate(leaders) if abs(float(loss[i] - loss[j])) <= loss_tolerance]
-        near = [k for k in near if _rms(output[i], output[leaders[k]]) <= output_tolerance]
-        if input_tolerance is not None:
-            near = [
-                k
-                for k in near
-                if orbit_distance(net[i], net[leaders[k]], output_weights=False) <= input_tolerance
-            ]
+        near = [j for j in members if alike(net, loss, output, i, j)]
         if len(near) > 1:
             raise ValueError(
-                f"point {i} is within tolerance of clusters led by points"
-                f" {[leaders[k] for k in near]}: tolerances loss {loss_tolerance}, output {output_tolerance},"
-                f" input {input_tolerance} do not separate these points; polish further, or change the"
-                " tolerances"
+                f"point {i} is within tolerance of clusters led by points {near}: {alike} do not"
+                " separate these points; polish further, or change the tolerances"
             )
-        if near:
-            members[near[0]].append(i)
-        else:
-            leaders.append(i), members.append([i])
+        members.setdefault(near[0] if near else i, []).append(i)
     found = [
         Cluster(
             representative=canonical(net[j]),
@@ -112,17 +95,35 @@ def cluster(
             output=output[j],
             spread=max(_rms(output[i], output[j]) for i in of),
         )
-        for j, of in zip(leaders, members, strict=True)
+        for j, of in members.items()
     ]
-    return tuple(
-        sorted(
-            found,
-            key=lambda c: (
-                -round(c.loss / max(loss_tolerance, 1e-300)),
-                c.output.flatten().tolist(),
-            ),
-        )
-    )
+    unit = max(loss_tolerance, 1e-300)
+    return tuple(sorted(found, key=lambda c: (-round(c.loss / unit), c.output.flatten().tolist())))
+
+
+@dataclass(frozen=True)
+class _Alike:
+    """The tolerances within which two points are one."""
+
+    loss: float
+    output: float
+    input: float | None
+
+    def __post_init__(self) -> None:
+        for name in ("loss", "output", "input"):
+            tolerance = getattr(self, name)
+            if tolerance is not None and not tolerance >= 0:
+                raise ValueError(f"{name}_tolerance is {tolerance}: expected >= 0")
+
+    def __str__(self) -> str:
+        return f"tolerances loss {self.loss}, output {self.output}, input {self.input}"
+
+    def __call__(self, net: MLP, loss: Tensor, output: Tensor, i: int, j: int) -> bool:
+        if abs(float(loss[i] - loss[j])) > self.loss or _rms(output[i], output[j]) > self.output:
+            return False
+        if self.input is None:
+            return True
+        return orbit_distance(net[i], net[j], output_weights=False) <= self.input
 
 
 def _flat(points: CriticalPoint | MLP, losses: Tensor | None) -> tuple[MLP, Tensor, Tensor]:

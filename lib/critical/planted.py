@@ -36,7 +36,8 @@ def plant(
     >>> from lib.nets import init
     >>> from lib.nets import gradient, risk
     >>> g = torch.Generator().manual_seed(0)
-    >>> net, x = init((2, 3, 3, 1), generator=0), torch.randn(40, 2, generator=g, dtype=torch.float64)
+    >>> net = init((2, 3, 3, 1), generator=0)
+    >>> x = torch.randn(40, 2, generator=g, dtype=torch.float64)
     >>> y = plant(net, x, g)
     >>> round(float(risk(net, x, y)), 9), bool(flatten(gradient(net, x, y)).abs().max() < 1e-14)
     (1.0, True)
@@ -60,7 +61,8 @@ def plant(
     # another machine.
     kernel = left[:, found:]
     r = kernel @ (kernel.T @ torch.randn(output.numel(), generator=generator, dtype=output.dtype))
-    return output - (r * residual / r.square().mean().sqrt()).reshape(output.shape)
+    scaled: Tensor = r * residual / r.square().mean().sqrt()
+    return output - scaled.reshape(output.shape)
 
 
 def _linearised(net: MLP | nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -73,4 +75,5 @@ def _linearised(net: MLP | nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     # the Jacobian.
     copies = flatten(net).detach().expand(output.numel(), -1).clone().requires_grad_()
     entries = forward(unflatten(copies, net), x).flatten(1).diagonal()
-    return output, torch.autograd.grad(entries.sum(), copies)[0]
+    (derivative,) = torch.autograd.grad(entries.sum(), copies)
+    return output, derivative

@@ -4,6 +4,7 @@ batched."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,8 @@ class CriticalPoint:
 
     >>> from lib.nets import init
     >>> x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
-    >>> polish(init((1, 1, 1), std=0.5, output_bias=False, generator=0), x, torch.tanh(x))  # doctest: +ELLIPSIS
+    >>> net = init((1, 1, 1), std=0.5, output_bias=False, generator=0)
+    >>> polish(net, x, torch.tanh(x))  # doctest: +ELLIPSIS
     CriticalPoint(loss=..., gradient=..., converged)
     """
 
@@ -46,7 +48,7 @@ class CriticalPoint:
     converged: Tensor
     tolerance: float
 
-    def __getitem__(self, index) -> CriticalPoint:
+    def __getitem__(self, index: Any) -> CriticalPoint:
         """The points at that index of the batch."""
         parts = {
             n: getattr(self, n)[index]
@@ -176,7 +178,8 @@ class _Search:
 
     @property
     def moved(self) -> Tensor:
-        return (self.theta - self.start).norm(dim=-1)
+        distance: Tensor = (self.theta - self.start).norm(dim=-1)
+        return distance
 
     def slope(self, theta: Tensor) -> Tensor:
         return flatten(gradient(unflatten(theta, self.like), self.x, self.y, self.loss))
@@ -184,7 +187,8 @@ class _Search:
     def step(self, live: Tensor) -> None:
         here, slope, delta = self.theta[live], self.gradient[live], self.delta[live]
         h = hessian(unflatten(here, self.like), self.x, self.y, self.loss)
-        s, predicted = _step(*torch.linalg.eigh(h), slope, delta)
+        values, vectors = torch.linalg.eigh(h)
+        s, predicted = _step(values, vectors, slope, delta)
         trial = here + s
         at_trial = self.slope(trial)
         old, new, length = slope.norm(dim=-1), at_trial.norm(dim=-1), s.norm(dim=-1)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -135,7 +135,7 @@ def slow_windows(
 
 
 def smallest_gradient_iterates(
-    trajectory: Descended, windows: Sequence[Sequence[Window]] | None = None, **settings: float
+    trajectory: Descended, windows: Sequence[Sequence[Window]] | None = None, **settings: Any
 ) -> SlowIterates:
     """The paper's empirical critical points: in each slow window of each net, the iterate of
     smallest gradient L1 norm.
@@ -157,7 +157,8 @@ def smallest_gradient_iterates(
     >>> from lib.train.descent import descend
     >>> from lib.nets import init
     >>> x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
-    >>> run = descend(init((1, 2, 1), std=1e-4, batch=(3,), generator=0), x, torch.sin(3 * x), steps=60, lr=0.05, backend="torch")
+    >>> nets = init((1, 2, 1), std=1e-4, batch=(3,), generator=0)
+    >>> run = descend(nets, x, torch.sin(3 * x), steps=60, lr=0.05, backend="torch")
     >>> smallest_gradient_iterates(run, begin=1).index.unique()  # all linger near the zero net
     tensor([0, 1, 2])
     """
@@ -165,7 +166,6 @@ def smallest_gradient_iterates(
         raise ValueError("the trajectory kept no iterates: descend with keep_smallest=True")
     records = len(trajectory.steps)
     losses = trajectory.losses.reshape(records, -1)
-    count = losses.shape[1]
     if windows is None:
         usable = (torch.isfinite(losses) & (losses > 0)).all(0).tolist()
         windows = [
@@ -174,35 +174,39 @@ def smallest_gradient_iterates(
         ]
     elif settings:
         raise ValueError(f"got windows and settings {sorted(settings)}: expected one of them")
-    if len(windows) != count:
+    if len(windows) != losses.shape[1]:
         raise ValueError(
-            f"got windows of {len(windows)} nets: expected {count}, one sequence a net"
+            f"got windows of {len(windows)} nets: expected {losses.shape[1]}, one sequence for each"
         )
     gradients = trajectory.smallest_gradient.reshape(records - 1, -1)
-    rows, index, number = [], [], []
-    for net, of_net in enumerate(windows):
-        for k, window in enumerate(of_net):
-            if not 0 <= window.start < window.stop < records:
-                raise ValueError(
-                    f"window {k} of net {net} has records {window.start}..{window.stop}: expected"
-                    f" 0..{records - 1}"
-                )
-            rows.append(window.start + int(gradients[window.start : window.stop, net].argmin()))
-            index.append(net), number.append(k)
-    at = torch.tensor(rows, dtype=torch.int64), torch.tensor(index, dtype=torch.int64)
+    found = [
+        (_best_interval(window, gradients[:, net], f"window {k} of net {net}"), net, k)
+        for net, of_net in enumerate(windows)
+        for k, window in enumerate(of_net)
+    ]
+    row, index, number = torch.tensor(found, dtype=torch.int64).reshape(-1, 3).unbind(1)
 
     def pick(values: Tensor, dims: int) -> Tensor:
-        return values.reshape(records - 1, count, *values.shape[values.dim() - dims :])[at]
+        of_net = values.shape[values.dim() - dims :]
+        return values.reshape(records - 1, losses.shape[1], *of_net)[row, index]
 
     smallest, lead = trajectory.smallest, len(trajectory.smallest.batch)
     return SlowIterates(
         net=smallest.map(lambda p: pick(p, p.dim() - lead)),
-        index=at[1],
-        window=torch.tensor(number, dtype=torch.int64),
+        index=index,
+        window=number,
         step=pick(trajectory.smallest_step, 0),
         loss=pick(trajectory.smallest_loss, 0),
         gradient=pick(trajectory.smallest_gradient, 0),
     )
+
+
+def _best_interval(window: Window, gradients: Tensor, name: str) -> int:
+    if not 0 <= window.start < window.stop <= len(gradients):
+        raise ValueError(
+            f"{name} has records {window.start}..{window.stop}: expected 0..{len(gradients)}"
+        )
+    return window.start + int(gradients[window.start : window.stop].argmin())
 
 
 def _local_slope(t: Tensor, value: Tensor, half: float) -> Tensor:

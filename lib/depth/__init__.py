@@ -5,11 +5,10 @@ from lib.depth.approximate import approximate_lift
 from lib.depth.boundary import exits, slide
 from lib.depth.layers import layer_on_data
 from lib.depth.lifting import lift, lift_layers, lifted_dimension
-from lib.depth.merging import lifted_from, membership, unlift
-from lib.depth.modules import insert_layer, merge_layer
+from lib.depth.merging import lifted_from, unlift
+from lib.depth.modules import insert_layer
 from lib.depth.pieces import layer_affine_error, linearised_share
 from lib.depth.residual import (
-    ResidualBlock,
     insert_block,
     linearised_block,
     null_block,
@@ -18,7 +17,6 @@ from lib.depth.residual import (
 )
 
 __all__ = [
-    "ResidualBlock",
     "approximate_lift",
     "exits",
     "insert_block",
@@ -31,8 +29,6 @@ __all__ = [
     "lifted_from",
     "linearised_block",
     "linearised_share",
-    "membership",
-    "merge_layer",
     "null_block",
     "slide",
     "stream_at",

@@ -88,6 +88,7 @@ class _UnitLift:
 
     net: MLP
     position: int
+    bias: Tensor
     inner: Tensor
     outer: Tensor
     mean: Tensor
@@ -98,7 +99,7 @@ class _UnitLift:
         net, q = self.net, self.position
         inner, outer = self.inner * scale, self.outer / scale
         start = self.centre - inner @ self.mean  # the data's mean sits on t0
-        bias = net.biases[q] - outer @ (self.line.slope * start + self.line.shift)
+        bias = self.bias - outer @ (self.line.slope * start + self.line.shift)
         return MLP(
             [*net.weights[:q], inner, outer, *net.weights[q + 1 :]],
             [*net.biases[:q], start, bias, *net.biases[q + 1 :]],
@@ -120,7 +121,7 @@ def _unit_lift(
     spread = (f - f.mean(-2)).abs().amax()
     spread = spread if spread > 0 else torch.ones_like(spread)
     inner, outer = parts.weight_in / spread, parts.weight_out * spread
-    return _UnitLift(net, position, inner, outer, f.mean(-2), centre, line)
+    return _UnitLift(net, position, bias, inner, outer, f.mean(-2), centre, line)
 
 
 def _tangent(sigma: Activation, centre: float) -> AffinePiece:

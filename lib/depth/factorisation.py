@@ -134,12 +134,8 @@ def _choose(pieces: Pieces, width: int, sigma: Activation, generator: torch.Gene
             " approximate_lift"
         )
     if pieces is None:
-        return torch.randint(count, (width,), generator=generator).tolist()
-    chosen = (
-        [pieces] * width
-        if isinstance(pieces, int) and not isinstance(pieces, bool)
-        else list(pieces)
-    )
+        return [int(k) for k in torch.randint(count, (width,), generator=generator)]
+    chosen = [pieces] * width if isinstance(pieces, int) else list(pieces)
     if len(chosen) != width:
         raise ValueError(
             f"pieces has {len(chosen)} entries: expected one for each of the {width} neurons"
@@ -179,7 +175,8 @@ def _full_rank(gaussian: Tensor, generator: torch.Generator) -> Tensor:
     u, _, v = torch.linalg.svd(gaussian, full_matrices=False)
     drawn = torch.rand(u.shape[:-2] + u.shape[-1:], generator=generator, dtype=u.dtype)
     s = 0.5 + 1.5 * drawn.to(u.device)
-    return (u * s.unsqueeze(-2)) @ v
+    matrix: Tensor = (u * s.unsqueeze(-2)) @ v
+    return matrix
 
 
 def _reach(u: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch.func import jacrev
 
 from lib.depth.pieces import NO_PIECE, all_pieces, place
 from lib.linear import rank
-from lib.nets import MLP, Loss, features, flatten, mse, preactivations, unflatten
+from lib.nets import MLP, Loss, flatten, mse, preactivations, unflatten
 from lib.nets.checks import check_layer, check_single
 
 
@@ -71,9 +71,12 @@ class LayerOnData:
         """
         check_single(self.net)
         lines = self.lines
-        return jacrev(
-            lambda theta: flatten(merge_lines(unflatten(theta, self.net), self.layer, *lines))
-        )(flatten(self.net))
+
+        def merged(theta: Tensor) -> Tensor:
+            return flatten(merge_lines(unflatten(theta, self.net), self.layer, *lines))
+
+        found: Tensor = jacrev(merged)(flatten(self.net))
+        return found
 
     @property
     def is_regular(self) -> bool:
@@ -119,25 +122,26 @@ def layer_on_data(net: MLP, x: Tensor, layer: int, *, flat: bool = False) -> Lay
     tensor([ 0, -1])
     """
     check_layer(net, layer)
-    z, f = preactivations(net, x)[layer - 1], features(net, x)[layer - 1]
-    return LayerOnData(net, layer, f, z, place(z, net.activation, flat), flat)
+    z = preactivations(net, x)
+    f = x if layer == 1 else net.activation.value(z[layer - 2])
+    return _known(net, layer, f, z[layer - 1], flat)
 
 
 def layers_on_data(net: MLP, x: Tensor, *, flat: bool = False) -> tuple[LayerOnData, ...]:
     """`layer_on_data` of every hidden layer, from one pass.
 
-        >>> from lib.linear import rank
-    from lib.nets import init
-        >>> net = init((1, 3, 3, 1), generator=torch.Generator().manual_seed(0))
-        >>> [on.layer for on in layers_on_data(net, torch.ones(2, 1).double())]
-        [1, 2]
+    >>> from lib.nets import init
+    >>> net = init((1, 3, 3, 1), generator=torch.Generator().manual_seed(0))
+    >>> [on.layer for on in layers_on_data(net, torch.ones(2, 1).double())]
+    [1, 2]
     """
     z = preactivations(net, x)[:-1]
     f = (x, *(net.activation.value(t) for t in z))
-    return tuple(
-        LayerOnData(net, layer, f[layer - 1], t, place(t, net.activation, flat), flat)
-        for layer, t in enumerate(z, start=1)
-    )
+    return tuple(_known(net, layer, f[layer - 1], t, flat) for layer, t in enumerate(z, start=1))
+
+
+def _known(net: MLP, layer: int, f: Tensor, z: Tensor, flat: bool) -> LayerOnData:
+    return LayerOnData(net, layer, f, z, place(z, net.activation, flat), flat)
 
 
 def merge_lines(net: MLP, layer: int, slope: Tensor, shift: Tensor) -> MLP:

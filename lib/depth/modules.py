@@ -117,7 +117,7 @@ def merge_layer(net: Net, x: Tensor, layer: int) -> Net:
     sigma, outer = activation_of(sigmas[0]), _dense(chain, layer + 1)
     with torch.no_grad():
         f = _features_before(chain, layer, x)
-        z, weight = inner(f), inner.weight
+        z, weight = inner(f), inner.weight.detach()
         bias = z.new_zeros(z.shape[1]) if inner.bias is None else inner.bias
         if isinstance(norm, nn.BatchNorm1d):
             gain, offset = _as_affine(norm, z)

@@ -47,7 +47,8 @@ class ResidualBlock(nn.Module):
         self.outer = nn.Linear(hidden, width, bias=bias, dtype=dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.outer(self.sigma(self.inner(x)))
+        added: Tensor = self.outer(self.sigma(self.inner(x)))
+        return x + added
 
 
 def insert_block(net: nn.Sequential, place: int, block: ResidualBlock) -> nn.Sequential:
@@ -144,7 +145,7 @@ def null_block(
     >>> int(null_block(2, 3, "relu").inner.weight.count_nonzero())
     0
     """
-    block = ResidualBlock(width, hidden, activation, dtype)
+    block = _undrawn(width, hidden, activation, dtype)
     with torch.no_grad():
         for p in block.parameters():
             p.zero_()
@@ -180,10 +181,18 @@ def linearised_block(
     zero = stream.new_zeros(width, width)
     source = source_of(generator, "linearised_block")
     parts = factor(zero, zero[0], stream, hidden, get(activation), generator=source)
-    block = ResidualBlock(width, hidden, activation, stream.dtype)
+    block = _undrawn(width, hidden, activation, stream.dtype)
     with torch.no_grad():
         block.inner.weight.copy_(parts.weight_in)
         block.inner.bias.copy_(parts.bias_in)
         block.outer.weight.copy_(parts.weight_out)
         block.outer.bias.copy_(parts.bias_out)
     return block
+
+
+def _undrawn(
+    width: int, hidden: int, activation: str | Activation, dtype: torch.dtype | None
+) -> ResidualBlock:
+    """A block whose weights are still to be set; torch's random state stays as it is."""
+    with torch.random.fork_rng(devices=[]):
+        return ResidualBlock(width, hidden, activation, dtype)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lib.graft.exact import Graft
 from lib.graft.joining import sharing_parameters
@@ -34,7 +34,9 @@ class Downstream:
 
 
 @torch.no_grad()
-def downstream_distances(grafted: Graft, net2: Chain, x: Data, *, batch: int = 256) -> Downstream:
+def downstream_distances(
+    grafted: Graft, net2: Chain | nn.Sequential, x: Data, *, batch: int = 256
+) -> Downstream:
     """The normalised distance between feature functions, Eq. (6), at the joint's layer and every
     later one.
 
@@ -50,7 +52,8 @@ def downstream_distances(grafted: Graft, net2: Chain, x: Data, *, batch: int = 2
 
     >>> from lib.graft import graft
     >>> from lib.nets import VGG, initialise
-    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), generator=s) for s in (0, 1)]
+    >>> small = {"width": 1 / 16, "side": 8, "pools": 3, "hidden": 8}
+    >>> nets = [initialise(VGG(**small), generator=s) for s in (0, 1)]
     >>> x = torch.randn(32, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> result = downstream_distances(graft(*nets, x, 12), nets[1], x)
     >>> result.layers, len(result.distance)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from lib.graft.joining import (
     assemble,
@@ -19,6 +20,7 @@ from lib.graft.joining import (
 from lib.joint.least_squares import Solution, solve
 from lib.joint.normal import NormalEquations
 from lib.nets import Chain
+from lib.nets.chain import as_chain
 from lib.nets.samples import Data, in_batches
 
 Layers = Sequence[int | tuple[int, int | None]]
@@ -48,8 +50,8 @@ class Graft:
 
 
 def graft(
-    net1: Chain,
-    net2: Chain,
+    net1: Chain | nn.Sequential,
+    net2: Chain | nn.Sequential,
     x: Data,
     layer: int,
     *,
@@ -68,7 +70,7 @@ def graft(
     is a linear least-squares problem. Its normal equations are summed in one pass over the data.
 
     Args:
-        net1, net2: any two chains; the widths may differ.
+        net1, net2: any two chains, or nn.Sequential nets, which are copied; the widths may differ.
         x: images (n, channels, rows, columns) or (n, width), batches of them, or a DataLoader.
         layer: l in 1..L1 - 1;  onto: the layer of net 2 that is replaced, l + 1 by default. When it
             is a later one, the features are max-pooled 2x2 to the size that it expects.
@@ -76,12 +78,14 @@ def graft(
     Raises:
         ValueError: a layer outside its range, features whose size does not fit, no data, or
             numbers that are not finite.
-        TypeError: a joint that is not linear in its weights.
+        TypeError: a joint that is not linear in its weights; a net with hooks, parametrizations or
+            a forward of its own.
 
     Source: (Gu et al. 2020, Sec. 4, Eq. 2); the exact solution is ours.
 
     >>> from lib.nets import VGG, initialise
-    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), generator=s) for s in (0, 1)]
+    >>> small = {"width": 1 / 16, "side": 8, "pools": 3, "hidden": 8}
+    >>> nets = [initialise(VGG(**small), generator=s) for s in (0, 1)]
     >>> x = torch.randn(64, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> result = graft(*nets, x, 2)
     >>> result.net(x).shape, 0 < result.relative < 1
@@ -92,8 +96,8 @@ def graft(
 
 
 def graft_layers(
-    net1: Chain,
-    net2: Chain,
+    net1: Chain | nn.Sequential,
+    net2: Chain | nn.Sequential,
     x: Data,
     layers: Layers | None = None,
     *,
@@ -109,11 +113,13 @@ def graft_layers(
         One graft for each layer, in the order asked for.
 
     >>> from lib.nets import VGG, initialise
-    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), generator=s) for s in (0, 1)]
+    >>> small = {"width": 1 / 16, "side": 8, "pools": 3, "hidden": 8}
+    >>> nets = [initialise(VGG(**small), generator=s) for s in (0, 1)]
     >>> x = torch.randn(32, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> [g.layer for g in graft_layers(*nets, x, [1, 3])]
     [1, 3]
     """
+    net1, net2 = as_chain(net1), as_chain(net2)
     joins = joins_of(net1, net2, layers)
     problems = _problems(net1, net2, x, joins, products, batch)
     grafts = {join: _solved(net1, net2, join, *problems[join], ridge) for join in problems}
@@ -176,7 +182,9 @@ def _solved(
 
 
 @torch.no_grad()
-def matching_loss(grafted: Graft, net2: Chain, x: Data, *, batch: int = 256) -> float:
+def matching_loss(
+    grafted: Graft, net2: Chain | nn.Sequential, x: Data, *, batch: int = 256
+) -> float:
     """Mean over images, positions and channels of (g~^(m) - g2^(m))^2 at the joint, in one more
     pass over any data.
 

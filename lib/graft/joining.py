@@ -9,16 +9,14 @@ from torch import Tensor, nn
 
 from lib.joint.geometry import Geometry
 from lib.nets import Chain
+from lib.nets.chain import as_chain
+from lib.nets.kinds import Joint
 
 
-def sharing_parameters(net: Chain) -> Chain:
-    """A copy of the net's modules in eval mode, around the same parameters; none of them overwrites
-    its input."""
-    own = copy.deepcopy(net, {id(p): p for p in net.parameters()}).eval()
-    for module in own.modules():
-        if getattr(module, "inplace", False):
-            module.inplace = False  # type: ignore[assignment]
-    return own
+def sharing_parameters(net: Chain | nn.Sequential) -> Chain:
+    """A copy of the net's modules in eval mode, around the same parameters."""
+    chain = as_chain(net)
+    return copy.deepcopy(chain, {id(p): p for p in chain.parameters()}).eval()
 
 
 def checked_layers(net1: Chain, net2: Chain, layer: int, onto: int | None) -> tuple[int, int]:
@@ -64,7 +62,7 @@ def pool(features: Tensor, pools: int) -> Tensor:
 
 
 def assemble(
-    net1: Chain, net2: Chain, layer: int, onto: int, joint: nn.Module, pools: int = 0
+    net1: Chain, net2: Chain, layer: int, onto: int, joint: Joint, pools: int = 0
 ) -> Chain:
     """(theta1^(1..layer), joint, theta2^(onto+1..)), in eval mode, sharing the parameters of both
     nets.

@@ -20,8 +20,10 @@ from lib.graft.joining import (
 )
 from lib.joint.least_squares import varying
 from lib.nets import Chain
+from lib.nets.chain import as_chain
 from lib.nets.drawing import source_of
 from lib.nets.initialisers import draw_joint
+from lib.nets.kinds import Joint
 from lib.nets.samples import check_samples
 from lib.train.sgd.images import crop, draw_crops
 
@@ -78,8 +80,8 @@ class JointTraining:
 
 
 def graft_trained(
-    net1: Chain,
-    net2: Chain,
+    net1: Chain | nn.Sequential,
+    net2: Chain | nn.Sequential,
     x: Tensor,
     layer: int,
     settings: JointTraining | None = None,
@@ -104,13 +106,15 @@ def graft_trained(
     Source: (Gu et al. 2020, Alg. 1) and the authors' code.
 
     >>> from lib.nets import VGG, initialise
-    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), generator=s) for s in (0, 1)]
+    >>> small = {"width": 1 / 16, "side": 8, "pools": 3, "hidden": 8}
+    >>> nets = [initialise(VGG(**small), generator=s) for s in (0, 1)]
     >>> x = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> short = JointTraining(epochs=1, batch=8)
     >>> graft_trained(*nets, x, 2, short, generator=0).layer
     2
     """
     settings = settings or JointTraining()
+    net1, net2 = as_chain(net1), as_chain(net2)
     layer, onto = checked_layers(net1, net2, layer, onto)
     check_samples(x)
     draws = source_of(generator, "grafting")
@@ -128,7 +132,7 @@ def graft_trained(
 
 
 def _train(
-    joint: nn.Module,
+    joint: Joint,
     pair: Callable[[Tensor], tuple[Tensor, Tensor]],
     x: Tensor,
     settings: JointTraining,
@@ -159,8 +163,8 @@ def _train(
 
 
 def graft_fresh(
-    net1: Chain,
-    net2: Chain,
+    net1: Chain | nn.Sequential,
+    net2: Chain | nn.Sequential,
     x: Tensor,
     layer: int,
     *,
@@ -175,11 +179,14 @@ def graft_fresh(
             seed.
 
     >>> from lib.nets import VGG, initialise
-    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), generator=s) for s in (0, 1)]
+    >>> small = {"width": 1 / 16, "side": 8, "pools": 3, "hidden": 8}
+    >>> nets = [initialise(VGG(**small), generator=s) for s in (0, 1)]
     >>> draws = torch.Generator().manual_seed(0)
-    >>> graft_fresh(*nets, torch.randn(4, 3, 8, 8, generator=draws), 2, generator=draws).solution is None
+    >>> x = torch.randn(4, 3, 8, 8, generator=draws)
+    >>> graft_fresh(*nets, x, 2, generator=draws).solution is None
     True
     """
+    net1, net2 = as_chain(net1), as_chain(net2)
     layer, onto = checked_layers(net1, net2, layer, onto)
     check_samples(x)
     draws = source_of(generator, "grafting")
@@ -194,7 +201,8 @@ def _measured(net: Chain, net2: Chain, join: tuple[int, int], x: Tensor) -> Graf
     loss = matching_loss(Graft(net, *join, 0.0, 0.0), net2, x)
     second = sharing_parameters(net2)
     targets = [
-        second.preactivations(part, join[1])[-1].transpose(0, 1).flatten(1) for part in x.split(256)
+        second.preactivations(part, join[1])[-1].transpose(0, 1).flatten(1)
+        for part in torch.split(x, 256)
     ]
     # the mean over channels of the variance over images and positions, from parts of unequal size
     count = sum(t.shape[1] for t in targets)
@@ -212,7 +220,7 @@ def _fresh_joint(
     sample: Tensor,
     how: str,
     generator: torch.Generator,
-) -> tuple[nn.Module, int]:
+) -> tuple[Joint, int]:
     layer, onto = join
     f = first.features(sample, layer)[-1]
     pools = pools_between(f, second.features(sample, onto - 1)[-1])

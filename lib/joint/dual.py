@@ -59,7 +59,7 @@ def fit_dual(shape: Geometry, inputs: Tensor, targets: Tensor, ridge: float) -> 
         kernel.diagonal().add_(pull)
         dual = torch.cholesky_solve(t, torch.linalg.cholesky(kernel))
         residual = pull * dual
-        # its mean is zero but for rounding, which the means of U enlarge; then U need not be centred
+        # its mean is zero but for rounding, which the means of U enlarge; U need not be centred
         weight, mean_u = _weights(x, (dual - dual.mean(0)) / len(t), taps, shape.taps)
         bias = mean_t - weight @ mean_u
     return Solution(

@@ -75,7 +75,8 @@ def restrict(known: NormalEquations, columns: Tensor, targets: Tensor) -> Normal
 
     >>> x = torch.tensor([[1.0, 1.0], [2.0, 0.0], [0.0, 3.0]])
     >>> moments = equations(Geometry(2, 1, linear=True), [x])
-    >>> known = with_targets(moments, torch.tensor([[2.0, 0.0]]).double(), torch.tensor([1.0]).double())
+    >>> weight, bias = torch.tensor([[2.0, 0.0]]).double(), torch.tensor([1.0]).double()
+    >>> known = with_targets(moments, weight, bias)
     >>> found = solve(restrict(known, torch.tensor([0]), torch.tensor([0])))
     >>> [round(float(v), 9) for v in (found.weight, found.bias)]
     [2.0, 1.0]

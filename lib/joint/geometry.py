@@ -120,7 +120,7 @@ class Geometry:
             padding = (top, left) if (top, left) == (bottom, right) else "same"
             sizes += (self.kernel, self.stride, padding, self.dilation, self.groups)
         made = {"bias": bias is not None, "device": weight.device, "dtype": weight.dtype}
-        joint = cast("nn.Linear | nn.Conv2d", skip_init(kind, *sizes, **made))  # draws nothing
+        joint = cast("nn.Linear | nn.Conv2d", _made_without_draws(kind, *sizes, **made))
         with torch.no_grad():
             joint.weight.copy_(weight.reshape(joint.weight.shape))
             if bias is not None:
@@ -144,6 +144,21 @@ class Geometry:
         top, bottom, left, right = self.padding
         padded = functional.pad(maps, (left, right, top, bottom))
         return functional.unfold(padded, self.kernel, self.dilation, 0, self.stride)
+
+
+def with_bias(joint: nn.Linear | nn.Conv2d) -> Tensor:
+    """The joint's parameters as (outputs, inputs / groups * taps + 1), the bias last.
+
+    >>> with_bias(nn.Linear(2, 3, bias=False)).shape
+    torch.Size([3, 3])
+    """
+    weight = joint.weight.detach().flatten(1)
+    column = weight.new_zeros(len(weight)) if joint.bias is None else joint.bias.detach()
+    return torch.cat([weight, column[:, None]], 1)
+
+
+def _made_without_draws(kind: type[nn.Module], *sizes: object, **options: object) -> nn.Module:
+    return cast(nn.Module, skip_init(kind, *sizes, **options))  # type: ignore[no-untyped-call]
 
 
 def _pair(values: tuple[int, ...]) -> Pair:

@@ -10,13 +10,15 @@ strips of one or two pixels."""
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from lib.joint.canvas import Canvas
-from lib.joint.geometry import Geometry
+from lib.joint.geometry import Geometry, Pair
 
+Window = tuple[range, range]  # rows and columns
 METHODS = ("auto", "shifts", "unfold")
 CHUNK = 1 << 24  # numbers in one chunk of unfolded patches: 64 MB in float32
 
@@ -36,7 +38,8 @@ def patch_gram(maps: Tensor, shape: Geometry, method: str = "auto") -> Tensor:
 
     >>> shape = Geometry(2, 1, kernel=(3, 3), padding=(1, 1, 1, 1))
     >>> x = torch.randn(4, 2, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    >>> bool(torch.allclose(patch_gram(x, shape, "shifts"), patch_gram(x, shape, "unfold"), rtol=1e-12))
+    >>> shifts, unfolded = (patch_gram(x, shape, m) for m in ("shifts", "unfold"))
+    >>> bool(torch.allclose(shifts, unfolded, rtol=1e-12))
     True
     """
     _check(shape, method)
@@ -49,7 +52,7 @@ def patch_gram(maps: Tensor, shape: Geometry, method: str = "auto") -> Tensor:
 def _by_unfolding(maps: Tensor, shape: Geometry) -> Tensor:
     unknowns = maps.shape[1] * shape.taps
     gram = maps.new_zeros(unknowns, unknowns)
-    for part in maps.split(_images_at_once(maps, shape)):
+    for part in torch.split(maps, _images_at_once(maps, shape)):
         patches = shape.unfold(part).transpose(0, 1).reshape(unknowns, -1)
         gram.addmm_(patches, patches.T)
     return gram
@@ -61,9 +64,9 @@ def _by_shifts(maps: Tensor, shape: Geometry) -> Tensor:
     canvas = Canvas(maps, columns + min(shape.dilation[1] * (shape.kernel[1] - 1), columns - 1))
     gram = maps.new_zeros(channels, shape.taps, channels, shape.taps)
     taps = list(itertools.product(range(shape.kernel[0]), range(shape.kernel[1])))
-    known: dict[tuple, Tensor] = {}
+    known: dict[tuple[Pair, Window], Tensor] = {}
 
-    def strip(shift: tuple[int, int], window: tuple[range, range]) -> Tensor:
+    def strip(shift: Pair, window: Window) -> Tensor:
         key = (shift, window)
         if key not in known:
             known[key] = canvas.correlation(shift, window)
@@ -72,11 +75,10 @@ def _by_shifts(maps: Tensor, shape: Geometry) -> Tensor:
     for (i, first), (j, second) in itertools.product(enumerate(taps), repeat=2):
         if j < i:
             continue  # the Gram is symmetric
-        shift = tuple(d * (b - a) for d, a, b in zip(shape.dilation, first, second, strict=True))
-        block = 0
+        down, right = (d * (b - a) for d, a, b in zip(shape.dilation, first, second, strict=True))
+        block = maps.new_zeros(channels, channels)
         for sign, window in _pieces(inside[first], rows, columns):
-            part = strip(shift, window)
-            block = block + part if sign > 0 else block - part
+            block = block + sign * strip((down, right), window)
         gram[:, i, :, j] = block
         gram[:, j, :, i] = block.T
     return gram.reshape(channels * shape.taps, channels * shape.taps)
@@ -97,7 +99,8 @@ def patch_cross(maps: Tensor, target: Tensor, shape: Geometry, method: str = "au
     >>> shape = Geometry(2, 3, kernel=(3, 3), padding=(1, 1, 1, 1))
     >>> generator = torch.Generator().manual_seed(0)
     >>> x, g = (torch.randn(4, c, 5, 5, dtype=torch.float64, generator=generator) for c in (2, 3))
-    >>> bool(torch.allclose(patch_cross(x, g, shape, "shifts"), patch_cross(x, g, shape, "unfold"), rtol=1e-12))
+    >>> shifts, unfolded = (patch_cross(x, g, shape, m) for m in ("shifts", "unfold"))
+    >>> bool(torch.allclose(shifts, unfolded, rtol=1e-12))
     True
     """
     _check(shape, method)
@@ -110,7 +113,7 @@ def patch_cross(maps: Tensor, target: Tensor, shape: Geometry, method: str = "au
     if method == "unfold" or (method == "auto" and (shape.stride != (1, 1) or shape.taps == 1)):
         cross = maps.new_zeros(target.shape[1], maps.shape[1] * shape.taps)
         images = _images_at_once(maps, shape)
-        for part, aim in zip(maps.split(images), target.split(images), strict=True):
+        for part, aim in zip(torch.split(maps, images), torch.split(target, images), strict=True):
             patches = shape.unfold(part).transpose(0, 1).reshape(cross.shape[1], -1)
             cross.addmm_(aim.transpose(0, 1).reshape(cross.shape[0], -1), patches.T)
         return cross
@@ -120,10 +123,9 @@ def patch_cross(maps: Tensor, target: Tensor, shape: Geometry, method: str = "au
     source, aim = Canvas(maps, pitch), Canvas(target, pitch)
     cross = maps.new_zeros(target.shape[1], maps.shape[1], shape.taps)
     for i, tap in enumerate(itertools.product(range(shape.kernel[0]), range(shape.kernel[1]))):
-        shift = tuple(
-            d * t - p for d, t, p in zip(shape.dilation, tap, shape.padding[::2], strict=True)
-        )
-        cross[:, :, i] = aim.product(source, shift)
+        edges = shape.padding[::2]
+        down, right = (d * t - p for d, t, p in zip(shape.dilation, tap, edges, strict=True))
+        cross[:, :, i] = aim.product(source, (down, right))
     return cross.flatten(1)
 
 
@@ -153,9 +155,7 @@ def _images_at_once(maps: Tensor, shape: Geometry) -> int:
     return max(1, CHUNK // (maps.shape[1] * shape.taps * rows * columns))
 
 
-def _windows(
-    shape: Geometry, rows: int, columns: int
-) -> dict[tuple[int, int], tuple[range, range]]:
+def _windows(shape: Geometry, rows: int, columns: int) -> dict[Pair, Window]:
     """For every tap, the rows and columns of the maps that it meets while the kernel moves, as
     ranges."""
     out = shape.output_size(rows, columns)
@@ -169,14 +169,12 @@ def _windows(
     return windows
 
 
-def _pieces(window: tuple[range, range], rows: int, columns: int):
+def _pieces(window: Window, rows: int, columns: int) -> Iterator[tuple[int, Window]]:
     """A window as everything, less the rows left out, less the columns left out, plus their
     corners."""
     left_out = []
     for inside, size in zip(window, (rows, columns), strict=True):
-        sides = (
-            (range(inside.start), range(inside.stop, size)) if len(inside) else (range(size),)
-        )
+        sides = (range(inside.start), range(inside.stop, size)) if len(inside) else (range(size),)
         left_out.append([side for side in sides if len(side)])
     everything = (range(rows), range(columns))
     yield 1, everything

@@ -80,7 +80,8 @@ def _check_modes(modules: list[nn.Module]) -> None:
         check_deterministic(module)
         if isinstance(module, NORMS) and module.training:
             raise ValueError(
-                f"{type(module).__name__} is in training mode and depends on the batch: call .eval()"
+                f"{type(module).__name__} is in training mode and depends on the batch:"
+                " call .eval()"
                 " first"
             )
         if isinstance(module, NORMS) and getattr(module, "running_mean", None) is None:
@@ -125,4 +126,4 @@ def _fused(weight: Tensor, bias: Tensor | None, norm: Norm) -> tuple[nn.Paramete
     found = fuse_conv_bn_weights(
         weight, bias, mean, variance, norm.eps, cast(Tensor, norm.weight), cast(Tensor, norm.bias)
     )
-    return cast(tuple[nn.Parameter, nn.Parameter], found)
+    return found

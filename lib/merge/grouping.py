@@ -149,7 +149,8 @@ def group_duplicates(
     for low, high in zip(starts[:-1], starts[1:], strict=True):
         if high - low == 1:
             continue
-        cell, leaders = by_projection[low:high].sort().values, []
+        cell = by_projection[low:high].sort().values
+        leaders: list[int] = []
         for i in cell.tolist():
             distance = (
                 (v[leaders] - v[i]).abs().amax(1) if leaders and d else torch.zeros(len(leaders))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -117,7 +118,7 @@ def merge_layers(
     if isinstance(net, nn.Sequential):
         head, mlp = as_mlp(net)
         done = merge_layers(mlp, head(x), tolerance, fit=fit, layers=layers)
-        whole = nn.Sequential(*head, *to_sequential(done.net)).eval()
+        whole = nn.Sequential(*head, *to_sequential(cast(MLP, done.net))).eval()
         return LayerMerge(whole, done.merged, done.errors, done.change)
     allowed = _check(net, tolerance, layers)
     fits = fit_layers(net, x, fit)

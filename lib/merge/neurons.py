@@ -133,8 +133,9 @@ def _apply(net: MLP, layer: int, plan: RowMerge) -> MLP:
     weights, biases = list(net.weights), list(net.biases)
     weights[layer - 1] = plan.rows[:, :-1]
     biases[layer - 1] = None if biases[layer - 1] is None else plan.rows[:, -1]
-    if biases[layer] is not None:
-        biases[layer] = biases[layer] + weights[layer] @ plan.constants
+    behind = biases[layer]
+    if behind is not None:
+        biases[layer] = behind + weights[layer] @ plan.constants
     weights[layer] = weights[layer] @ plan.mixing
     return MLP(weights, biases, net.activation)
 
@@ -163,7 +164,8 @@ def _remove_dead(net: MLP, reports: list[LayerReport]) -> tuple[MLP, list[LayerR
         keep = read.nonzero().flatten()
         weights, biases, layer = list(net.weights), list(net.biases), report.layer
         weights[layer - 1], weights[layer] = weights[layer - 1][keep], weights[layer][:, keep]
-        biases[layer - 1] = None if biases[layer - 1] is None else biases[layer - 1][keep]
+        bias = biases[layer - 1]
+        biases[layer - 1] = None if bias is None else bias[keep]
         net = MLP(weights, biases, net.activation)
         orphans = tuple(
             i for kept, g in zip(read.tolist(), report.groups, strict=True) if not kept for i in g

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -93,7 +94,9 @@ def reduce(
             mlp, head(x), y, loss, budget=budget, cosines=cosines, amplitude=amplitude,
             tolerances=tolerances,
         )  # fmt: skip
-        return Reduction(nn.Sequential(*head, *to_sequential(done.net)).eval(), done.steps)
+        return Reduction(
+            nn.Sequential(*head, *to_sequential(cast(MLP, done.net))).eval(), done.steps
+        )
     budget = finite_number("budget", budget)
     if budget < 0:
         raise ValueError(f"budget is {budget!r}: expected >= 0, the largest increase of the risk")

@@ -53,7 +53,7 @@ def lipschitz(sigma: Activation) -> float:
     0.25
     """
     if sigma.name in ("leaky_relu", "elu"):
-        return max(1.0, abs(sigma.parameter))
+        return max(1.0, abs(sigma.parameter or 0.0))
     return _LIPSCHITZ.get(sigma.name, math.inf)
 
 

@@ -8,15 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional
 
 from lib.joint.fit import blocks, equations, fit_features, fit_joint, restrict, with_targets
-from lib.joint.geometry import Geometry
+from lib.joint.geometry import Geometry, with_bias
 from lib.joint.least_squares import Solution
 from lib.joint.normal import NormalEquations
 from lib.mixture.layer_training import match_features
 from lib.mixture.options import MixtureOptions
 from lib.nets import Chain
+from lib.nets.kinds import Joint
 
 Parts = list[Tensor]  # features or pre-activations of all images, batch by batch
 
@@ -92,7 +94,7 @@ class Growing:
     shares: tuple[float, ...]
     features: Parts
     options: MixtureOptions
-    joints: list[nn.Module] = field(default_factory=list)
+    joints: list[Joint] = field(default_factory=list)
     sources: list[Tensor] = field(default_factory=list)
     kept: list[Tensor] = field(default_factory=list)  # distinct sources of each layer
     fits: list[Solution | None] = field(default_factory=list)
@@ -102,7 +104,7 @@ class Growing:
         training, layer = self.options.training, teachers.layer
         # Adam starts copies of a channel from different weights, so there they differ and all are
         # kept.
-        kept = sources if training is not None else sources.unique()
+        kept = sources if training is not None else torch.tensor(sorted({*sources.tolist()}))
         fit: Solution | None = None
         if training is not None:
             targets = [torch.cat(gs, 1)[:, kept] for gs in zip(*teachers.pre, strict=True)]
@@ -143,8 +145,13 @@ class Growing:
         weight = torch.zeros(outputs, units + 1) if fit is None else _parameters(fit)
         fits = [*self.fits, fit]
         joints = [*self.joints, _joint_like(teachers.joint, weight)]
+        made = Chain(
+            _with_copies(joints, self),
+            copy.deepcopy(list(net.activations)),
+            before=copy.deepcopy(net.before),
+        )
         return Mixture(
-            Chain(_with_copies(joints, self), copy.deepcopy(list(net.activations))).eval(),
+            made.eval(),
             self.shares,
             tuple(self.sources),
             tuple(None if f is None else f.relative for f in fits),
@@ -172,7 +179,7 @@ def _mean(shares: Sequence[float], outputs: Sequence[Tensor]) -> Tensor:
     return total
 
 
-def _with_copies(joints: list[nn.Module], mixture: Growing) -> list[nn.Module]:
+def _with_copies(joints: list[Joint], mixture: Growing) -> list[Joint]:
     """The joints of the full mixture: a channel drawn k times stands k times, its outgoing weights
     shared equally."""
     out = []
@@ -202,21 +209,17 @@ def _parameters(fit: Solution) -> Tensor:
     return torch.cat([fit.weight, bias[:, None]], 1)
 
 
-def with_bias(joint: nn.Module) -> Tensor:
-    """The joint's parameters as (outputs, inputs * taps + 1), the bias last."""
-    parameters = dict(joint.named_parameters())
-    weight, bias = parameters["weight"].detach(), parameters.get("bias")
-    column = weight.new_zeros(len(weight)) if bias is None else bias.detach()
-    return torch.cat([weight.flatten(1), column[:, None]], 1)
-
-
 def _block_diagonal(parts: list[Tensor]) -> Tensor:
     """Weights of several nets as one map of all their features: the biases in the last column."""
-    weights = torch.block_diag(*(p[:, :-1] for p in parts))
-    return torch.cat([weights, torch.cat([p[:, -1:] for p in parts])], 1)
+    inputs = [p.shape[1] - 1 for p in parts]
+    wide, start = [], 0
+    for p, size in zip(parts, inputs, strict=True):
+        wide.append(functional.pad(p[:, :-1], (start, sum(inputs) - start - size)))
+        start += size
+    return torch.cat([torch.cat(wide), torch.cat([p[:, -1:] for p in parts])], 1)
 
 
-def _joint_like(joint: nn.Module, weight: Tensor) -> nn.Module:
+def _joint_like(joint: Joint, weight: Tensor) -> Joint:
     """A joint of the same kind with weights (outputs, inputs * taps + 1), the bias last."""
     shape = Geometry.of(joint)
     inputs, weight = (weight.shape[1] - 1) // shape.taps, weight.float()

@@ -6,17 +6,18 @@ import copy
 import operator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lib.joint.geometry import Geometry
 from lib.mixture.curve import Gammas, LossCurve, loss_curve
 from lib.nets import Chain
+from lib.nets.chain import as_chain
 from lib.nets.samples import check_samples
 
 
 def weight_path(
-    net1: Chain,
-    net2: Chain,
+    net1: Chain | nn.Sequential,
+    net2: Chain | nn.Sequential,
     x: Tensor,
     y: Tensor,
     *,
@@ -39,12 +40,14 @@ def weight_path(
     Source: (Gu et al. 2020, Fig. 3b left).
 
     >>> from lib.nets import VGG, initialise
-    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), generator=s) for s in (0, 1)]
+    >>> small = {"width": 1 / 16, "side": 8, "pools": 3, "hidden": 8}
+    >>> nets = [initialise(VGG(**small), generator=s) for s in (0, 1)]
     >>> x = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> weight_path(*nets, x, torch.arange(6), gammas=3).losses.shape
     torch.Size([3, 6])
     """
     check_samples(x, y)
+    net1, net2 = as_chain(net1), as_chain(net2)
     _check_ends(net1, net2, x[:batch])
     at = _points(gammas)
     nets = (net_between(net1, net2, gamma) for gamma in at.tolist())
@@ -58,7 +61,6 @@ def net_between(net1: Chain, net2: Chain, gamma: float) -> Chain:
     Raises:
         ValueError: nets of different architecture, or statistics that only one of them has.
 
-    >>> from torch import nn
     >>> one, two = (Chain([nn.Linear(1, 1)], []) for _ in range(2))
     >>> torch.equal(net_between(one, two, 0.0).joint(1).weight, two.joint(1).weight)
     True
@@ -77,7 +79,7 @@ def check_one_architecture(net1: Chain, net2: Chain) -> None:
             "the nets differ in shape: expected weights that can be interpolated, of one"
             " architecture and width"
         )
-    kinds = [([Geometry.of(j) for j in net.joints], repr(net.activations)) for net in (net1, net2)]
+    kinds = [([Geometry.of(j) for j in net.joints], outline(net)) for net in (net1, net2)]
     if kinds[0] != kinds[1]:
         raise ValueError(
             "the nets differ in kernels or activations: expected nets that differ in weights alone"
@@ -88,6 +90,11 @@ def check_one_architecture(net1: Chain, net2: Chain) -> None:
                 f"the nets differ in {name}, which is not a parameter: fold BatchNorm into the"
                 " joints first"
             )
+
+
+def outline(net: Chain) -> str:
+    """What stands before, between and behind the joints."""
+    return repr([net.before, net.activations, net.after])
 
 
 @torch.no_grad()

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from lib.mixture.barriers import excess
 from lib.nets import Chain
+from lib.nets.chain import as_chain
 from lib.nets.samples import check_finite, check_samples
 from lib.train.sgd.regulariser import penalty
 
@@ -63,7 +64,8 @@ class LossCurve:
         Raises:
             ValueError: a step that does not lead from the first point to the last.
 
-        >>> curve = LossCurve(torch.linspace(0, 1, 5), torch.zeros(5, 2), torch.zeros(5, 2) > 0, torch.zeros(5))
+        >>> losses, at = torch.zeros(5, 2), torch.linspace(0, 1, 5)
+        >>> curve = LossCurve(at, losses, losses > 0, torch.zeros(5))
         >>> curve.every(2).gammas.tolist()
         [0.0, 0.5, 1.0]
         """
@@ -72,13 +74,14 @@ class LossCurve:
                 f"step is {step}: expected a divisor of {len(self.gammas) - 1}, the number of"
                 " intervals"
             )
-        columns = (self.gammas, self.losses, self.correct, self.regulariser)
-        return LossCurve(*(column[::step] for column in columns), self.weight)
+        s = slice(None, None, step)
+        columns = self.gammas[s], self.losses[s], self.correct[s], self.regulariser[s]
+        return LossCurve(*columns, self.weight)
 
 
 @torch.no_grad()
 def loss_curve(
-    nets: Iterable[Chain],
+    nets: Iterable[Chain | nn.Sequential],
     x: Tensor,
     y: Tensor,
     gammas: Gammas,
@@ -97,7 +100,6 @@ def loss_curve(
     Raises:
         ValueError: not one gamma for each net, no images, or not one class for each of them.
 
-    >>> from torch import nn
     >>> net = Chain([nn.Linear(2, 2)], [])
     >>> loss_curve([net, net], torch.eye(2), torch.tensor([0, 1]), [0, 1]).losses.shape
     torch.Size([2, 2])
@@ -106,8 +108,8 @@ def loss_curve(
     at = torch.as_tensor(gammas, dtype=torch.float64)
     losses, correct, regulariser = [], [], []
     for net in nets:
-        runner = copy.deepcopy(net).eval()
-        output = torch.cat([runner(part) for part in x.split(batch)]).double()
+        runner = copy.deepcopy(as_chain(net)).eval()
+        output = torch.cat([runner(part) for part in torch.split(x, batch)]).double()
         check_classes(y, output)
         losses.append(functional.cross_entropy(output, y, reduction="none"))
         correct.append(output.argmax(1) == y)

@@ -12,17 +12,20 @@ from torch import Tensor, nn
 
 from lib.joint.geometry import Geometry
 from lib.mixture.assembly import Growing, Mixture, Teachers
+from lib.mixture.between_weights import outline
 from lib.mixture.channels import candidates, chosen
 from lib.mixture.options import MixtureOptions
 from lib.mixture.top import refit_top
 from lib.nets import Chain
+from lib.nets.chain import as_chain
 from lib.nets.drawing import source_of
+from lib.nets.kinds import Joint
 from lib.nets.samples import check_samples
 
 
 def mix(
-    net1: Chain,
-    net2: Chain,
+    net1: Chain | nn.Sequential,
+    net2: Chain | nn.Sequential,
     x: Tensor,
     gamma: float,
     options: MixtureOptions | None = None,
@@ -39,8 +42,8 @@ def mix(
     over the data, linear in the weights.
 
     Args:
-        net1, net2: nets of one architecture, in any precision, whose activations hold neither
-            parameters nor statistics.
+        net1, net2: nets of one architecture (Chain or nn.Sequential), in any precision, whose
+            activations hold neither parameters nor statistics.
         x: images (n, ...);  gamma: the share of net1, in [0, 1].
         options: width, inputs, ridge and draws.
         generator: of the draws of channels, or its seed; the same seed for all gamma gives nested
@@ -57,7 +60,8 @@ def mix(
     Source: (Gu et al. 2020, Sec. 6.2 and Alg. 2).
 
     >>> from lib.nets import VGG, initialise
-    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), generator=s) for s in (0, 1)]
+    >>> small = {"width": 1 / 16, "side": 8, "pools": 3, "hidden": 8}
+    >>> nets = [initialise(VGG(**small), generator=s) for s in (0, 1)]
     >>> x = torch.randn(32, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> mix(*nets, x, 0.5, generator=0).net.joint(1)
     Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
@@ -70,7 +74,7 @@ def mix(
 
 @torch.no_grad()
 def mixtures(
-    nets: Sequence[Chain],
+    nets: Sequence[Chain | nn.Sequential],
     x: Tensor,
     shares: Sequence[Sequence[float]],
     options: MixtureOptions | None = None,
@@ -92,18 +96,20 @@ def mixtures(
         As `mix`.
 
     >>> from lib.nets import VGG, initialise
-    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), generator=s) for s in range(3)]
+    >>> small = {"width": 1 / 16, "side": 8, "pools": 3, "hidden": 8}
+    >>> nets = [initialise(VGG(**small), generator=s) for s in range(3)]
     >>> x = torch.randn(32, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> options = MixtureOptions(inputs="teacher")
     >>> [m.shares for m in mixtures(nets, x, [(1, 0, 0), (0.25, 0.25, 0.5)], options, generator=0)]
     [(1, 0, 0), (0.25, 0.25, 0.5)]
     """
     options = options or MixtureOptions()
+    nets = [as_chain(net) for net in nets]
     _check_nets(nets)
     check_samples(x, y)
     draws = source_of(generator, "mixtures")
     nets = [copy.deepcopy(net).float().eval() for net in nets]
-    parts = list(x.float().split(options.batch))
+    parts = [nets[0].features(part, 0)[0] for part in torch.split(x.float(), options.batch)]
     growing = [Growing(tuple(s), list(parts), options) for s in shares]
     teachers = Teachers(nets, 1, [list(parts) for _ in nets])
     while teachers.layer < nets[0].depth:
@@ -151,20 +157,25 @@ def _sources(
 
 
 def _check_nets(nets: Sequence[Chain]) -> None:
-    if len(nets) < 2 or not all(isinstance(net, Chain) for net in nets):
-        raise TypeError(f"got {[type(n).__name__ for n in nets]}: expected two or more Chains")
+    if len(nets) < 2:
+        raise ValueError(f"got {len(nets)} nets: expected two or more")
     kinds = [[replace(Geometry.of(j), inputs=0, outputs=0) for j in net.joints] for net in nets]
-    if any(k != kinds[0] for k in kinds) or len({repr(net.activations) for net in nets}) != 1:
+    if any(k != kinds[0] for k in kinds) or len({outline(net) for net in nets}) != 1:
         raise ValueError(
             "the nets differ in depth, kernels or activations: expected one architecture (widths"
             " may differ)"
         )
     if nets[0].depth < 2:
         raise ValueError("the nets have no hidden layer: expected depth >= 2")
-    for name, module in nets[0].activations.named_modules():
-        if [*module.parameters(recurse=False), *module.buffers(recurse=False)]:
+    if list(nets[0].after.children()) or not isinstance(nets[0].after, nn.Sequential):
+        raise ValueError(f"{nets[0].after} follows the last layer: expected nothing behind it")
+    for name, module in nets[0].named_modules():
+        if not isinstance(module, Joint) and [
+            *module.parameters(recurse=False),
+            *module.buffers(recurse=False),
+        ]:
             raise ValueError(
-                f"activation {name} is {type(module).__name__}, whose numbers belong to single"
+                f"{name} is {type(module).__name__}, whose numbers belong to single"
                 " channels or to one net: expected activations without any; fold BatchNorm into the"
                 " joints first"
             )

@@ -64,7 +64,7 @@ def match_features(
     with torch.enable_grad():
         optimiser = torch.optim.Adam(student.parameters(), lr=how.lr)
         for _ in range(how.epochs):
-            for part in torch.randperm(len(f), generator=generator).split(how.batch):
+            for part in torch.split(torch.randperm(len(f), generator=generator), how.batch):
                 optimiser.zero_grad()
                 matched = (t[part] - student(f[part]).relu()).square().mean()
                 (how.factor * matched + how.weight * l12(student.weight)).backward()

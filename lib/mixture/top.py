@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lib.joint.geometry import Geometry
 from lib.nets import Chain
+from lib.nets.chain import as_chain
 from lib.nets.samples import check_finite, check_samples
 
 _OPTIONS = {"maxcor": 20, "ftol": 1e-12, "gtol": 1e-8}
@@ -20,7 +21,7 @@ _OPTIONS = {"maxcor": 20, "ftol": 1e-12, "gtol": 1e-8}
 
 @torch.no_grad()
 def refit_top(
-    net: Chain,
+    net: Chain | nn.Sequential,
     x: Tensor,
     y: Tensor,
     *,
@@ -46,25 +47,25 @@ def refit_top(
     Source: (Gu et al. 2020, Alg. 2, last step).
 
     >>> net = Chain([nn.Linear(2, 2)], [])
-    >>> better = refit_top(net, torch.eye(2).repeat(5, 1), torch.tensor([0, 1]).repeat(5), weight=0.01)
+    >>> x, y = torch.eye(2).repeat(5, 1), torch.tensor([0, 1]).repeat(5)
+    >>> better = refit_top(net, x, y, weight=0.01)
     >>> better(torch.eye(2)).argmax(1)
     tensor([0, 1])
     """
     check_samples(x, y)
     if not 0 <= weight < np.inf:
         raise ValueError(f"weight is {weight}: expected a finite number >= 0")
-    net = copy.deepcopy(net).eval()
+    net = copy.deepcopy(as_chain(net)).eval()
+    if list(net.after.children()) or not isinstance(net.after, nn.Sequential):
+        raise ValueError(f"{net.after} follows the last layer: expected nothing behind it")
     last = net.joint(net.depth)
     if not isinstance(last, nn.Linear):
         raise TypeError(f"the last layer is {type(last).__name__}: expected Linear")
     classes, dtype = Geometry.of(last).outputs, last.weight.dtype
     if y.dtype != torch.int64 or y.dim() != 1 or int(y.max()) >= classes:
         raise ValueError(f"y is {tuple(y.shape)}, {y.dtype}: expected (n,) int64 below {classes}")
-    parts = [
-        net.features(part, net.depth - 1)[-1] if net.depth > 1 else part
-        for part in x.to(dtype).split(batch)
-    ]
-    features = torch.cat(parts)
+    parts = torch.split(x.to(dtype), batch)
+    features = torch.cat([net.features(part, net.depth - 1)[-1] for part in parts])
     check_finite("features of the last layer", features)
     problem = _Logistic(features.double().cpu().numpy(), y.cpu().numpy(), classes, weight)
     w, b = problem.solve(steps, bias=last.bias is not None)

@@ -70,7 +70,7 @@ def in_batches(data: Data, batch: int) -> Iterator[Tensor]:
     """
     if batch < 1:
         raise ValueError(f"batch is {batch}: expected >= 1")
-    for part in data.split(batch) if isinstance(data, Tensor) else data:
+    for part in torch.split(data, batch) if isinstance(data, Tensor) else data:
         x = part[0] if isinstance(part, (tuple, list)) and len(part) else part
         if not isinstance(x, Tensor):
             raise TypeError(f"a batch is {type(x).__name__}: expected a tensor, or (x, y)")

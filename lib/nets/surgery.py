@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from lib.nets.chain import Chain
 from lib.nets.mlp import MLP
@@ -84,13 +86,14 @@ def replace_layers(
 
 
 def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """`nn.Linear` with copies of these parameters.
+    """`nn.Linear` with copies of these parameters; nothing is drawn.
 
     >>> linear(torch.ones(2, 3), None)
     Linear(in_features=3, out_features=2, bias=False)
     """
     out, into = weight.shape
-    made = nn.Linear(into, out, bias=bias is not None, dtype=weight.dtype, device=weight.device)
+    like = {"dtype": weight.dtype, "device": weight.device}
+    made = cast(nn.Linear, skip_init(nn.Linear, into, out, bias=bias is not None, **like))
     with torch.no_grad():
         made.weight.copy_(weight)
         if bias is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from torch import nn
 
@@ -41,11 +41,7 @@ def permute(net: N, orders: Sequence[Order] | Mapping[int, Order]) -> N:
     tensor([[4., 3.]])
     """
     if isinstance(net, MLP):
-        moved = net
-        for layer, order in _by_layer(orders, net.depth).items():
-            wanted = check_order(moved, layer, order)
-            moved = reindex(moved, layer, wanted, moved.weights[0].new_ones(len(wanted)))
-        return moved
+        return cast(N, _permuted(net, orders))
     chain = as_chain(net)
     wanted_orders = {
         layer: check_order(chain, layer, order)
@@ -57,6 +53,13 @@ def permute(net: N, orders: Sequence[Order] | Mapping[int, Order]) -> N:
     for layer, order in wanted_orders.items():
         reindex_channels(chain, layer, order)
     return as_given(net, chain)
+
+
+def _permuted(net: MLP, orders: Sequence[Order] | Mapping[int, Order]) -> MLP:
+    for layer, order in _by_layer(orders, net.depth).items():
+        wanted = check_order(net, layer, order)
+        net = reindex(net, layer, wanted, net.weights[0].new_ones(len(wanted)))
+    return net
 
 
 def _by_layer(orders: Sequence[Order] | Mapping[int, Order], depth: int) -> Mapping[int, Order]:

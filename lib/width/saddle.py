@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from torch import Tensor
 from lib.nets import MLP, Loss, mse, unflatten
 from lib.width.constructions import three_fold
 from lib.width.embeddings import Embedding
+
+Block = str | list[Any]  # nested as the batch of nets is
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +33,7 @@ class Witness:
     direction: MLP
     curvature: Tensor
     eigenvalue: Tensor
-    block: str | list
+    block: Block
 
 
 def saddle_witness(
@@ -132,7 +135,7 @@ def _on_copies(embedding: Embedding, v: MLP, shares: Tensor) -> MLP:
     return MLP(weights, biases, v.activation)
 
 
-def _named(in_hidden: bool | list) -> str | list:
+def _named(in_hidden: bool | list[Any]) -> Block:
     if isinstance(in_hidden, list):
         return [_named(i) for i in in_hidden]
     return "hidden" if in_hidden else "joint"

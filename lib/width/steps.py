@@ -12,7 +12,7 @@ from torch.utils import _pytree
 
 from lib.linear import Rank, rank
 from lib.nets import MLP, flatten, stack
-from lib.nets.checks import check_layer, finite_tolerance, real
+from lib.nets.checks import real
 from lib.nets.surgery import expand
 from lib.width.null import null_embed
 from lib.width.splitting import split
@@ -99,7 +99,8 @@ class AffineFamily:
             more = a.dim() - v.dim()
             return b + (a * v.reshape(count, *(1,) * more, *v.shape[1:])).sum(0)
 
-        return _pytree.tree_map(move, base, self.directions)
+        member: MLP = _pytree.tree_map(move, base, self.directions)
+        return member
 
     def dimension(self) -> Rank:
         """The rank of the directions: K, less those of silent neurons."""
@@ -136,21 +137,3 @@ def affine_family(net: MLP, steps: Sequence[tuple[int, int]]) -> AffineFamily:
         directions.append(embed(v, [(*s, 0.0) for s in steps[i + 1 :]]))
     stacked = stack(directions)
     return AffineFamily(base, stacked, (flatten(stacked) == 0).all(-1))
-
-
-def silent(net: MLP, layer: int, tolerance: float = 0.0) -> Tensor:
-    """Which neurons of layer l write nothing: max |W^[l+1]_{:,s}| <= tolerance. Splitting one adds
-    no dimension.
-
-    Returns:
-        Booleans (*batch, m_l).
-    Raises:
-        ValueError: no such hidden layer, or a tolerance < 0.
-    Source: (Zhang et al. 2021, Thm 2: W^[l] != 0).
-
-    >>> from lib.nets import init
-    >>> silent(null_embed(init((1, 2, 1), generator=0), 1), 1)
-    tensor([False, False,  True])
-    """
-    check_layer(net, layer)
-    return net.weights[layer].abs().amax(dim=-2) <= finite_tolerance(tolerance)

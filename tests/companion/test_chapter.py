@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from companion import chapter, paths, records
+from companion.measurement import Measurement, as_json
 from companion.params import ParameterError
 
 
@@ -72,24 +73,17 @@ def test_a_claim_is_entered_once_and_only_in_its_chapter(start) -> None:
     run = start()
     run.claim("T1", np.float64(1e-16))
     assert run.verdict("T1") == "reproduced"
-    assert run.shown[0][1]["book"]["claim"] == {
-        "id": "T1",
-        "measured": 1e-16,
-        "holds": None,
-        "why": "",
-        "note": "",
-        "skipped": "",
-    }
+    assert run.shown[0][1]["book"]["claim"] == {"id": "T1", **as_json(Measurement(1e-16))}
     with pytest.raises(ValueError, match="claim T1 was entered before"):
         run.claim("T1", 0.0)
     with pytest.raises(ValueError, match="T2 is not a claim of 01_toy: book/claims.yaml has T1"):
-        run.claim("T2", holds=True)
+        run.claim("T2", 1.0)
 
 
 def test_a_claim_without_grounds_is_not_entered(start) -> None:
     run = start()
     with pytest.raises(ValueError, match="measured=... is missing"):
-        run.claim("T1", holds=True)
+        run.claim("T1", note="Seen.")
     with pytest.raises(TypeError, match="set is not a number"):
         run.claim("T1", {1, 2})
     with pytest.raises(ValueError, match="say why it is not run"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 
-import matplotlib
+import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
@@ -17,7 +17,7 @@ DATA = {"x": [1.0, 2.0]}
 
 
 def draw(n: int = 2) -> Figure:
-    with matplotlib.rc_context(figures.STYLE):
+    with mpl.rc_context(figures.STYLE):
         fig = Figure(layout="constrained")
         ax = fig.subplots()
         ax.plot(np.arange(n), np.random.default_rng(0).random(n), ".", rasterized=False)
@@ -25,7 +25,7 @@ def draw(n: int = 2) -> Figure:
 
 
 def encode(fig=None, name="loss", caption="A caption.", alt="A line.", data=DATA) -> figures.Figure:
-    with matplotlib.rc_context(figures.STYLE):
+    with mpl.rc_context(figures.STYLE):
         return figures.encode(fig or draw(), name, caption, alt, data)
 
 
@@ -61,7 +61,7 @@ def test_text_on_paper_has_contrast() -> None:
     def luminance(colour: str) -> float:
         linear = [
             c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
-            for c in matplotlib.colors.to_rgb(colour)
+            for c in mpl.colors.to_rgb(colour)
         ]
         return float(np.dot([0.2126, 0.7152, 0.0722], linear))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from companion import figures, records
-from companion.claims import Measurement
+from companion.measurement import Measurement, as_json
 
 
 def test_a_record_comes_back(tmp_path) -> None:
@@ -16,9 +16,7 @@ def test_a_record_comes_back(tmp_path) -> None:
         "parameters": {"trials": 3},
         "provenance": {"commit": "abc"},
         "figures": ["loss", "eig"],
-        "claims": {
-            "T1": {"measured": [1.5, 2], "holds": True, "why": "", "note": "n", "skipped": ""}
-        },
+        "claims": {"T1": as_json(Measurement([1.5, 2], note="n"))},
     }
     eig = np.array([[1.0, -2.0]])
     drawn = {
@@ -31,7 +29,7 @@ def test_a_record_comes_back(tmp_path) -> None:
         "book/records/cpu/01_toy.npz",
     ]
     back = records.load("01_toy", "cpu", tmp_path)
-    assert back.measurements == {"T1": Measurement([1.5, 2], True, "", "n", "")}
+    assert back.measurements == {"T1": Measurement([1.5, 2], note="n")}
     assert (back.parameters, back.provenance) == (said["parameters"], said["provenance"])
     assert back.curves["loss"]["epoch"].tolist() == [1, 2] and np.array_equal(
         back.curves["eig"]["h"], eig

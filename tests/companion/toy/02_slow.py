@@ -20,7 +20,10 @@ fail: bool = False  # raise an error after it
 # %%
 import time
 
+import torch
+
 from companion import chapter
+from companion.trials import Trials
 from lib.nets import activations
 
 run = chapter.start("02_slow", globals())
@@ -29,7 +32,17 @@ run = chapter.start("02_slow", globals())
 time.sleep(wait)
 if fail:
     raise RuntimeError("the toy was told to fail")
-run.claim("T2", holds=activations.get("relu").degree == 1, note="ReLU.")
+relu = activations.get("relu").value
+x = torch.linspace(-1, 1, 9)
+seeds = range(1, 6)
+run.claim(
+    "T2",
+    trials=Trials({"seed": seeds, "value": [float((relu(s * x) == s * relu(x)).all()) for s in seeds]}),
+    nulls={
+        "square": Trials({"seed": seeds, "value": [float(((s * x) ** 2 == s * x**2).all()) for s in seeds]})
+    },
+    note="ReLU.",
+)
 
 # %%
 run.claims_table()

@@ -16,7 +16,8 @@ from lib.certificate.zeros import promised_zeros
 from lib.critical import plant
 from lib.curvature import NoSpectralGap, hessian, inertia
 from lib.nets import MLP, cross_entropy, flatten, gradient, init, mse, to_sequential
-from lib.width import embedding, random_embedding, split, split_channel, three_fold
+from lib.width import embedding, random_embedding, split, split_channel
+from lib.width.constructions import three_fold
 
 
 def critical_case(widths=(2, 3, 2, 1), name="tanh", residual=0.1, seed=0):

@@ -6,7 +6,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lib.critical import CriticalPoint, cluster, polish
+from lib.critical import cluster, polish
+from lib.critical.polishing import CriticalPoint
 from lib.nets import MLP, flatten, init, stack
 from lib.symmetry import canonical
 from tests.lib.symmetry.test_canonical_form import scrambled

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.critical import CriticalPoint, plant, polish
+from lib.critical import plant, polish
+from lib.critical.polishing import CriticalPoint
 from lib.curvature import hessian, inertia
 from lib.nets import MLP, cross_entropy, flatten, forward, gradient, init, risk, stack
 

@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.critical import Window, slow_windows, smallest_gradient_iterates
+from lib.critical import slow_windows, smallest_gradient_iterates
+from lib.critical.windows import Window
 from lib.nets import flatten, gradient, init, risk
 from lib.train.descent import descend, record_steps
 

@@ -19,10 +19,10 @@ from lib.depth import (
     lifted_dimension,
     lifted_from,
     linearised_share,
-    membership,
     unlift,
 )
 from lib.depth.factorisation import factor
+from lib.depth.merging import membership
 from lib.nets import MLP, Activation, features, flatten, forward, gradient, init, risk, unflatten
 from lib.nets.activations import AffinePiece, elu, leaky_relu
 

@@ -14,10 +14,10 @@ from lib.depth import (
     lift,
     lifted_from,
     linearised_share,
-    membership,
     unlift,
 )
 from lib.depth.layers import merge_lines
+from lib.depth.merging import membership
 from lib.depth.pieces import affine_error, place
 from lib.nets import MLP, flatten, forward, gradient, init
 from lib.nets.activations import leaky_relu

@@ -11,16 +11,16 @@ from torch.func import functional_call, jacrev
 
 from lib.curvature import inertia
 from lib.depth import (
-    ResidualBlock,
     insert_block,
     insert_layer,
     linearised_block,
-    merge_layer,
     null_block,
     stream_at,
     zero_output_block,
 )
+from lib.depth.modules import merge_layer
 from lib.depth.pieces import place
+from lib.depth.residual import ResidualBlock
 from lib.nets.activations import get
 from lib.nets.sequential import activation_of
 

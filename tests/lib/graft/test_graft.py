@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from experiments.grafting import error_increase, random_features
+from experiments.grafting.increase import error_increase, random_features
 from lib.graft import (
     JointTraining,
     downstream_distances,
@@ -438,14 +438,14 @@ LABELS = torch.arange(48) % 10
 
 def test_error_increase_counts_what_each_graft_gets_wrong():
     cuts = [1, (2, 4), 12, 14]
-    got = error_increase(*NETS, IMAGES, IMAGES, LABELS, cuts, batch=20, products=torch.float64)
+    got = error_increase(*NETS, IMAGES, IMAGES, LABELS, cuts)
     wrong = lambda net: (net(IMAGES).argmax(1) != LABELS).double().mean().item()  # noqa: E731
     assert got.base == pytest.approx(wrong(NETS[1]))
     assert got.first == pytest.approx(wrong(NETS[0]))
     assert got.onto == (2, 4, 13, 15)
     for place, cut in enumerate(cuts):
         layer, onto = cut if isinstance(cut, tuple) else (cut, None)
-        alone = graft(*NETS, IMAGES, layer, onto=onto, products=torch.float64)
+        alone = graft(*NETS, IMAGES, layer, onto=onto)
         assert got.error[place] == pytest.approx(wrong(alone.net) - wrong(NETS[1]), abs=1e-9)
         assert got.relative[place] == pytest.approx(alone.relative, rel=1e-6, abs=1e-9)
 

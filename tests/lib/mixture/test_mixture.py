@@ -395,7 +395,7 @@ def test_bad_input_is_refused() -> None:
     nets, x = [small(s) for s in (0, 1)], images(8)
     with pytest.raises(ValueError, match=r"gamma is -0\.1"):
         mix(*nets, x, -0.1, generator=0)
-    with pytest.raises(TypeError, match="expected two or more Chains"):
+    with pytest.raises(TypeError, match="net is Linear: expected a plain nn.Sequential"):
         mixtures([nn.Linear(1, 1), nets[0]], x, [(0.5, 0.5)], generator=0)
     with pytest.raises(ValueError, match="expected one architecture"):
         mix(nets[0], small(1, stride=2), x, 0.5, generator=0)

@@ -13,15 +13,10 @@ from mlp_oracle import SIGMA, alphas, arrays, nets, samples
 from lib.critical import plant
 from lib.linear import affine_map
 from lib.nets import MLP, cross_entropy, features, flatten, forward, gradient, init
-from lib.width import (
-    NULL,
-    compatible,
-    embed,
-    embedding,
-    random_embedding,
-    three_fold,
-    two_fold_null,
-)
+from lib.width import embed, embedding, random_embedding
+from lib.width.compatibility import compatible
+from lib.width.constructions import three_fold, two_fold_null
+from lib.width.embeddings import NULL
 
 few = settings(max_examples=25, deadline=None, derandomize=True)
 

@@ -16,16 +16,15 @@ from lib.curvature import hessian, inertia
 from lib.linear import affine_map
 from lib.nets import MLP, flatten, gradient, init
 from lib.width import (
-    NULL,
     affine_family,
     embedding,
     general_dimension,
     random_embedding,
     tangent_dimension,
-    tangents,
-    three_fold,
-    two_fold_null,
 )
+from lib.width.constructions import three_fold, two_fold_null
+from lib.width.embeddings import NULL
+from lib.width.general import tangents
 
 
 def critical_point(widths, name="tanh", seed=0, residual=0.1, extra=10):

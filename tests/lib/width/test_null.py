@@ -10,7 +10,8 @@ from mlp_oracle import arrays, nets, samples
 
 from lib.critical import plant
 from lib.nets import MLP, flatten, forward, gradient, init
-from lib.width import append, null_embed, remove_null
+from lib.width import append, null_embed
+from lib.width.null import remove_null
 
 few = settings(max_examples=30, deadline=None, derandomize=True)
 

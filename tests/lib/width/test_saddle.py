@@ -8,7 +8,8 @@ from lib.critical import plant
 from lib.curvature import decompose, hessian, inertia
 from lib.nets import MLP, cross_entropy, flatten, forward, gradient, init, unflatten
 from lib.nets.activations import get
-from lib.width import saddle_witness, three_fold
+from lib.width import saddle_witness
+from lib.width.constructions import three_fold
 
 
 def case(widths, name, seed=3, std=2.0):

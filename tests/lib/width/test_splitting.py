@@ -12,7 +12,8 @@ from mlp_oracle import alphas, arrays, loop_backward, loop_features, nets, neuro
 
 from lib.critical import plant
 from lib.nets import MLP, cross_entropy, flatten, forward, gradient, init, stack
-from lib.width import embed, merge_copy, split, split_into
+from lib.width import embed, split, split_into
+from lib.width.splitting import merge_copy
 
 few = settings(max_examples=40, deadline=None, derandomize=True)
 

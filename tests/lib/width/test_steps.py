@@ -12,7 +12,7 @@ from mlp_oracle import alphas, nets, neurons, samples
 from lib.critical import plant
 from lib.curvature import hessian
 from lib.nets import MLP, flatten, forward, gradient, init, risk, stack
-from lib.width import affine_family, append, embed, null_embed, silent, split
+from lib.width import affine_family, append, embed, null_embed, split
 
 few = settings(max_examples=30, deadline=None, derandomize=True)
 
@@ -102,7 +102,6 @@ def test_claim_a3_a_silent_neuron_adds_no_dimension():
     net = append(
         init((1, 2, 1), generator=g), 1, torch.ones(1).double(), 0.1, torch.zeros(1).double()
     )
-    assert silent(net, 1).tolist() == [False, False, True]
     family = affine_family(net, [(1, 0), (1, 2), (1, 1)])
     assert family.silent.tolist() == [False, True, False]
     assert int(family.dimension().value) == 2
@@ -156,18 +155,6 @@ def test_members_of_batches():
     assert single.batch == (2,)
 
 
-def test_silent_with_a_tolerance():
-    net = append(
-        init((1, 2, 1), generator=0),
-        1,
-        torch.ones(1).double(),
-        0.0,
-        torch.full((1,), 1e-9).double(),
-    )
-    assert silent(net, 1).tolist() == [False, False, False]
-    assert silent(net, 1, tolerance=1e-8).tolist() == [False, False, True]
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -178,11 +165,6 @@ def test_silent_with_a_tolerance():
             lambda n: affine_family(n, [(1, 0)]).member([math.nan]),
             r"alphas is a tensor with non-finite entries",
         ),
-        (
-            lambda n: silent(n, 1, tolerance=-1.0),
-            r"tolerance is -1.0: expected a finite number >= 0",
-        ),
-        (lambda n: silent(n, 5), r"layer 5 outside"),
     ],
 )
 def test_impossible_requests(call, message):

@@ -51,8 +51,6 @@ def error_increase(
     *,
     joint: str = "exact",
     seed: int = 0,
-    products: torch.dtype = torch.float32,
-    batch: int = 256,
 ) -> Increase:
     """Graft net 1 onto net 2 at several layers and compare the test errors with net 2's.
 
@@ -63,14 +61,15 @@ def error_increase(
         layers: as `graft_layers`: all by default.
         joint: "exact" for least squares, "fresh" for a freshly drawn joint that nothing matched,
             the baseline.
-        seed: of fresh joints;  products, batch: as `graft`.
+        seed: of fresh joints.
     Raises:
         ValueError: an unknown joint, or not one label an image.
 
     Source: (Gu et al. 2020, Fig. 2a and 3a).
 
     >>> from lib.nets import VGG, initialise
-    >>> nets = [initialise(VGG(width=1 / 16, side=8, pools=3, hidden=8), generator=s) for s in (0, 1)]
+    >>> small = {"width": 1 / 16, "side": 8, "pools": 3, "hidden": 8}
+    >>> nets = [initialise(VGG(**small), generator=s) for s in (0, 1)]
     >>> x = torch.randn(32, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> error_increase(*nets, x, x, torch.arange(32) % 10, [1, 12]).layers
     (1, 12)
@@ -79,14 +78,14 @@ def error_increase(
         raise ValueError(f"joint is {joint!r}: expected 'exact' or 'fresh'")
     check_samples(x, y)
     if joint == "exact":
-        grafts = graft_layers(net1, net2, fit, layers, products=products, batch=batch)
+        grafts = graft_layers(net1, net2, fit, layers)
     else:
         grafts = tuple(
             graft_fresh(net1, net2, fit, layer, onto=onto, generator=seed)
             for layer, onto in joins_of(net1, net2, layers)
         )
-    errors = graft_errors(grafts, net1, x, y, batch=batch)
-    base, first = (_error(sharing_parameters(net), x, y, batch) for net in (net2, net1))
+    errors = graft_errors(grafts, net1, x, y)
+    base, first = (_error(sharing_parameters(net), x, y) for net in (net2, net1))
     solutions = [g.solution for g in grafts]
     return Increase(
         tuple(g.layer for g in grafts),
@@ -176,7 +175,7 @@ def random_features(
     return Chain([filters, nn.Identity()], [nn.ReLU()]).eval()
 
 
-def _error(net: Chain, images: Tensor, labels: Tensor, batch: int) -> float:
+def _error(net: Chain, images: Tensor, labels: Tensor, batch: int = 256) -> float:
     with torch.no_grad():
         if net(images[:1]).dim() != 2:
             return float("nan")

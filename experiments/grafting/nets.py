@@ -1,0 +1,98 @@
+"""The nets of chapter 04: families of one design, and nets of other widths and penalties."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from torch import Tensor
+
+from experiments.families import Member, train_family
+from experiments.grafting.stages import Stage
+from experiments.processes import in_processes
+from lib.nets import Design
+from lib.train.sgd import Execution, Recipe, evaluate
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """What the nets of the chapter have in common.
+
+    Args:
+        design: at the reference width;  recipe: with the penalty's weight there.
+        x, y: training images (n, ...) and labels;  stage: for stores and time.
+        execution, processes, seed: see `train_family`.
+    """
+
+    design: Design
+    recipe: Recipe
+    x: Tensor
+    y: Tensor
+    stage: Stage
+    execution: Execution
+    processes: int | None
+    seed: int
+
+    def job(
+        self, name: str, width: float, members: Sequence[tuple[str, int]], recipe: Recipe, kept
+    ) -> partial[tuple[Member, ...]]:
+        """How to train nets of one width: call it with processes and minutes."""
+        folder = self.stage.folder
+        return partial(
+            train_family,
+            replace(self.design, width=width),
+            members,
+            self.x,
+            self.y,
+            recipe,
+            seed=self.seed,
+            checkpoints=kept,
+            execution=self.execution,
+            folder=folder and folder / name,
+        )
+
+    def main(
+        self, hows: Sequence[str], replicas: int, kept: Sequence[int]
+    ) -> dict[str, tuple[Member, ...]]:
+        """`replicas` nets of each initialiser at the reference width: initialiser -> nets."""
+        members = [(how, r) for how in hows for r in range(replicas)]
+        job = self.job("family", self.design.width, members, self.recipe, kept)
+        family = job(processes=self.processes, minutes=self.stage.left)
+        return {how: family[k * replicas : (k + 1) * replicas] for k, how in enumerate(hows)}
+
+    def others(
+        self, wanted: Sequence[tuple[float, float, int]], epochs: int, kept: Sequence[int]
+    ) -> list[tuple[Member, ...]]:
+        """Further normal nets: one family for each (width, penalty over width, nets).
+
+        With a folder they are trained one after the other, each in what is left of the stage.
+        """
+        stones = tuple(m for m in self.recipe.milestones if m < epochs)
+        jobs = []
+        for width, penalty, nets in wanted:
+            recipe = replace(self.recipe, epochs=epochs, milestones=stones, weight=penalty * width)
+            members = [("code_normal", r) for r in range(nets)]
+            jobs.append(
+                self.job(f"width-{width:g}-penalty-{penalty:g}", width, members, recipe, kept)
+            )
+        if self.stage.folder:
+            return [job(processes=self.processes, minutes=self.stage.left) for job in jobs]
+        calls = [(partial(job, processes=1),) for job in jobs]
+        return in_processes(operator.call, calls, processes=self.processes)
+
+
+def accuracies(nets: Sequence[Member], epochs: Sequence[int], x: Tensor, y: Tensor) -> np.ndarray:
+    """Accuracy of every net after every epoch on images x with labels y, (nets, epochs)."""
+    return np.array([[evaluate(m.nets[e], x, y).accuracy for e in epochs] for m in nets])
+
+
+def partner_width(width: float, widths: Sequence[float]) -> float:
+    """Of other widths the one nearest to twice or half of this one; of two, the wider.
+
+    >>> partner_width(0.125, [0.03125, 0.0625])
+    0.0625
+    """
+    return min(widths, key=lambda m: (abs(abs(np.log2(m / width)) - 1), -m))

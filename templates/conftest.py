@@ -1,0 +1,3 @@
+"""A chapter is no module with examples: tests/companion/test_templates.py builds it."""
+
+collect_ignore = ["chapter.py"]
