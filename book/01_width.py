@@ -34,32 +34,22 @@ escapes: int = 25  # embeddings of each kind to escape from, >= 3
 seed: int = 0  # seed of every random draw, >= 0
 
 # %% tags=["hide-input"]
-import itertools
-from functools import partial
-
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
 from companion import chapter
 from companion.sketch import draw_net
-from lib.certificate import certify
-from lib.critical import cluster, plant, polish, smallest_gradient_iterates
-from lib.curvature import hessian, inertia
-from lib.nets import MLP, concatenate, flatten, forward, gradient, init, mse, risk, unflatten
-from lib.symmetry import rescale, rescaling_direction
-from lib.train.descent import descend
-from lib.width import affine_family, append, embedding, general_dimension, null_embed, random_embedding, split_channel, split_into, split_spectrum, tangent_dimension
-from lib.width.saddle import saddle_witness
+from experiments.width import diagram, escape, spectra, theorems, wide_net
+from experiments.width.theorems import gaussian
+from lib.critical import plant
+from lib.nets import flatten, forward, gradient, init, mse
+from lib.width import affine_family, append, null_embed, split_spectrum
 
 run = chapter.start("01_width", globals())
-from companion.figures import BLUE, GREY, INK, ORANGE, PURPLE, RED, SKY  # after start()
+from companion import panels  # after start()
+from companion.figures import BLUE, GREY, INK, ORANGE, PURPLE, RED, SKY
 
 draws = torch.Generator().manual_seed(seed)
-
-
-def gaussian(*shape: int) -> torch.Tensor:
-    return torch.randn(*shape, generator=draws, dtype=torch.float64)
 
 
 # %% [markdown]
@@ -80,23 +70,16 @@ def gaussian(*shape: int) -> torch.Tensor:
 # `split(net, layer, neuron, alpha)`.
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.2))
-into = {((0, k), (1, 2)): INK for k in (0, 1)} | {((0, k), (1, 3)): INK for k in (0, 1)}
-out = {((1, j), (2, k)): c for j, c in ((2, BLUE), (3, PURPLE)) for k in (0, 1)}
-draw_net(
-    axes[0],
-    (2, 3, 2),
-    {(1, 2): INK},
-    into | {((1, 2), (2, k)): INK for k in (0, 1)},
-    {((1, 2), (2, 1)): "$a$"},
-)
-draw_net(
-    axes[1],
-    (2, 4, 2),
-    {(1, 2): BLUE, (1, 3): PURPLE},
-    into | out,
-    {((1, 2), (2, 0)): r"$(1-\alpha)\,a$", ((1, 3), (2, 1)): r"$\alpha\,a$"},
-)
+fig, axes = panels.frame(2, 3.2)
+both = [((0, k), (1, j)) for k in (0, 1) for j in (2, 3)]
+reads = dict.fromkeys(both, INK)
+writes = {((1, j), (2, k)): c for j, c in ((2, BLUE), (3, PURPLE)) for k in (0, 1)}
+narrow = {edge: INK for edge in reads if edge[1] == (1, 2)} | {
+    ((1, 2), (2, k)): INK for k in (0, 1)
+}
+parts = {((1, 2), (2, 0)): r"$(1-\alpha)\,a$", ((1, 3), (2, 1)): r"$\alpha\,a$"}
+draw_net(axes[0], (2, 3, 2), {(1, 2): INK}, narrow, {((1, 2), (2, 1)): "$a$"})
+draw_net(axes[1], (2, 4, 2), {(1, 2): BLUE, (1, 3): PURPLE}, reads | writes, parts)
 axes[0].set_title("narrow net")
 axes[1].set_title("after splitting one neuron")
 run.figure(
@@ -136,46 +119,25 @@ run.figure(
 # training is involved.)
 
 # %%
-x, far = gaussian(60, 3), 100 * gaussian(60, 3)
-rows = []
-for sigma, depth in itertools.product(("tanh", "sigmoid", "relu", "leaky_relu", "elu"), (2, 3, 4)):
-    net = init((3, *[4] * (depth - 1), 2), sigma, std=0.7, generator=draws)
-    y_any, y_critical = gaussian(60, 2), plant(net, x, draws)
-    for layer, alpha in itertools.product(range(1, depth), (-2.0, 0.3, 1.0, 4.0)):
-        op = embedding(net, [(layer, 1, alpha)])
-        free = certify(net, x, y_any, after=op, off_sample=far, spectrum=None)
-        critical = certify(net, x, y_critical, after=op, spectrum=None)
-        scale = float(forward(net, far).abs().max()), float(free.gradient_before)
-        rows.append(
-            (
-                sigma,
-                float(free.off_sample_gap) / scale[0],
-                float(free.transport_gap) / scale[1],
-                float(critical.gradient_after),
-            )
-        )
+errors = theorems.splitting_errors(draws)
+print(f"{len(errors.output)} cases of {len(theorems.ACTIVATIONS)} activations")
 
 # %% tags=["hide-input"]
+order = sorted(theorems.ACTIVATIONS)
 checks = {
-    "output, relative gap": 1,
-    "transport, relative gap": 2,
-    "at critical points, gradient $L^1$ norm": 3,
+    "output": (errors.output, "relative gap"),
+    "transport": (errors.transport, "relative gap"),
+    "at critical points": (errors.gradient, "gradient $L^1$ norm"),
 }
-fig, axes = plt.subplots(1, 3, figsize=(7.2, 2.7), sharey=True)
-names = sorted({r[0] for r in rows})
-for ax, (title, column) in zip(axes, checks.items(), strict=True):
-    for place, name in enumerate(names):
-        values = np.array([r[column] for r in rows if r[0] == name])
-        ax.plot(
-            np.maximum(values, 1e-18),
-            place + np.linspace(-0.25, 0.25, len(values)),
-            ".",
-            ms=4,
-            alpha=0.6,
-        )
-    ax.axvline(np.finfo(float).eps, color=GREY, lw=1, ls="--")
-    ax.set(xscale="log", xlim=(3e-19, 1e-9), title=title.split(",")[0], xlabel=title.split(", ")[1])
-axes[0].set_yticks(range(len(names)), names)
+fig, axes = panels.frame(3, 2.7, share="y")
+for ax, (title, (values, label)) in zip(axes, checks.items(), strict=True):
+    groups = {
+        name: [v for v, a in zip(values, errors.activation, strict=True) if a == name]
+        for name in order
+    }
+    panels.strips(ax, groups, floor=1e-18)
+    panels.limit(ax, np.finfo(float).eps, "x")
+    panels.logarithmic(ax, "x", xlim=(3e-19, 1e-9), title=title, xlabel=label)
 run.figure(
     fig,
     "exact",
@@ -185,25 +147,23 @@ run.figure(
     r" machine precision.",
     "Three strip plots of rounding errors for five activations; nearly all lie below 1e-13.",
     {
-        "activation": [names.index(r[0]) for r in rows],
-        "output": [r[1] for r in rows],
-        "transport": [r[2] for r in rows],
-        "gradient": [r[3] for r in rows],
+        "activation": [order.index(name) for name in errors.activation],
+        "output": errors.output,
+        "transport": errors.transport,
+        "gradient": errors.gradient,
     },
 )
 
-# %%
+# %% tags=["hide-input"]
 run.claim(
     "A1",
-    max(r[1] for r in rows),
-    note=(
-        f"Largest relative gap over {len(rows)} cases, on inputs a hundred times larger than the"
-        " data."
-    ),
+    max(errors.output),
+    note=f"Largest relative gap over {len(errors.output)} cases, on inputs a hundred times larger"
+    " than the data.",
 )
 run.claim(
     "A2",
-    [max(r[2] for r in rows), max(r[3] for r in rows)],
+    [max(errors.transport), max(errors.gradient)],
     note="Transport at random points; gradient $L^1$ norm after splitting exact critical points.",
 )
 
@@ -233,29 +193,21 @@ run.claim(
 
 # %%
 net = init((2, 3, 3, 1), std=0.8, generator=draws)
-x = gaussian(80, 2)
+x = gaussian(draws, 80, 2)
 y = plant(net, x, draws)
-quiet = MLP(
-    (
-        net.weights[0],
-        net.weights[1] * torch.tensor([0.0, 1, 1], dtype=torch.float64),
-        net.weights[2],
-    ),
-    net.biases,
-)
 steps = [(1, 0), (1, 1), (2, 2), (2, 2)]
-family = affine_family(net, steps)
-members = family.member(2 * gaussian(50, 4))
+members = affine_family(net, steps).member(2 * gaussian(draws, 50, 4))
 worst = float(flatten(gradient(members, x, y)).abs().sum(-1).max())
-ranks = [int(affine_family(n, steps).dimension().value) for n in (net, quiet)]
+nets = (net, theorems.silenced(net, 1, 0))
+ranks = [int(affine_family(n, steps).dimension().value) for n in nets]
+
+# %% tags=["hide-input"]
 run.claim(
     "A3",
     ranks,
     holds=worst < 1e-12,
-    note=(
-        "Rank of the family, and with one silent neuron; gradient $L^1$ norm of 50 random members"
-        f" at most {worst:.1e}."
-    ),
+    note="Rank of the family, and with one silent neuron; gradient $L^1$ norm of 50 random members"
+    f" at most {worst:.1e}.",
 )
 
 # %% [markdown]
@@ -271,28 +223,18 @@ run.claim(
 # the rank of its tangent space.
 
 # %%
-sizes = list(itertools.product(range(5), repeat=2))
-net = init((1, 2, 2, 1), generator=draws)
-predicted, found = [], []
-for k1, k2 in sizes:
-    wide = (1, 2 + k1, 2 + k2, 1)
-    predicted.append(general_dimension(net.widths, wide))
-    found.append(int(tangent_dimension(random_embedding(net, wide, draws), net).value))
+family = theorems.family_dimensions(draws)
 
 # %% tags=["hide-input"]
-fig, ax = plt.subplots(figsize=(3.9, 3.1))
-image = ax.imshow(
-    np.array(found).reshape(5, 5), origin="lower", cmap="Blues", vmin=0, vmax=max(found) * 1.3
-)
-for (k1, k2), p, f in zip(sizes, predicted, found, strict=True):
-    ax.text(k2, k1, str(f) if p == f else f"{f} ≠ {p}", ha="center", va="center", color=INK)
+fig, (ax,) = panels.frame(height=3.1, width=3.9)
+table = np.array(family.found).reshape(5, 5)
+panels.share_table(ax, table, top=32)
 ax.set(
     xlabel="neurons added to layer 2, $K_2$",
     ylabel="neurons added to layer 1, $K_1$",
-    xticks=range(5),
-    yticks=range(5),
+    aspect="equal",
+    ylim=(-0.5, 4.5),
 )
-ax.grid(False)
 run.figure(
     fig,
     "dimension",
@@ -300,15 +242,15 @@ run.figure(
     " a random member. Every entry equals $K_1 + K_2 + K_1 K_2$.",
     "A five by five table of dimensions from 0 to 24.",
     {
-        "K1": [s[0] for s in sizes],
-        "K2": [s[1] for s in sizes],
-        "predicted": predicted,
-        "measured": found,
+        "K1": [k1 for k1, _ in family.added],
+        "K2": [k2 for _, k2 in family.added],
+        "predicted": family.predicted,
+        "measured": family.found,
     },
 )
 run.claim(
     "A12",
-    int(np.abs(np.array(found) - predicted).max()),
+    int(np.abs(np.array(family.found) - family.predicted).max()),
     note="Largest difference between measured and predicted dimension, 25 pairs $(K_1, K_2)$.",
 )
 
@@ -321,19 +263,19 @@ run.claim(
 
 # %%
 net = init((2, 3, 1), std=0.8, generator=draws)
-x = gaussian(60, 2)
+x = gaussian(draws, 60, 2)
 y = plant(net, x, draws)
-both = null_embed(net, 1, 0.7)
-reads = append(net, 1, gaussian(2), 0.7, torch.zeros(1, dtype=torch.float64))
-writes = append(net, 1, torch.zeros(2, dtype=torch.float64), 0.7, gaussian(1))
-norms = [float(flatten(gradient(n, x, y)).abs().sum()) for n in (both, reads, writes)]
+zero = {d: torch.zeros(d, dtype=torch.float64) for d in (1, 2)}
+null = null_embed(net, 1, 0.7)
+reads = append(net, 1, gaussian(draws, 2), 0.7, zero[1])
+writes = append(net, 1, zero[2], 0.7, gaussian(draws, 1))
+norms = [float(flatten(gradient(n, x, y)).abs().sum()) for n in (null, reads, writes)]
+
+# %% tags=["hide-input"]
 run.claim(
     "A11",
     holds=norms[0] < 1e-12 and min(norms[1:]) > 1e-3,
-    note=(
-        f"Gradient $L^1$ norms: null {norms[0]:.1e}; reading {norms[1]:.2g}; writing"
-        f" {norms[2]:.2g}."
-    ),
+    note="Gradient $L^1$ norms: null {:.1e}; reading {:.2g}; writing {:.2g}.".format(*norms),
 )
 
 # %% [markdown]
@@ -359,27 +301,16 @@ run.claim(
 # two hidden layers.
 
 # %%
-gaps, kept, unclear = [], [], 0
-while len(kept) < 12:
-    net = init((2, 2, 2, 1), std=0.8, generator=draws)
-    x = gaussian(60, 2)
-    y = plant(net, x, draws, residual=0.5)
-    op = random_embedding(net, (2, 3 + len(kept) % 2, 3, 1), draws)
-    c = certify(net, x, y, after=op, spectrum=partial(inertia, require=False))
-    gaps += [float(c.compression_gap), float(c.intertwining_gap)]
-    if c.inertia_before.clear and c.inertia_after.clear:
-        kept.append(bool(c.inertia_kept) and int(c.found_zeros) >= int(c.predicted_zeros))
-    else:
-        unclear += 1  # a random member may have an eigenvalue too close to zero to be told from it
+embedded = theorems.embedding_gaps(draws)
 
+# %% tags=["hide-input"]
 run.claim(
     "A7",
-    max(gaps),
-    holds=all(kept),
-    note=(
-        f"Largest entry of $A^\\top H'A - H$ and $H'A - CH$ over {len(kept) + unclear} embeddings;"
-        f" counts kept in {sum(kept)} of the {len(kept)} whose zero eigenvalues stand clear."
-    ),
+    max(embedded.gaps),
+    holds=all(embedded.kept),
+    note="Largest entry of $A^\\top H'A - H$ and $H'A - CH$ over"
+    f" {len(embedded.kept) + embedded.unclear} embeddings; counts kept in {sum(embedded.kept)} of"
+    f" the {len(embedded.kept)} whose zero eigenvalues stand clear.",
 )
 
 # %% [markdown]
@@ -403,28 +334,15 @@ run.claim(
 # ```
 
 # %%
-predicted, measured, before, after = [], [], [], []
-while len(predicted) < 8:  # exact minima: keep the planted points without negative eigenvalues
-    net = init((2, 3, 1), generator=draws)
-    x = gaussian(60, 2)
-    y = plant(net, x, draws, residual=0.03)
-    if inertia(hessian(net, x, y)).counts[0]:
-        continue
-    witness = saddle_witness(net, x, y)
-    wide = witness.embedding(net)
-    h, u = hessian(wide, x, y), flatten(witness.direction)
-    predicted.append(float(witness.curvature))
-    measured.append(float(u @ h @ u))
-    after.append(inertia(h).counts[0])
+saddles = theorems.strict_saddles(draws)
 
+# %% tags=["hide-input"]
 run.claim(
     "A13",
-    float(np.abs(np.array(measured) / predicted - 1).max()),
-    holds=min(after) > 0 and max(measured) < 0,
-    note=(
-        "Relative gap between $u^\\top H' u$ and its prediction at 8 planted minima; negative"
-        f" eigenvalues after: {min(after)} to {max(after)}, before: none."
-    ),
+    float(np.abs(np.array(saddles.measured) / saddles.predicted - 1).max()),
+    holds=min(saddles.negative) > 0 and max(saddles.measured) < 0,
+    note="Relative gap between $u^\\top H' u$ and its prediction at 8 planted minima; negative"
+    f" eigenvalues after: {min(saddles.negative)} to {max(saddles.negative)}, before: none.",
 )
 
 # %% [markdown]
@@ -436,49 +354,21 @@ run.claim(
 # neuron that both reads and writes.
 
 # %%
-net = torch.nn.Sequential(
-    torch.nn.Conv2d(1, 3, 3, padding=1), torch.nn.Tanh(), torch.nn.MaxPool2d(2),
-    torch.nn.Conv2d(3, 2, 3), torch.nn.Tanh(), torch.nn.Flatten(), torch.nn.Linear(8, 2),
-).double()  # fmt: skip
-for p in net.parameters():
-    torch.nn.init.normal_(p, std=0.5, generator=draws)
-images = gaussian(100, 1, 8, 8)
-y = plant(net, images, draws)
-wider = split_channel(net, 1, channel=1, alpha=-0.7)
-gap = float((wider(images) - net(images)).detach().abs().max())
-torch.nn.functional.mse_loss(wider(images), y).backward()
-norm = sum(float(p.grad.abs().sum()) for p in wider.parameters())
+gap, norm = theorems.split_planted_channel(draws)
+modes = [v for sigma in ("relu", "leaky_relu") for v in theorems.rescaling_modes(draws, sigma)]
+
+# %% tags=["hide-input"]
 run.claim(
     "A15",
     [gap, norm],
-    note=(
-        "Output gap, and gradient $L^1$ norm at a planted critical point after splitting a channel."
-    ),
+    note="Output gap, and gradient $L^1$ norm at a planted critical point after splitting a"
+    " channel.",
 )
-
-# %%
-modes = []
-for sigma in ("relu", "leaky_relu"):
-    net = init((2, 4, 1), sigma, std=0.8, generator=draws)
-    net = MLP(
-        (net.weights[0], net.weights[1] * torch.tensor([1.0, 1, 1, 0], dtype=torch.float64)),
-        net.biases,
-        sigma,
-    )
-    x = gaussian(80, 2)
-    y = plant(net, x, draws)
-    directions = torch.stack([flatten(rescaling_direction(net, 1, s)) for s in range(4)])
-    # The zero mode belongs to neurons that read and write; the fourth one is silent.
-    modes.append(float((directions[:3] @ hessian(net, x, y)).abs().max()))
-    moved = rescale(net, 1, 0, 3.0)
-    modes.append(float(flatten(gradient(moved, x, y)).abs().sum()))
 run.claim(
     "A16",
     modes,
-    note=(
-        "Hessian times rescaling direction, and gradient after rescaling by 3; ReLU, then leaky"
-        " ReLU, 3 active neurons each."
-    ),
+    note="Hessian times rescaling direction, and gradient after rescaling by 3; ReLU, then leaky"
+    " ReLU, 3 active neurons each.",
 )
 
 # %% [markdown]
@@ -494,47 +384,35 @@ run.claim(
 # then three.
 
 # %%
-x1 = torch.linspace(-15, 15, 50, dtype=torch.float64)[:, None]
-y1 = torch.tanh(x1 - 7) + torch.tanh(x1) + torch.tanh(x1 + 7)
-start = init((1, 2, 1), std=2**-1.5, output_bias=False, batch=(20,), generator=draws)
-trained = descend(start, x1, y1, steps=epochs, lr=0.005, records=60)
-ends = polish(trained.net, x1, y1, max_steps=300).found
-best = ends[int(ends.loss.argmin())]
-spectra = [inertia(hessian(split_into(best.net, 1, 0, [1 / k] * k), x1, y1)) for k in (1, 2, 3)]
+x1, y1 = spectra.three_steps()
+two = spectra.width_two_minimum(x1, y1, epochs=epochs, generator=draws)
+steps_up = spectra.equal_splits(two.net, x1, y1, (1, 2, 3))
 
 
 # %% tags=["hide-input"]
+SIGNS = {"positive": ("^", RED), "negative": ("v", BLUE), "zero": ("o", GREY)}
+
+
 def draw_spectra(ax, found, first):
-    """log10 |eigenvalue| of each width, red where positive, blue where negative, grey where
-    zero."""
-    for place, i in enumerate(found):
-        e = i.eigenvalues.numpy()
-        size = np.maximum(np.abs(e), 1e-17)
-        zero = np.abs(e) <= float(i.threshold)
-        for mask, colour, marker in (
-            (~zero & (e > 0), RED, "^"),
-            (~zero & (e < 0), BLUE, "v"),
-            (zero, GREY, "o"),
-        ):
-            ax.plot(
-                place + np.linspace(-0.3, 0.3, len(e))[mask], size[mask], marker, color=colour, ms=5
-            )
-    ax.axhline(1e-11, color=GREY, lw=1, ls="--")
-    ax.set(
-        yscale="log",
-        xticks=range(len(found)),
-        xlabel="width $m$",
-        ylabel="|eigenvalue of the Hessian|",
-        ylim=(3e-18, 1e3),
-    )
-    ax.set_xticklabels([str(first + k) for k in range(len(found))])
+    """|eigenvalue| of each width in order, by sign."""
+    for place, at in enumerate(found):
+        e = at.eigenvalues.numpy()
+        zero = np.abs(e) <= float(at.threshold)
+        shown = {"positive": ~zero & (e > 0), "negative": ~zero & (e < 0), "zero": zero}
+        across = place + np.linspace(-0.3, 0.3, len(e))
+        for kind, (marker, colour) in SIGNS.items():
+            size = np.maximum(np.abs(e), 1e-17)[shown[kind]]
+            ax.plot(across[shown[kind]], size, marker, color=colour, ms=5)
+    panels.limit(ax, 1e-11)
+    panels.names(ax, [str(first + k) for k in range(len(found))], "x", 9)
+    panels.logarithmic(ax, "y", xlabel="width $m$", ylim=(3e-18, 1e3))
 
 
-fig, ax = plt.subplots(figsize=(4.6, 3.2))
-draw_spectra(ax, spectra, 2)
-for marker, colour, name in (("^", RED, "positive"), ("v", BLUE, "negative"), ("o", GREY, "zero")):
-    ax.plot([], [], marker, color=colour, label=name)
-ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+fig, (ax,) = panels.frame(height=3.2, width=4.6)
+draw_spectra(ax, steps_up, 2)
+panels.keys(ax, SIGNS)
+panels.beside(ax)
+ax.set_ylabel("|eigenvalue of the Hessian|")
 run.figure(
     fig,
     "spectra",
@@ -545,20 +423,18 @@ run.figure(
     " second adds a zero and a negative one, the third two of each.",
     {
         "width": np.repeat([2, 3, 4], [6, 9, 12]),
-        "eigenvalue": torch.cat([i.eigenvalues for i in spectra]),
+        "eigenvalue": torch.cat([i.eigenvalues for i in steps_up]),
     },
 )
-run.glue("width-two-loss", float(best.loss), digits=5)
-run.glue("width-two-gradient", float(best.gradient), digits=2)
+run.glue("width-two-loss", float(two.loss), digits=5)
+run.glue("width-two-gradient", float(two.gradient), digits=2)
 run.claim(
     "A4",
-    [i.counts[1] for i in spectra],
-    note=(
-        f"Gradient $L^1$ norm {float(best.gradient):.1e} at the minimum, loss"
-        f" {float(best.loss):.6f}."
-    ),
+    [i.counts[1] for i in steps_up],
+    note=f"Gradient $L^1$ norm {float(two.gradient):.1e} at the minimum, loss"
+    f" {float(two.loss):.6f}.",
 )
-run.claim("A5", [i.counts[0] for i in spectra])
+run.claim("A5", [i.counts[0] for i in steps_up])
 
 # %% [markdown]
 # The minimum found has loss {glue:text}`width-two-loss` and a gradient whose $L^1$ norm is
@@ -609,7 +485,7 @@ run.claim("A5", [i.counts[0] for i in spectra])
 # generically has rank two, and *two* negative eigenvalues a split are the least that can happen.
 
 # %%
-adds = [split_spectrum(best.net, x1, y1, mse, 1, 0).inertia().counts]
+adds = [split_spectrum(two.net, x1, y1, mse, 1, 0).inertia().counts]
 run.glue("width-two-adds", str(adds[0]))
 
 # %% [markdown]
@@ -624,33 +500,27 @@ run.glue("width-two-adds", str(adds[0]))
 flowers, species = run.data("iris", "all")
 xi = torch.tensor(flowers, dtype=torch.float64)
 yi = torch.eye(3, dtype=torch.float64)[torch.tensor(species)]
-start = init((4, 2, 3), "sigmoid", std=2**-3, output_bias=False, batch=(6,), generator=draws)
-iris = descend(start, xi, yi, steps=iris_epochs, lr=0.02, optimizer="adam", records=100)
-reach = flatten(iris.smallest).abs().amax(-1)
-run.glue("iris-loss", float(iris.losses[-1].median()), digits=6)
-run.glue("iris-gradient", float(iris.smallest_gradient.min()), digits=2)
-
-low, high = xi.amin(0), xi.amax(0)
+start = spectra.iris_start(draws)
+iris = spectra.train_iris(start, xi, yi, iris_epochs, records=100)
 scaled = [
-    descend(
-        start[:2], z, yi, steps=iris_epochs // 5, lr=0.02, optimizer="adam", keep_smallest=False
-    )
-    for z in ((xi - xi.mean(0)) / xi.std(0), (xi - low) / (high - low))
+    spectra.train_iris(start[:2], z, yi, iris_epochs // 5, keep_smallest=False)
+    for z in spectra.scaled_inputs(xi)
 ]
-run.glue("iris-scaled", " and ".join(f"{float(walk.losses[-1].median()):.6f}" for walk in scaled))
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 3, figsize=(7.2, 2.7))
-between = iris.smallest_step.double().mean(-1)
-for ax, values, label in zip(
-    axes,
-    (iris.smallest_loss - 1 / 9, iris.smallest_gradient, reach),
-    ("loss − 1/9", "gradient, $L^1$ norm", "largest |parameter|"),
-    strict=True,
-):
-    ax.plot(between, values.abs().clamp_min(1e-17), color=SKY, lw=0.9)
-    ax.set(xscale="log", yscale="log", xlabel="epoch", ylabel=label)
-axes[2].set_yscale("linear")
+run.glue("iris-loss", float(iris.losses[-1].median()), digits=6)
+run.glue("iris-gradient", float(iris.smallest_gradient.min()), digits=2)
+run.glue("iris-scaled", " and ".join(f"{float(walk.losses[-1].median()):.6f}" for walk in scaled))
+reach = flatten(iris.smallest).abs().amax(-1)
+shown = {
+    "loss − 1/9": iris.smallest_loss - 1 / 9,
+    "gradient, $L^1$ norm": iris.smallest_gradient,
+    "largest |parameter|": reach,
+}
+fig, axes = panels.frame(3, 2.7)
+for ax, (label, values) in zip(axes, shown.items(), strict=True):
+    ax.plot(iris.smallest_step.double().mean(-1), values.abs().clamp_min(1e-17), color=SKY, lw=0.9)
+    panels.logarithmic(ax, "x" if values is reach else "xy", xlabel="epoch", ylabel=label)
 run.figure(
     fig,
     "iris-training",
@@ -682,39 +552,17 @@ run.figure(
 # the first layer gives the same function of the raw ones, critical as well, with the same counts.)
 
 # %%
-mean, spread = xi.mean(0), xi.std(0)
-zi = (xi - mean) / spread
-found = polish(
-    init((4, 1, 3), "sigmoid", output_bias=False, batch=(600,), generator=draws), zi, yi
-).found
-states = inertia(hessian(found.net, zi, yi), require=False)
-size = flatten(found.net).abs().amax(-1)
-# at least one output weight: nets with none are critical for any weights (loss 1/3)
-proper = (states.zero == 0) & states.clear & (size < 50) & (found.loss < 0.3)
-order = found.loss[proper].argsort()
-levels, first = np.unique(found.loss[proper][order].numpy().round(8), return_index=True)
-saddles = [found.net[proper][order][int(i)] for i in first]
-raw = [
-    MLP(
-        (n.weights[0] / spread, n.weights[1]),
-        (n.biases[0] - n.weights[0] @ (mean / spread), None),
-        "sigmoid",
-    )
-    for n in saddles
-]
-embedded = [
-    [inertia(hessian(split_into(net, 1, 0, [1 / k] * k), zi, yi)) for k in (1, 2, 3, 4)]
-    for net in saddles
-]
-adds += [split_spectrum(net, zi, yi, mse, 1, 0).inertia().counts for net in saddles]
+zi = spectra.scaled_inputs(xi)[0]
+ones = spectra.iris_saddles(xi, yi, draws)
+embedded = [spectra.equal_splits(net, zi, yi, (1, 2, 3, 4)) for net in ones.nets]
+adds += [split_spectrum(net, zi, yi, mse, 1, 0).inertia().counts for net in ones.nets]
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, len(saddles), figsize=(7.2, 3.1), sharey=True, squeeze=False)
-for ax, level, found_there in zip(axes[0], levels, embedded, strict=True):
+fig, axes = panels.frame(len(ones.nets), 3.1, share="y")
+for ax, level, found_there in zip(axes, ones.losses, embedded, strict=True):
     draw_spectra(ax, found_there, 1)
     ax.set_title(f"loss {level:.5f}", fontsize=9)
-for ax in axes[0, 1:]:
-    ax.set_ylabel("")
+axes[0].set_ylabel("|eigenvalue of the Hessian|")
 run.figure(
     fig,
     "iris-spectra",
@@ -730,26 +578,19 @@ run.figure(
         for k, s in enumerate(row, start=1)
     },
 )
-counts = {
-    f"{level:.4f}": [s.counts[0] for s in row] for level, row in zip(levels, embedded, strict=True)
-}
-zeros = [[s.counts[1] for s in row] for row in embedded]
-printed = [3, 5, 7]
-nearest = min(
-    embedded,
-    key=lambda row: sum(abs(s.counts[0] - p) for s, p in zip(row[1:], printed, strict=True)),
-)
+
+# %% tags=["hide-input"]
+counts = [[s.counts[0] for s in row] for row in embedded]
+nearest = min(counts, key=lambda c: np.abs(np.subtract(c[1:], [3, 5, 7])).sum())
+listed = "; ".join(f"{level:.4f}: {c}" for level, c in zip(ones.losses, counts, strict=True))
+steepest = max(float(flatten(gradient(n, xi, yi)).abs().sum()) for n in ones.raw)
 run.claim(
     "A6",
-    [s.counts[0] for s in nearest[1:]],
-    holds=all(z == [0, 1, 2, 3] for z in zeros),
-    note=(
-        "At the embedded width-1 saddle that comes nearest. Negative eigenvalues at widths 1 to 4,"
-        " by loss: "
-    )
-    + "; ".join(f"{level}: {c}" for level, c in counts.items())
-    + ". Zeros 0, 1, 2, 3 in every case; gradient on the raw inputs at most"
-    f" {max(float(flatten(gradient(n, xi, yi)).abs().sum()) for n in raw):.0e}.",
+    nearest[1:],
+    holds=all([s.counts[1] for s in row] == [0, 1, 2, 3] for row in embedded),
+    note="At the embedded width-1 saddle that comes nearest. Negative eigenvalues at widths 1 to 4,"
+    f" by loss: {listed}. Zeros 0, 1, 2, 3 in every case; gradient on the raw inputs at most"
+    f" {steepest:.0e}.",
 )
 run.claim(
     "A6-training",
@@ -757,15 +598,16 @@ run.claim(
     why="The nets approach a minimum at infinity instead.",
     note=f"Smallest gradient $L^1$ norm in six runs of {iris_epochs:,} epochs.",
 )
+columns = [steps_up, *embedded]
+observed = [s.counts for row in columns for s in row]
 predicted = [
-    [n + (k - 1) * c for n, c in zip(row[0].counts, add, strict=True)]
-    for row, add in zip([spectra, *embedded], adds, strict=True)
+    spectra.predicted_counts(row[0].counts, add, k)
+    for row, add in zip(columns, adds, strict=True)
     for k in range(1, len(row) + 1)
 ]
-observed = [list(s.counts) for row in [spectra, *embedded] for s in row]
 run.claim(
     "A19",
-    sum(p != o for p, o in zip(predicted, observed, strict=True)),
+    sum(tuple(p) != tuple(o) for p, o in zip(predicted, observed, strict=True)),
     note=f"Predicted inertias that differ from the counted ones, of {len(observed)}.",
 )
 
@@ -785,16 +627,10 @@ run.claim(
 # $10^{-13}$.
 
 # %%
-runs, points, smallest = {}, {}, []
-for m in (1, 2, 3):
-    start = init((1, m, 1), std=m**-1.5, output_bias=False, batch=(trials,), generator=draws)
-    runs[m] = descend(start, x1, y1, steps=epochs, lr=0.005)
-    slow = smallest_gradient_iterates(runs[m]).net
-    points[m] = polish(concatenate([slow, runs[m].net]), x1, y1, max_steps=300).found
-    smallest.append(float(runs[m].smallest_gradient.min()))
-    print(f"width {m}: {len(flatten(slow))} slow windows, {points[m]}")
-
-run.glue("smallest-gradient-trained", min(smallest), digits=2)
+met = [diagram.meet(x1, y1, m, trials=trials, epochs=epochs, generator=draws) for m in (1, 2, 3)]
+for at in met:
+    print(f"width {at.width}: {at.windows} slow windows, {at.points}")
+run.glue("smallest-gradient-trained", min(at.smallest for at in met), digits=2)
 
 # %% [markdown]
 # Gradient descent alone gets nowhere near $10^{-10}$: the smallest gradient $L^1$ norm in all 600
@@ -804,39 +640,23 @@ run.glue("smallest-gradient-trained", min(smallest), digits=2)
 # need not belong to the window they came from.
 
 # %%
-functions = []  # one entry a critical function: the width it stems from, its cluster, points found at each width
-for m in (1, 2, 3):
-    near = points[m][points[m].moved < 10]
-    for c in cluster(near, x1):
-        if float(c.output.abs().max()) < 1e-3:
-            continue  # the constant zero
-        same = [f for f in functions if float((f["cluster"].output - c.output).abs().max()) < 1e-3]
-        entry = same[0] if same else {"width": m, "cluster": c, "counts": {}}
-        entry["counts"][m] = c.count
-        if not same:
-            functions.append(entry)
-
+functions = diagram.critical_functions(met, x1, y1)
+minima = [f for f in functions if f.minimum]
 for f in functions:
-    net = f["cluster"].representative
-    wide = embedding(net, [(1, 0, 0.37)] * (3 - f["width"]))(net) if f["width"] < 3 else net
-    f["inertia"] = inertia(hessian(wide, x1, y1)).counts
-    f["own"] = inertia(hessian(net, x1, y1)).counts
+    found = [f.counts.get(m, 0) for m in (1, 2, 3)]
+    print(
+        f"loss {f.loss:.6f}, width {f.width}, inertia {f.own}, in width 3 {f.wide}, found {found}"
+    )
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, len(functions), figsize=(7.2, 2.5), sharey=True)
-line = torch.linspace(-15, 15, 400, dtype=torch.float64)[:, None]
+fig, axes = panels.frame(len(functions), 2.5, share="y")
+line = diagram.plotted_line()
 for ax, f in zip(axes, functions, strict=True):
     ax.plot(x1, y1, ".", color=GREY, ms=3)
-    ax.plot(line, forward(f["cluster"].representative, line), color=RED if f["own"][0] else BLUE)
-    ax.set(title=f"{f['cluster'].loss:.4f}" if f["cluster"].loss > 1e-9 else "0", xlabel="x")
-    ax.text(
-        0.05,
-        0.95,
-        f"$m_0 = {f['width']}$\nzeros {f['inertia'][1]}\nnegative {f['inertia'][0]}",
-        transform=ax.transAxes,
-        va="top",
-        fontsize=7.5,
-    )
+    ax.plot(line, forward(f.net, line), color=BLUE if f.minimum else RED)
+    ax.set(title=f"{f.loss:.4f}" if f.loss > 1e-9 else "0", xlabel="x")
+    text = f"$m_0 = {f.width}$\nzeros {f.wide[1]}\nnegative {f.wide[0]}"
+    ax.text(0.05, 0.95, text, transform=ax.transAxes, va="top", fontsize=7.5)
 axes[0].set_ylabel("output")
 run.figure(
     fig,
@@ -848,32 +668,21 @@ run.figure(
     " the exact three-step target.",
     {"x": line[:, 0]}
     | {
-        f"loss {f['cluster'].loss:.6f} number {k}": forward(f["cluster"].representative, line)[:, 0]
-        for k, f in enumerate(functions)
+        f"loss {f.loss:.6f} number {k}": forward(f.net, line)[:, 0] for k, f in enumerate(functions)
     },
 )
 
-# %%
-print("loss       m0  inertia at m0   inertia at width 3   points found at widths 1, 2, 3")
-for f in functions:
-    print(
-        f"{f['cluster'].loss:.6f}   {f['width']}   {f['own']!s:14}  {f['inertia']!s:18} "
-        f" {[f['counts'].get(m, 0) for m in (1, 2, 3)]}"
-    )
-
-minima = [f for f in functions if f["own"][0] == 0]
+# %% tags=["hide-input"]
 run.claim(
     "A9",
-    [[max(f["cluster"].loss, 0.0), f["inertia"][1]] for f in minima],
+    [[max(f.loss, 0.0), f.wide[1]] for f in minima],
     note="Loss and degeneracy in width 3 of the functions that are minima at their own width.",
 )
 run.claim(
     "A9-complete",
     len(functions),
-    why=(
-        "Training also lingers at a saddle that is genuinely of width 2, with loss 0.0896 and one"
-        " negative eigenvalue, which the diagram lacks"
-    ),
+    why="Training also lingers at a saddle that is genuinely of width 2, with loss 0.0896 and one"
+    " negative eigenvalue, which the diagram lacks",
     note="Number of distinct critical functions besides the constant zero.",
 )
 
@@ -894,33 +703,11 @@ run.claim(
 
 
 # %%
-def train_wide(power: float, seeds: int = 1, **settings):
-    """Nets of the wide width, every parameter of standard deviation width**-power."""
-    net = init(
-        (1, width, 1),
-        std=width**-power,
-        output_bias=False,
-        batch=(seeds,),
-        generator=torch.Generator().manual_seed(seed),
-    )
-    return descend(net, x1, y1, steps=wide_epochs, records=500, on_divergence="mask", **settings)
-
-
-def loss_at(walk, epoch: float, net: int = 0) -> float:
-    return float(np.interp(epoch, walk.steps.numpy(), walk.losses[:, net].numpy()))
-
-
-stated = train_wide(1.5, lr=0.005)
-single = polish(
-    MLP(
-        (torch.full((1, 1), 0.09).double(), torch.full((1, 1), 3.7).double()),
-        (torch.zeros(1).double(), None),
-    ),
-    x1,
-    y1,
-)
-for name, epoch in (("stated-blue", 5000), ("stated-late", wide_epochs)):
-    run.glue(name, loss_at(stated, min(epoch, wide_epochs)))
+wide = wide_net.WideNet(x1, y1, width, wide_epochs, seed)
+stated = wide.train(1.5, lr=0.005)
+single = wide_net.one_neuron(x1, y1)
+run.glue("stated-blue", wide_net.loss_at(stated, 5000))
+run.glue("stated-late", wide_net.loss_at(stated, wide_epochs))
 run.glue("single-loss", float(single.loss), digits=4)
 
 # %% [markdown]
@@ -945,51 +732,21 @@ run.glue("single-loss", float(single.loss), digits=4)
 
 # %%
 printed = run.printed("zhang2021-fig1a")
-grid = np.geomspace(1, min(2e5, wide_epochs), 300)
-target = np.interp(np.log(grid), np.log(printed["epoch"]), np.log(printed["loss"]))
-
-
-def distance(walk, net: int = 0) -> float:
-    """Mean |log10 of the loss ratio|; the printed curve counts epochs from one later."""
-    losses = walk.losses[:, net].clamp_max(1e6).numpy()
-    mine = np.interp(
-        np.log(np.maximum(grid - 1, 0.5)),
-        np.log(np.maximum(walk.steps.numpy(), 0.5)),
-        np.log(losses),
-    )
-    return float(np.abs(mine - target).mean() / np.log(10))
-
-
-adam = {"optimizer": "adam", "lr": 1.9e-4}
-settings = {
-    "GD 0.005, std $m^{-3/2}$ (as stated)": (stated, 0),
-    "GD 0.005, std $m^{-3/4}$": (train_wide(0.75, lr=0.005), 0),
-    "Adam 0.001, default betas, std $m^{-3/2}$": (train_wide(1.5, optimizer="adam", lr=1e-3), 0),
-    "Adam 0.00019, default betas, std $m^{-3/4}$": (train_wide(0.75, **adam), 0),
-    "Adam 0.00019, betas (0, 0.9), std $m^{-3/4}$": (train_wide(0.75, betas=(0.0, 0.9), **adam), 0),
-    "Adam 0.00019, betas (0.5, 0.5), std $m^{-3/2}$": (
-        train_wide(1.5, betas=(0.5, 0.5), **adam),
-        0,
-    ),
-    "Adam 0.00019, betas (0.3, 0.3), std $m^{-3/4}$": (
-        train_wide(0.75, betas=(0.3, 0.3), **adam),
-        0,
-    ),
-    "Adam 0.00019, betas (0.7, 0.7), std $m^{-3/4}$": (
-        train_wide(0.75, betas=(0.7, 0.7), **adam),
-        0,
-    ),
+curve = wide_net.PrintedCurve.read(printed, wide_epochs)
+walks = {
+    name: wide.train(power, seeds=4 if name == wide_net.CLOSEST else 1, **settings)
+    for name, (power, settings) in wide_net.SETTINGS.items()
 }
-close = train_wide(0.75, seeds=4, betas=(0.5, 0.5), **adam)
-settings["Adam 0.00019, betas (0.5, 0.5), std $m^{-3/4}$"] = (
-    close,
-    min(range(4), key=lambda k: distance(close, k)),
-)
-scores = {name: distance(*which) for name, which in settings.items()}
-best = settings["Adam 0.00019, betas (0.5, 0.5), std $m^{-3/4}$"]
+close = walks[wide_net.CLOSEST]
+apart = [curve.distance(close, k) for k in range(4)]
+best = int(np.argmin(apart))
+scores = {name: curve.distance(walk) for name, walk in walks.items()}
+scores[wide_net.CLOSEST] = apart[best]
+
+# %% tags=["hide-input"]
 for name, score in scores.items():
     print(f"{score:6.3f}  {name.replace('$', '')}")
-print("all four seeds of the last:", [round(distance(close, k), 3) for k in range(4)])
+print("all four seeds of the last:", [round(v, 3) for v in apart])
 left = [int(close.steps[(close.losses[:, k] < 0.09).nonzero()[0, 0]]) for k in range(4)]
 run.glue("departures", f"{min(left):,} to {max(left):,}")
 
@@ -1000,43 +757,22 @@ run.glue("departures", f"{min(left):,} to {max(left):,}")
 # nothing with.)
 
 # %%
-same = init(
-    (1, width, 1),
-    std=width**-0.75,
-    output_bias=False,
-    generator=torch.Generator().manual_seed(seed),
-)
-double = descend(same, x1, y1, steps=500, records=range(0, 501, 20), betas=(0.5, 0.5), **adam)
-half = same.map(lambda p: p.float().requires_grad_())
-optimiser = torch.optim.Adam(list(half.parameters()), lr=1.9e-4, betas=(0.5, 0.5))
-curve = []
-for _ in range(501):
-    optimiser.zero_grad()
-    value = risk(half, x1.float(), y1.float())
-    value.backward()
-    optimiser.step()
-    curve.append(float(value.detach()))
-apart = (torch.tensor(curve, dtype=torch.float64)[double.steps] / double.losses - 1).abs()
-run.glue("precision-gap", f"{100 * float(apart.max()):.2g} %")
+run.glue("precision-gap", f"{100 * wide_net.single_precision_gap(wide):.2g} %")
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.3), sharey=True, width_ratios=(3, 2))
+fig, axes = panels.frame(2, 3.3, share="y", ratios=(3, 2))
 for ax in axes:
     ax.plot(printed["epoch"], printed["loss"], color=INK, lw=5, alpha=0.35, label="printed")
     for k in range(4):
-        ax.plot(
-            close.steps + 1,
-            close.losses[:, k],
-            color=BLUE,
-            lw=1.3 if k == best[1] else 0.6,
-            alpha=1 if k == best[1] else 0.5,
-            label="Adam, short memory" if k == best[1] else None,
+        shown = (
+            {"lw": 1.3, "label": "Adam, short memory"} if k == best else {"lw": 0.6, "alpha": 0.5}
         )
+        ax.plot(close.steps + 1, close.losses[:, k], color=BLUE, **shown)
     ax.plot(stated.steps + 1, stated.losses[:, 0], color=RED, lw=1.2, label="GD, as stated")
-    ax.axhline(float(single.loss), color=GREY, lw=0.8, ls=":")
+    panels.limit(ax, float(single.loss), style=":")
     ax.set_xlabel("epoch")
 axes[0].plot([5000, 2e5], [0.105, 2.4e-4], "o", color=INK, ms=6, zorder=5)
-axes[0].set(xscale="log", yscale="log", ylabel="loss", ylim=(3e-5, 10), title="whole training")
+panels.logarithmic(axes[0], ylabel="loss", ylim=(3e-5, 10), title="whole training")
 axes[1].set(xlim=(0, 400), title="first 400 epochs")
 axes[0].legend(loc="lower left")
 run.figure(
@@ -1050,7 +786,7 @@ run.figure(
     " 0.001.",
     {
         "epoch": close.steps,
-        "adam": close.losses[:, best[1]],
+        "adam": close.losses[:, best],
         "stated_epoch": stated.steps,
         "stated": stated.losses[:, 0],
         "printed_epoch": printed["epoch"],
@@ -1059,30 +795,20 @@ run.figure(
 )
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(7.2, 2.9), sharey=True)
-blue_dot = int(np.abs(best[0].smallest_step[:, best[1]].numpy() - 5000).argmin())
-early, late = best[0].smallest[blue_dot][best[1]], best[0].net[best[1]]
-for ax, net, other, title in (
-    (axes[0], early, single.net, "blue dot, epoch 5,000"),
-    (axes[1], late, functions[-1]["cluster"].representative, f"end, epoch {wide_epochs:,}"),
-):
+early, late = wide_net.nearest_iterate(close, 5000, best), close.net[best]
+pairs = {
+    "blue dot, epoch 5,000": (early, single.net),
+    f"end, epoch {wide_epochs:,}": (late, functions[-1].net),
+}
+fig, axes = panels.frame(2, 2.9, share="y")
+for ax, (title, (net, other)) in zip(axes, pairs.items(), strict=True):
     ax.plot(x1, y1, ".", color=GREY, ms=4, label="data")
     ax.plot(line, forward(net, line), color=RED, label=f"width {width}")
-    ax.plot(
-        line,
-        forward(other, line),
-        color=INK,
-        ls="--",
-        lw=1.2,
-        label=f"width-{other.widths[1]} minimum",
-    )
+    label = f"width-{other.widths[1]} minimum"
+    ax.plot(line, forward(other, line), color=INK, ls="--", lw=1.2, label=label)
     ax.set(xlabel="x", title=title)
     ax.legend(fontsize=8)
 axes[0].set_ylabel("output")
-shift = [
-    float((forward(a, x1) - forward(b, x1)).square().mean().sqrt())
-    for a, b in ((early, single.net), (late, functions[-1]["cluster"].representative))
-]
 run.figure(
     fig,
     "outputs",
@@ -1099,50 +825,38 @@ run.figure(
     },
 )
 
-# %%
-run.glue("score-stated", scores["GD 0.005, std $m^{-3/2}$ (as stated)"], digits=2)
-run.glue("score-best", min(scores.values()), digits=2)
-run.glue("plateau-shift", shift[0], digits=2)
-run.glue("end-shift", shift[1], digits=2)
-run.glue("best-end", loss_at(best[0], wide_epochs, best[1]), digits=2)
-gap = float(
-    (
-        forward(
-            stated.smallest[int(np.abs(stated.smallest_step[:, 0].numpy() - 5000).argmin())][0], x1
-        )
-        - forward(single.net, x1)
-    )
-    .square()
-    .mean()
-    .sqrt()
-)
+# %% tags=["hide-input"]
+shift = [wide_net.output_distance(*pair, x1) for pair in pairs.values()]
+gap = wide_net.output_distance(wide_net.nearest_iterate(stated, 5000), single.net, x1)
+end = wide_net.loss_at(close, wide_epochs, best)
+ends = [scores[wide_net.STATED], min(scores.values())]
+for name, value in zip(
+    ("score-stated", "score-best", "plateau-shift", "end-shift", "best-end"),
+    (*ends, *shift, end),
+    strict=True,
+):
+    run.glue(name, value, digits=2)
 run.claim(
     "A8",
-    loss_at(stated, 5000),
+    wide_net.loss_at(stated, 5000),
     holds=gap < 0.15,
-    note=(
-        "Root mean square distance of its output there from that of the width-1 minimum:"
-        f" {gap:.2g}."
-    ),
+    note="Root mean square distance of its output there from that of the width-1 minimum:"
+    f" {gap:.2g}.",
 )
 run.claim(
     "A8-end",
-    loss_at(stated, wide_epochs),
-    why=(
-        "Gradient descent at the stated rate stays on the plateau and then oscillates at the edge"
-        " of stability; Adam with short memory from a larger initialisation does give the printed"
-        " curve"
-    ),
-    note=f"The closest setting ends at {loss_at(best[0], wide_epochs, best[1]):.2g}.",
+    wide_net.loss_at(stated, wide_epochs),
+    why="Gradient descent at the stated rate stays on the plateau and then oscillates at the edge"
+    " of stability; Adam with short memory from a larger initialisation does give the printed"
+    " curve",
+    note=f"The closest setting ends at {end:.2g}.",
 )
 run.claim(
     "A18",
-    [scores["GD 0.005, std $m^{-3/2}$ (as stated)"], min(scores.values())],
+    ends,
     why="The printed settings do not give the printed curve",
-    note=(
-        "Mean $|\\log_{10}|$ of the loss ratio over log-spaced epochs: as stated, and for the"
-        " closest setting."
-    ),
+    note="Mean $|\\log_{10}|$ of the loss ratio over log-spaced epochs: as stated, and for the"
+    " closest setting.",
 )
 
 # %% [markdown]
@@ -1178,66 +892,32 @@ run.claim(
 # with nothing fitted.
 
 # %%
-narrow = single.net
-level = float(single.loss)
-step_away, fall = 1e-4, 1e-4  # epsilon, and the part of the loss that must be lost
-delta = fall * level
-
-
-def draw_shares(m: int, inside: bool) -> torch.Tensor:
-    """Shares of m copies that add up to one: all between 0.1 and 1, or with a negative one and none
-    beyond 3."""
-    kept = []
-    while len(kept) < escapes:
-        u = torch.rand(m, generator=draws, dtype=torch.float64) if inside else 2 * gaussian(m)
-        u = u / u.sum()
-        if u.abs().max() <= 3 and ((u >= 0.1).all() if inside else u.min() < -0.1):
-            kept.append(u)
-    return torch.stack(kept)
-
-
-rows = []
-for m, inside in itertools.product((2, 3), (True, False)):
-    net = split_into(narrow, 1, 0, draw_shares(m, inside))
-    values, vectors = torch.linalg.eigh(hessian(net, x1, y1))
-    speed = -values[:, 0]
-    expected = torch.log(2 * delta / (speed * step_away**2)) / (2 * speed)
-    rate = 0.5 / float(
-        values[:, -1].max()
-    )  # well below 2 / largest eigenvalue, so that descent follows the flow
-    moved = unflatten(flatten(net) + step_away * vectors[..., 0], net)
-    away = descend(
-        moved,
-        x1,
-        y1,
-        steps=int(1.5 * float(expected.max()) / rate),
-        lr=rate,
-        records=3000,
-        keep_smallest=False,
+found = {
+    (m, inside): escape.escape_times(
+        single.net, x1, y1, escape.draw_shares(draws, m, escapes, inside=inside)
     )
-    gone = away.losses < level - delta
-    escape = torch.where(gone.any(0), away.steps[gone.to(torch.int64).argmax(0)] * rate, torch.nan)
-    rows += [(m, inside, *row) for row in torch.stack([speed, expected, escape], 1).tolist()]
-rows = np.array(rows, dtype=float)
-ratio = rows[:, 4] / rows[:, 3]
+    for m in (2, 3)
+    for inside in (True, False)
+}
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.1))
-for m, colour in ((2, BLUE), (3, ORANGE)):
-    for inside, marker in ((1, "o"), (0, "^")):
-        at = (rows[:, 0] == m) & (rows[:, 1] == inside)
-        label = f"width {m}, " + ("shares in [0, 1]" if inside else "shares outside")
-        axes[0].plot(rows[at, 2], rows[at, 4], marker, color=colour, ms=4, alpha=0.8, label=label)
-        axes[1].plot(rows[at, 3], rows[at, 4], marker, color=colour, ms=4, alpha=0.8)
-ends = np.array([np.nanmin(rows[:, 3]), np.nanmax(rows[:, 3])])
-axes[1].plot(ends, ends, color=GREY, lw=1, zorder=0)
-axes[0].set(
-    xscale="log",
-    yscale="log",
-    xlabel=r"$|\lambda|$, most negative eigenvalue",
-    ylabel="escape time $t$ (rate × epochs)",
-)
-axes[1].set(xscale="log", yscale="log", xlabel="predicted $t^*$", ylabel="measured $t$")
+fig, axes = panels.frame(2, 3.1)
+for (m, inside), at in found.items():
+    colour, marker = {2: BLUE, 3: ORANGE}[m], "o" if inside else "^"
+    label = f"width {m}, shares " + ("in [0, 1]" if inside else "outside")
+    for ax, across in zip(axes, (at.eigenvalue, at.predicted), strict=True):
+        ax.plot(across, at.measured, marker, color=colour, ms=4, alpha=0.8, label=label)
+columns = {
+    "width": [m for (m, _), at in found.items() for _ in at.measured],
+    "shares_inside": [float(inside) for (_, inside), at in found.items() for _ in at.measured],
+    "eigenvalue": -torch.cat([at.eigenvalue for at in found.values()]),
+    "predicted": torch.cat([at.predicted for at in found.values()]),
+    "measured": torch.cat([at.measured for at in found.values()]),
+}
+panels.equality(axes[1], columns["predicted"])
+lambdas = r"$|\lambda|$, most negative eigenvalue"
+panels.logarithmic(axes[0], xlabel=lambdas, ylabel="escape time $t$ (rate × epochs)")
+panels.logarithmic(axes[1], xlabel="predicted $t^*$", ylabel="measured $t$")
 axes[0].legend(fontsize=7.5)
 run.figure(
     fig,
@@ -1247,24 +927,17 @@ run.figure(
     " against the prediction $t^*$, nothing fitted; the line is equality.",
     "Two log-log plots: escape times fall as the inverse of the eigenvalue over three decades, and"
     " lie on the line of equality with the prediction.",
-    {
-        "width": rows[:, 0],
-        "shares_inside": rows[:, 1],
-        "eigenvalue": -rows[:, 2],
-        "predicted": rows[:, 3],
-        "measured": rows[:, 4],
-    },
+    columns,
 )
-run.glue("escape-slowest", float(rows[:, 4].max()), digits=3)
-run.glue("escape-fastest", float(rows[:, 4].min()), digits=3)
+run.glue("escape-slowest", float(columns["measured"].max()), digits=3)
+run.glue("escape-fastest", float(columns["measured"].min()), digits=3)
+ratio = (columns["measured"] / columns["predicted"]).numpy()
 run.claim(
     "A17",
     float(np.median(ratio)),
     holds=bool(np.isfinite(ratio).all() and np.abs(ratio - 1).max() < 0.25),
-    note=(
-        f"Median over {len(rows)} embeddings; smallest {ratio.min():.3f}, largest"
-        f" {ratio.max():.3f}."
-    ),
+    note=f"Median over {len(ratio)} embeddings; smallest {ratio.min():.3f}, largest"
+    f" {ratio.max():.3f}.",
 )
 
 # %% [markdown]

@@ -27,11 +27,11 @@
 
 # %% tags=["parameters"]
 data: str = "digits"  # images to train on, one of digits, mnist
-images: int = 1000  # training images, in [100, 60000]
+images: int = 1000  # training images, in [100, train(data)]
 width: int = 200  # hidden neurons of the net of Fig. 5, >= 20
 rate: float = 3e-4  # learning rate of Adam there, in (0, 0.1]
 epochs: int = 800  # epochs of the wide net, >= 100
-mark: int = 400  # epoch of the merge, the paper's blue dot, >= 50
+mark: int = 400  # epoch of the merge, the paper's blue dot, in [50, epochs]
 amplitude: float = 0.1  # share of the largest amplitude to stay, in [0, 1)
 others_tried: int = 7  # changes of one setting tried for the plateau, in [0, 7]
 retraining: int = 600  # epochs of the merged net, >= 50
@@ -40,7 +40,7 @@ seeds: int = 3  # nets in the comparison with other methods, >= 1
 rival_rate: float = 3e-4  # learning rate of that comparison, in (0, 0.1]
 rival_epochs: int = 500  # epochs of its dense nets, >= 50
 tuning: int = 100  # epochs after pruning, >= 1
-cosines: list[float] = [0.95, 0.9, 0.8, 0.6]  # merges compared, in [0, 1]
+cosines: list[float] = [0.95, 0.9, 0.8, 0.6]  # merges compared, at least 2 of them, in [0, 1]
 deep_nets: int = 8  # deep nets on Iris, >= 1
 deep_epochs: int = 25000  # epochs of gradient descent there, >= 1000
 spectrum_widths: list[int] = [1, 2, 3, 8, 30]  # of the loss spectra, >= 1

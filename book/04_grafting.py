@@ -30,14 +30,14 @@
 
 # %% tags=["parameters"]
 data: str = "digits"  # images, one of digits, cifar10
-images: int = 1437  # training images, >= 256
-tested: int = 360  # test images, >= 100
-fitted: int = 768  # training images on which joints are matched, >= 256
+images: int = 1437  # training images, in [256, train(data)]
+tested: int = 360  # test images, in [100, test(data)]
+fitted: int = 768  # training images on which joints are matched, in [256, images]
 depth: int = 11  # layers of the VGG, one of 11, 16, 19
 width: float = 0.125  # width multiplier; 1 is the paper's, in (0, 2]
 replicas: int = 3  # nets of each initialiser, >= 2
 epochs: int = 14  # epochs of training, >= 2
-checkpoints: list[int] = [1, 2, 3, 5, 8]  # epochs at which nets are compared, and the last, >= 1
+checkpoints: list[int] = [1, 2, 3, 5, 8]  # epochs at which nets are compared, and the last, in [1, epochs]
 batch: int = 32  # images in a minibatch, >= 8
 rate: float = 0.02  # learning rate after warm-up, in (0, 1]
 milestones: list[int] = [11]  # epochs after which the rate falls by a factor 5, >= 1

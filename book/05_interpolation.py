@@ -30,8 +30,8 @@
 
 # %% tags=["parameters"]
 data: str = "digits"  # images, one of digits, cifar10
-images: int = 1437  # training images, >= 256
-measured: int = 512  # of them, on which mixtures are fitted and paths measured, >= 256
+images: int = 1437  # training images, in [256, train(data)]
+measured: int = 512  # of them, on which mixtures are fitted and paths measured, in [256, images]
 side: int = 8  # pixels a side that images are resized to, one of 8, 16, 32
 pools: int = 2  # blocks of the net that end in pooling, in [1, 5]
 depth: int = 11  # layers of the VGG, one of 11, 16
@@ -84,10 +84,10 @@ from experiments.interpolation import (
     train_kinds,
     triangle,
 )
+from experiments.layer_training import LayerTraining
 from experiments.mixtures import PathSettings, all_paths
-from lib.convex import two_layer_optimum
+from experiments.two_layer import two_layer_optimum
 from lib.mixture import MixtureOptions, barrier
-from lib.mixture.layer_training import LayerTraining
 from lib.nets import Design
 from lib.train.sgd import Execution, Recipe, evaluate, to_images
 
@@ -419,7 +419,7 @@ again = [
     mixed_path(nets, eleven, xs, ys, exact, weight=penalty, seed=seed + k)
     for k in range(1, redraws + 1)
 ]
-adam = MixtureOptions(training=LayerTraining(seed=seed, epochs=adam_epochs, weight=penalty))
+adam = MixtureOptions(fit=LayerTraining(seed=seed, epochs=adam_epochs, weight=penalty))
 coarse = torch.linspace(0, 1, adam_points, dtype=torch.float64)
 main["matched"] = mixed_path(nets, coarse, xs, ys, adam, weight=penalty, seed=seed)
 scores = score_all(ways, seed=seed)

@@ -64,7 +64,9 @@ def declared(source: str) -> dict[str, Parameter]:
     found: dict[str, Parameter] = {}
     for node in ast.parse(tagged[0]).body:
         line = ast.get_source_segment(tagged[0], node) or ""
-        parameter = _parameter(node, line, comments.get(node.end_lineno or 0, ""))
+        lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+        comment = " ".join(comments[i] for i in lines if i in comments)
+        parameter = _parameter(node, line, comment)
         parameter.check(parameter.default)
         found[parameter.name] = parameter
     for parameter in found.values():

@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from lib.mixture import LossCurve
 from lib.mixture.barriers import check_grid, excess, second_differences
+from lib.mixture.curve import LossCurve
 
 
 @dataclass(frozen=True, eq=False)

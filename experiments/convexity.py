@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lib.convex import Point, Space, TwoLayer, convex_objective, mix_points
+from experiments.two_layer import TwoLayer
+from lib.convex import Point, Space, convex_objective, mix_points
 from lib.convex.terms import Terms, violation
 from lib.nets import MLP, Loss, mse
 

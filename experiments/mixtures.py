@@ -15,7 +15,6 @@ from experiments.bands import from_columns, to_columns
 from experiments.checkpoints import remember
 from experiments.processes import in_processes
 from lib.mixture import (
-    LossCurve,
     MixtureOptions,
     loss_curve,
     mixtures,
@@ -23,6 +22,7 @@ from lib.mixture import (
     weight_path,
 )
 from lib.mixture.between_weights import net_between
+from lib.mixture.curve import LossCurve
 from lib.nets import Chain
 from lib.symmetry import rebasin
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from experiments.convexity import descend_two_layer, two_layer_objective
-from lib.convex import TwoLayer, solve_programme
-from lib.convex.two_layer import Optimum
+from experiments.two_layer import Optimum, TwoLayer
+from lib.convex import solve_programme
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from experiments.bands import Bands, bootstrap
 from experiments.families import train_family
-from lib.mixture import LossCurve, MixtureOptions, barrier, loss_curve, mixtures
+from lib.mixture import MixtureOptions, barrier, loss_curve, mixtures
 from lib.mixture.barriers import Barrier
+from lib.mixture.curve import LossCurve
 from lib.nets import VGG, Chain, Design
 from lib.train.sgd import Execution, Recipe
 

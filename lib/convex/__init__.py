@@ -5,18 +5,15 @@ from lib.convex.conversion import from_net, to_net, union
 from lib.convex.programme import minimum_at_shares, solve_programme
 from lib.convex.space import Point, Space, mix_points
 from lib.convex.terms import convex_objective
-from lib.convex.two_layer import TwoLayer, two_layer_optimum
 
 __all__ = [
     "Point",
     "Space",
-    "TwoLayer",
     "convex_objective",
     "from_net",
     "minimum_at_shares",
     "mix_points",
     "solve_programme",
     "to_net",
-    "two_layer_optimum",
     "union",
 ]

@@ -45,7 +45,8 @@ def from_net(net: Chain | nn.Sequential | MLP, x: Tensor) -> tuple[Space, Point]
         x = net.features(x, 0)[0]
     stages: list[Stage] = []
     weights, biases, atoms = [], [], [x]
-    for layer, joint in enumerate(net.joints, start=1):
+    for layer in range(1, net.depth + 1):
+        joint = net.joint(layer)
         linear = _linear(joint, layer)
         both = with_bias(joint)
         w, b = both[:, :-1].reshape(len(both), atoms[-1].shape[1], -1), both[:, -1].clone()
@@ -175,7 +176,10 @@ def _linear(joint: nn.Module, layer: int) -> Callable[[Tensor, Tensor], Tensor]:
     top, bottom, left, right = shape.padding
 
     def convolve(f: Tensor, w: Tensor) -> Tensor:
-        padded, kernel = functional.pad(f, (left, right, top, bottom)), w.unflatten(2, shape.kernel)
+        padded, kernel = (
+            functional.pad(f, (left, right, top, bottom)),
+            w.reshape(*w.shape[:2], *shape.kernel),
+        )
         return functional.conv2d(padded, kernel, None, shape.stride, 0, shape.dilation)
 
     return convolve

@@ -89,8 +89,8 @@ def solve_programme(
     cost = _RISKS[loss](variables.output(space), y) + variables.penalty(space, strength)
     problem = cp.Problem(cp.Minimize(cost), variables.constraints)
     with warnings.catch_warnings():
-        # `status` carries what this warning says, and the certificate of lib.convex.two_layer
-        # judges the point itself
+        # `status` carries what this warning says, and the terms are recomputed from the
+        # point itself
         warnings.filterwarnings("ignore", message="Solution may be inaccurate")
         problem.solve(solver=solver)
     if problem.status not in ("optimal", "optimal_inaccurate"):

@@ -60,7 +60,7 @@ def downstream_distances(
     ((13, 14, 15, 16), 4)
     """
     second = sharing_parameters(net2)
-    layers = tuple(range(grafted.onto, net2.depth + 1))
+    layers = tuple(range(grafted.onto, second.depth + 1))
     distances = [_Distance() for _ in layers]
     for part in in_batches(x, batch):
         ours = grafted.net.features(part)[grafted.layer + 1 :]

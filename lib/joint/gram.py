@@ -120,12 +120,12 @@ def patch_cross(maps: Tensor, target: Tensor, shape: Geometry, method: str = "au
     # Both on one pitch, wide enough that no shift carries a pixel of one row onto the next row of
     # the other.
     pitch = max(maps.shape[-1] + max(shape.padding[2:]), columns)
-    source, aim = Canvas(maps, pitch), Canvas(target, pitch)
+    source, wanted = Canvas(maps, pitch), Canvas(target, pitch)
     cross = maps.new_zeros(target.shape[1], maps.shape[1], shape.taps)
     for i, tap in enumerate(itertools.product(range(shape.kernel[0]), range(shape.kernel[1]))):
         edges = shape.padding[::2]
         down, right = (d * t - p for d, t, p in zip(shape.dilation, tap, edges, strict=True))
-        cross[:, :, i] = aim.product(source, (down, right))
+        cross[:, :, i] = wanted.product(source, (down, right))
     return cross.flatten(1)
 
 

@@ -3,13 +3,12 @@ weight space."""
 
 from lib.mixture.barriers import barrier
 from lib.mixture.between_weights import weight_path
-from lib.mixture.curve import LossCurve, loss_curve
+from lib.mixture.curve import loss_curve
 from lib.mixture.hybrid import mix, mixtures
 from lib.mixture.options import MixtureOptions
 from lib.mixture.top import refit_top
 
 __all__ = [
-    "LossCurve",
     "MixtureOptions",
     "barrier",
     "loss_curve",

@@ -15,7 +15,6 @@ from lib.joint.fit import blocks, equations, fit_features, fit_joint, restrict, 
 from lib.joint.geometry import Geometry, with_bias
 from lib.joint.least_squares import Solution
 from lib.joint.normal import NormalEquations
-from lib.mixture.layer_training import match_features
 from lib.mixture.options import MixtureOptions
 from lib.nets import Chain
 from lib.nets.kinds import Joint
@@ -101,15 +100,14 @@ class Growing:
 
     def grow(self, teachers: Teachers, sources: Tensor) -> None:
         """Add a layer that has the channels `sources`."""
-        training, layer = self.options.training, teachers.layer
-        # Adam starts copies of a channel from different weights, so there they differ and all are
-        # kept.
-        kept = sources if training is not None else torch.tensor(sorted({*sources.tolist()}))
+        own_fit, layer = self.options.fit, teachers.layer
+        # Training starts copies of a channel from different weights, so there they differ and all
+        # are kept.
+        kept = sources if own_fit is not None else torch.tensor(sorted({*sources.tolist()}))
         fit: Solution | None = None
-        if training is not None:
+        if own_fit is not None:
             targets = [torch.cat(gs, 1)[:, kept] for gs in zip(*teachers.pre, strict=True)]
-            shape = teachers.shape
-            weight = match_features(shape, self.features, targets, training, layer=layer)
+            weight = own_fit(teachers.shape, self.features, targets, layer)
         elif layer == 1:
             weight = torch.cat(teachers.parameters)[kept]
         else:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lib.nets.samples import check_finite
+
+Numbers = Tensor | np.ndarray[Any, Any] | Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ def second_differences(values: Tensor) -> Tensor:
     return values[..., :-2] - 2 * values[..., 1:-1] + values[..., 2:]
 
 
-def barrier(gammas: Tensor, values: Tensor) -> Barrier:
+def barrier(gammas: Numbers, values: Numbers) -> Barrier:
     """The barrier measures of one curve.
 
     Args:
@@ -54,11 +59,12 @@ def barrier(gammas: Tensor, values: Tensor) -> Barrier:
     >>> barrier(torch.tensor([0.0, 0.5, 1.0]), torch.tensor([1.0, 3.0, 2.0]))
     Barrier(height=1.5, at=0.5, second=-3.0)
     """
-    gammas, values = (torch.as_tensor(v, dtype=torch.float64) for v in (gammas, values))
-    check_grid(gammas, values)
-    over = excess(gammas, values)
-    at = float(gammas[over.argmax()])
-    return Barrier(float(over.max()), at, float(second_differences(values).min()))
+    at, curve = (torch.as_tensor(v, dtype=torch.float64) for v in (gammas, values))
+    check_grid(at, curve)
+    over = excess(at, curve)
+    highest = int(over.argmax())
+    second = float(second_differences(curve).min())
+    return Barrier(float(over[highest]), float(at[highest]), second)
 
 
 def check_grid(gammas: Tensor, values: Tensor) -> None:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from lib.joint.geometry import Geometry
-from lib.mixture.curve import Gammas, LossCurve, loss_curve
+from lib.mixture.barriers import Numbers
+from lib.mixture.curve import LossCurve, loss_curve
 from lib.nets import Chain
 from lib.nets.chain import as_chain
 from lib.nets.samples import check_samples
@@ -21,7 +22,7 @@ def weight_path(
     x: Tensor,
     y: Tensor,
     *,
-    gammas: int | Gammas = 101,
+    gammas: int | Numbers = 101,
     kind: str = "l12",
     weight: float = 1.0,
     batch: int = 256,
@@ -110,7 +111,7 @@ def _check_ends(net1: Chain, net2: Chain, x: Tensor) -> None:
             )
 
 
-def _points(gammas: int | Gammas) -> Tensor:
+def _points(gammas: int | Numbers) -> Tensor:
     try:
         count = operator.index(gammas)  # type: ignore[arg-type]
     except (TypeError, ValueError):

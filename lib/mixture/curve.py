@@ -4,21 +4,18 @@ follow later."""
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lib.mixture.barriers import excess
+from lib.mixture.barriers import Numbers, excess
 from lib.nets import Chain
 from lib.nets.chain import as_chain
 from lib.nets.samples import check_finite, check_samples
 from lib.train.sgd.regulariser import penalty
-
-Gammas = Tensor | np.ndarray | Sequence[float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +81,7 @@ def loss_curve(
     nets: Iterable[Chain | nn.Sequential],
     x: Tensor,
     y: Tensor,
-    gammas: Gammas,
+    gammas: Numbers,
     *,
     kind: str = "l12",
     weight: float = 1.0,

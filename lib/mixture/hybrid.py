@@ -104,21 +104,21 @@ def mixtures(
     [(1, 0, 0), (0.25, 0.25, 0.5)]
     """
     options = options or MixtureOptions()
-    nets = [as_chain(net) for net in nets]
-    _check_nets(nets)
+    chains = [as_chain(net) for net in nets]
+    _check_nets(chains)
     check_samples(x, y)
     draws = source_of(generator, "mixtures")
-    nets = [copy.deepcopy(net).float().eval() for net in nets]
-    parts = [nets[0].features(part, 0)[0] for part in torch.split(x.float(), options.batch)]
+    chains = [copy.deepcopy(net).float().eval() for net in chains]
+    parts = [chains[0].features(part, 0)[0] for part in torch.split(x.float(), options.batch)]
     growing = [Growing(tuple(s), list(parts), options) for s in shares]
-    teachers = Teachers(nets, 1, [list(parts) for _ in nets])
-    while teachers.layer < nets[0].depth:
+    teachers = Teachers(chains, 1, [list(parts) for _ in chains])
+    while teachers.layer < chains[0].depth:
         drawn = _sources(teachers, shares, options, draws)
         for mixture, sources in zip(growing, drawn, strict=True):
             mixture.grow(teachers, sources)
             if options.inputs == "own":
                 mixture.advance(teachers)
-        teachers = Teachers(nets, teachers.layer + 1, teachers.after())
+        teachers = Teachers(chains, teachers.layer + 1, teachers.after())
         if _shares_moments(teachers, options, matched=y is None):
             teachers.share_moments()
     results = [mixture.result(teachers, matched=y is None) for mixture in growing]
@@ -136,7 +136,7 @@ def _shares_moments(teachers: Teachers, options: MixtureOptions, *, matched: boo
     """
     if teachers.layer == teachers.nets[0].depth:
         return matched and options.inputs == "teacher"
-    return options.inputs == "teacher" or (teachers.layer == 2 and options.training is None)
+    return options.inputs == "teacher" or (teachers.layer == 2 and options.fit is None)
 
 
 def _sources(

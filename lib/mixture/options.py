@@ -4,10 +4,16 @@ take."""
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from torch import Tensor
+
+from lib.joint.geometry import Geometry
 from lib.mixture.channels import SCHEMES
-from lib.mixture.layer_training import LayerTraining
+
+# (joint, features in parts, wanted pre-activations in parts, layer) -> weights, the bias last
+LayerFit = Callable[[Geometry, Sequence[Tensor], Sequence[Tensor], int], Tensor]
 
 INPUTS = ("own", "teacher")
 
@@ -29,8 +35,8 @@ class MixtureOptions:
         scheme: "replacement" (paper) or "balanced", see `lib.mixture.channels.candidates`.
         redraw: draw the channels anew for every share, as the authors do; otherwise shares take
             prefixes of one draw, so that neighbouring mixtures have channels in common.
-        training: fit hidden layers as the authors did (post-ReLU, Adam) instead; needs inputs
-            "own".
+        fit: fits hidden layers instead of least squares, for instance as the authors did; needs
+            inputs "own".
         batch: images at a time.
     Raises:
         ValueError: a setting outside its range.
@@ -44,7 +50,7 @@ class MixtureOptions:
     ridge: float = 0.0
     scheme: str = "replacement"
     redraw: bool = False
-    training: LayerTraining | None = None
+    fit: LayerFit | None = None
     batch: int = 256
 
     def __post_init__(self) -> None:
@@ -54,9 +60,9 @@ class MixtureOptions:
             raise ValueError(f"inputs is {self.inputs!r}: expected one of {INPUTS}")
         if self.scheme not in SCHEMES:
             raise ValueError(f"no scheme {self.scheme!r}: expected {' or '.join(SCHEMES)}")
-        if self.training is not None and self.inputs != "own":
+        if self.fit is not None and self.inputs != "own":
             raise ValueError(
-                "Adam trains each layer on the mixture's own features: expected inputs='own'"
+                "a fit of one's own reads the mixture's own features: expected inputs='own'"
             )
         if not 0 <= self.ridge < math.inf or self.batch < 1:
             raise ValueError(

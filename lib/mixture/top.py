@@ -7,6 +7,7 @@ import copy
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from lib.nets import Chain
 from lib.nets.chain import as_chain
 from lib.nets.samples import check_finite, check_samples
 
+Array = NDArray[np.float64]
 _OPTIONS = {"maxcor": 20, "ftol": 1e-12, "gtol": 1e-8}
 
 
@@ -78,17 +80,17 @@ def refit_top(
 class _Logistic:
     """Cross entropy + weight * l_{1,2} of (a - b, bias), as a smooth function of (a, b, bias)."""
 
-    def __init__(self, f: np.ndarray, y: np.ndarray, classes: int, weight: float) -> None:
+    def __init__(self, f: Array, y: NDArray[np.int64], classes: int, weight: float) -> None:
         self.f, self.wanted, self.weight = f, np.eye(classes)[y], weight
         self.shape = classes, f.shape[1]
 
-    def parts(self, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def parts(self, v: Array) -> tuple[Array, Array, Array]:
         """a, b (classes, inputs) and the bias."""
         count = self.shape[0] * self.shape[1]
         up, down, bias = np.split(v, [count, 2 * count])
         return up.reshape(self.shape), down.reshape(self.shape), bias
 
-    def cost(self, v: np.ndarray) -> tuple[float, np.ndarray]:
+    def cost(self, v: Array) -> tuple[float, Array]:
         """The value and its gradient."""
         up, down, bias = self.parts(v)
         log_p = log_softmax(self.f @ (up - down).T + bias, axis=1)
@@ -100,7 +102,7 @@ class _Logistic:
         gradient = [(fit + pull).ravel(), (pull - fit).ravel(), error.sum(0)]
         return float(value), np.concatenate(gradient)
 
-    def solve(self, steps: int, *, bias: bool) -> tuple[np.ndarray, np.ndarray]:
+    def solve(self, steps: int, *, bias: bool) -> tuple[Array, Array]:
         """The weights and the bias at the minimum; a bias of zero if none is wanted."""
         free = (None, None) if bias else (0.0, 0.0)
         bounds = [(0.0, None)] * (2 * self.shape[0] * self.shape[1]) + [free] * self.shape[0]

@@ -134,11 +134,30 @@ def test_chapter_asks_which(bare) -> None:
     assert "build --profile cpu --chapter 01_width --set=trials=50 seed=3" in done.stdout
 
 
+def test_what_the_user_gives_reaches_the_command_as_it_is(bare) -> None:
+    fake_python(bare)
+    given = """note="it's {x}; $$(rm -rf /) `ls` & #" seed=3"""
+    done = make(bare, "chapter", "CH=01_width", f"P={given}")
+    assert f"--set={given.replace('$$', '$')}\n" in done.stdout, done.stderr
+    done = make(bare, "chapter", "CH=01_width", "P=--seed=3\nx=1")
+    assert "--set=--seed=3\nx=1\n" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("word", ["CH=01_width", "P=seed=3"])
+def test_the_whole_book_takes_neither_a_chapter_nor_parameters(word, bare) -> None:
+    fake_python(bare)
+    done = make(bare, "book", word)
+    assert done.returncode != 0
+    assert "make chapter CH=01_width" in done.stderr
+    assert "ran" not in done.stdout
+
+
 def test_help_lists_every_target(bare) -> None:
     done = make(bare, "help")
     for target in (
         "book",
         "test",
+        "lint",
         "chapter",
         "record",
         "data",

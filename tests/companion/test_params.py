@@ -188,3 +188,77 @@ def test_an_interval_holds_what_it_should(low, high, x, left, right) -> None:
     else:
         with pytest.raises(ParameterError, match="out of range"):
             parameter.check(x)
+
+
+RELATED = """# %% tags=["parameters"]
+data: str = "digits"  # images, one of digits, mnist
+images: int = 300  # training images, in [50, train(data)]
+tested: int = 100  # test images, <= test(data)
+epochs: int = 20  # epochs, >= 1
+marks: list[int] = [5, 10]  # epochs looked at, at least 2 of them, in [1, epochs]
+neurons: int = (
+    30  # neurons of a line that was broken, >= 1
+)
+# %%
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (
+            {"images": "1438"},
+            "images = 1438 is out of range: expected <= 1437, the train images of d",
+        ),
+        (
+            {"tested": "361"},
+            "tested = 361 is out of range: expected <= 360, the test images of dig",
+        ),
+        ({"data": "mnist", "images": "60001"}, "expected <= 60000, the train images of mnist"),
+        ({"marks": "[5, 21]"}, "marks = 21 is out of range: expected <= 20, the value of epochs"),
+        ({"epochs": "7"}, "marks = 10 is out of range: expected <= 7, the value of epochs"),
+        ({"marks": "[5]"}, r"marks = \[5\] has 1 items: expected at least 2"),
+        ({"marks": []}, r"marks = \[\] has 0 items: expected at least 2"),
+        ({"epochs": str(10**23)}, f"epochs = {10**23} is too large: expected at most 2147483647"),
+    ],
+)
+def test_values_that_do_not_fit_each_other_or_the_data_are_refused(given, says) -> None:
+    known = params.declared(RELATED)
+    with pytest.raises(ParameterError, match=says) as caught:
+        params.resolve(known, given, "01_toy (quick)", texts=True)
+    assert str(caught.value).splitlines()[-1].startswith("01_toy (quick): ")  # the fault comes last
+
+
+def test_bounds_by_other_parameters_are_in_the_table() -> None:
+    known = params.declared(RELATED)
+    assert known["images"].range == ">= 50 and <= train(data)"
+    assert known["marks"].range == "at least 2 of them, >= 1 and <= epochs"
+    assert known["neurons"].meaning == "neurons of a line that was broken"
+    assert (
+        params.resolve(known, {"epochs": "30", "marks": "3,30"}, "x", texts=True)["marks"][1] == 30
+    )
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        ("x: int = 3  # a number, <= height", "height is neither a number nor a parameter"),
+        ("y: int = 2  # one\nx: int = 3  # two, <= y", "x = 3 is out of range: expected <= 2"),
+    ],
+)
+def test_a_bound_that_means_nothing_or_that_defaults_break_is_refused(cell, says) -> None:
+    with pytest.raises(ValueError, match=says):
+        params.declared(f'# %% tags=["parameters"]\n{cell}\n')
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch) -> None:
+    import torch
+
+    known = params.declared(
+        '# %% tags=["parameters"]\ndevice: str = "cpu"  # where, one of cpu, cuda\n'
+    )
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ParameterError, match="torch finds no GPU here; expected device=cpu"):
+        params.resolve(known, {"device": "cuda"}, "x", texts=True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert params.resolve(known, {"device": "cuda"}, "x", texts=True) == {"device": "cuda"}

@@ -14,17 +14,15 @@ from experiments.convexity import (
     swapped_neurons,
     two_layer_objective,
 )
+from experiments.two_layer import TwoLayer, derivative, slope, two_layer_optimum
 from lib.convex import (
-    TwoLayer,
     convex_objective,
     from_net,
     mix_points,
     solve_programme,
-    two_layer_optimum,
     union,
 )
 from lib.convex.terms import violation
-from lib.convex.two_layer import derivative, slope
 from lib.nets import MLP, cross_entropy, init
 
 SOLVER = 1e-6  # Clarabel stops at a relative gap of 1e-8; a factor 100 for the rounding of masses to zero

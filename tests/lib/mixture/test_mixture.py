@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import nn
 
+from experiments.layer_training import LayerTraining
 from lib.joint import Geometry, solve
 from lib.joint.dual import fit_dual
 from lib.joint.fit import blocks, equations, fit_features, fit_joint, restrict, with_targets
 from lib.mixture import MixtureOptions, mix, mixtures, refit_top
 from lib.mixture.channels import candidates, chosen, counts
-from lib.mixture.layer_training import LayerTraining
 from lib.nets import VGG, Chain, initialise
 from lib.train.sgd.regulariser import l12
 
@@ -369,7 +369,7 @@ def test_matching_as_the_authors_did_lowers_their_loss() -> None:
     losses = []
     for epochs in (1, 40):
         how = LayerTraining(seed=0, epochs=epochs, lr=2e-2, batch=16, weight=0.0)
-        found = mix(*nets, x, 0.5, MixtureOptions(width=2, training=how), generator=0)
+        found = mix(*nets, x, 0.5, MixtureOptions(width=2, fit=how), generator=0)
         with torch.no_grad():
             targets = torch.cat([net.features(x)[1] for net in nets], 1)[:, found.sources[0]]
             losses.append(
@@ -408,7 +408,7 @@ def test_bad_input_is_refused() -> None:
             *nets,
             x,
             0.5,
-            MixtureOptions(inputs="teacher", training=LayerTraining(seed=0)),
+            MixtureOptions(inputs="teacher", fit=LayerTraining(seed=0)),
             generator=0,
         )
     with pytest.raises(ValueError, match="8 samples and targets"):

@@ -14,8 +14,9 @@ from torch import nn
 
 from experiments.bands import bootstrap
 from experiments.mixtures import PathSettings, all_paths, paths_between
-from lib.mixture import LossCurve, MixtureOptions, barrier, loss_curve, mix, weight_path
+from lib.mixture import MixtureOptions, barrier, loss_curve, mix, weight_path
 from lib.mixture.barriers import excess
+from lib.mixture.curve import LossCurve
 from lib.nets import VGG, Chain, initialise
 from lib.symmetry import permute, rebasin
 from lib.train.sgd import evaluate, penalty

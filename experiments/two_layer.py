@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lib.convex.programme import solve_programme
-from lib.convex.space import Space, Stage
+from lib.convex import Space, solve_programme
+from lib.convex.space import Stage
 from lib.nets import Activation
 from lib.nets.activations import get
 
