@@ -34,11 +34,7 @@ image_seeds: int = 5  # nets of each depth on images, >= 1
 hidden: list[int] = [1, 2, 3, 4]  # numbers of hidden layers of Fig. 1, >= 1
 seeds: int = 30  # nets of each depth on Iris, >= 4
 epochs: int = 10000  # epochs of Adam on Iris, >= 500
-<<<<<<< HEAD
-polished: int = 20  # of these, polished on their plateaus, >= 2
-=======
-polished: int = 10  # of these, polished on their plateaus, in [2, seeds]
->>>>>>> main
+polished: int = 20  # of these, polished on their plateaus, in [2, seeds]
 lifts: int = 12  # random lifts of each kind, >= 2
 exits_tried: int = 12  # lifted minima of each kind to leave, >= 3
 descent: int = 20000  # epochs of descent from there, >= 1000
