@@ -11,13 +11,13 @@ from experiments.depth.planted import gaussian
 from lib.certificate import module_gradient
 from lib.critical import plant
 from lib.depth import (
-    ResidualBlock,
     insert_block,
     linearised_block,
     null_block,
     stream_at,
     zero_output_block,
 )
+from lib.depth.residual import ResidualBlock
 
 F64 = torch.float64
 

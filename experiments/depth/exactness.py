@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from experiments.depth.planted import Planted, critical_net, gaussian
-from lib.certificate import Certificate, certify
+from lib.certificate import certify
+from lib.certificate.report import Certificate
 from lib.curvature import Inertia, hessian, inertia
 from lib.depth import layer_on_data, lift, lift_layers, lifted_dimension
 from lib.depth.pieces import affine_error

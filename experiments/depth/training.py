@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.critical import SlowIterates, Window, slow_windows, smallest_gradient_iterates
+from lib.critical import slow_windows, smallest_gradient_iterates
+from lib.critical.windows import SlowIterates, Window
 from lib.nets import MLP, Activation, forward, init
 from lib.train.descent import Trajectory, descend
 

@@ -17,7 +17,7 @@ from experiments.pruning import contest
 from experiments.pruning.comparison import Point
 from experiments.pruning.fewer_layers import FIRST_PLATEAU, SlowPoint
 from experiments.pruning.loss_spectra import target
-from lib.critical import Window
+from lib.critical.windows import Window
 from lib.nets import MLP, forward
 from lib.train.descent import Trajectory
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from lib.critical import smallest_gradient_iterates
-from lib.merge import Reduction, merge_layers, reduce
+from lib.merge import merge_layers, reduce
+from lib.merge.reduction import Reduction
 from lib.nets import MLP, forward, init, risk
 from lib.train.descent import Trajectory, descend
 
