@@ -74,6 +74,8 @@ def run(request: Request, options: Options, root: Path) -> int:
         if request.chapter:
             print(*verdicts(jobs, root), sep="\n")
         print(f"The book: {book / 'index.html'}")
+        if request.chapter:
+            print(f"All runs of your own: {book.parents[1] / 'index.html'}")
     return code
 
 

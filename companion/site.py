@@ -16,7 +16,7 @@ from pathlib import Path
 import nbformat
 import yaml
 
-from companion import claims, contents, gate, paths, plan, scorecard
+from companion import claims, contents, gate, own, paths, plan, scorecard
 from companion.digests import digest_files, digest_of, digest_pins
 from companion.measurement import Measurement
 from companion.notebooks import notebook
@@ -103,6 +103,8 @@ def build(request: Request, root: Path) -> None:
         if place.exists():
             place.rename(former)
         html.rename(place)
+    if request.chapter is not None:
+        own.enter(request, root)
 
 
 def _checked_all(jobs: Sequence[plan.Job], root: Path) -> dict[str, nbformat.NotebookNode]:

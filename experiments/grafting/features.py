@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.graft import downstream_distances, graft, graft_layers
+from lib.graft import downstream_distances, graft, graft_fresh, graft_layers
 from lib.nets import Chain
 from lib.similarity import cka, regression, svcca
 
@@ -66,16 +66,27 @@ def channel_means(
 
 
 def fading(
-    pairs: Sequence[tuple[Chain, Chain]], layers: Sequence[int], images: Tensor
+    pairs: Sequence[tuple[Chain, Chain]],
+    layers: Sequence[int],
+    images: Tensor,
+    *,
+    fresh: bool = False,
 ) -> dict[int, np.ndarray]:
     """The normalised distance of Eq. (6) from the joint to the output.
 
+    Args:
+        fresh: with joints that nothing matched, the null.
     Returns:
         grafted layer l -> (pairs, layers l + 1 to the output).
     """
     rows: dict[int, list] = {l: [] for l in layers}
     for a, b in pairs:
-        for found in graft_layers(a, b, images, layers):
+        grafts = (
+            [graft_fresh(a, b, images, l, generator=l) for l in layers]
+            if fresh
+            else graft_layers(a, b, images, layers)
+        )
+        for found in grafts:
             rows[found.layer].append(downstream_distances(found, b, images).distance)
     return {l: np.array(d) for l, d in rows.items()}
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from experiments.families import Member, train_family
@@ -62,6 +63,14 @@ class Training:
         job = self.job("family", self.design.width, members, self.recipe, kept)
         family = job(processes=self.processes, minutes=self.stage.left)
         return {how: family[k * replicas : (k + 1) * replicas] for k, how in enumerate(hows)}
+
+    def on_shuffled_labels(self, replicas: int, kept: Sequence[int]) -> tuple[Member, ...]:
+        """Normal nets that learned labels in random order: trained, but on nothing."""
+        order = torch.randperm(len(self.y), generator=torch.Generator().manual_seed(self.seed))
+        wrong = replace(self, y=self.y[order.to(self.y.device)])
+        members = [("code_normal", r) for r in range(replicas)]
+        job = wrong.job("shuffled", self.design.width, members, self.recipe, kept)
+        return job(processes=self.processes, minutes=self.stage.left)
 
     def others(
         self, wanted: Sequence[tuple[float, float, int]], epochs: int, kept: Sequence[int]

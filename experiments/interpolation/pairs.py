@@ -1,19 +1,15 @@
-"""The nets of Fig. 3(b), and how far the curves between two of them are from convex."""
+"""The nets of Fig. 3(b): three initialisers, trained on the same minibatches, at any width."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
 
-from experiments.bands import Bands, bootstrap
 from experiments.families import train_family
-from lib.mixture import MixtureOptions, barrier, loss_curve, mixtures
-from lib.mixture.barriers import Barrier
-from lib.mixture.curve import LossCurve
-from lib.nets import VGG, Chain, Design
+from lib.nets import VGG, Design
 from lib.train.sgd import Execution, Recipe
 
 NORMAL, CODE, HE = KINDS = ("code_normal", "code_uniform", "he_uniform")
@@ -70,45 +66,3 @@ def train_kinds(
         minutes=setting.minutes,
     )
     return {m.how: {e: net.cpu() for e, net in m.nets.items()} for m in members}
-
-
-@dataclass(frozen=True, eq=False)
-class Score:
-    """Barrier measures of a curve on eleven of its points, and their bootstrap bands."""
-
-    curve: Barrier
-    bands: Bands
-
-
-def score(path: LossCurve, *, seed: int) -> Score:
-    """Score a path; a straight one has more points than a path of mixtures, and both are scored on
-    eleven."""
-    path = path.every(max(1, (len(path.gammas) - 1) // 10))
-    return Score(barrier(path.gammas, path.overall), bootstrap(path, seed=seed))
-
-
-def score_all(
-    ways: Mapping[str, Mapping[str, LossCurve]], *, seed: int
-) -> dict[str, dict[str, Score]]:
-    """Scores of all paths of all pairs: pair -> way -> score."""
-    return {
-        name: {way: score(path, seed=seed) for way, path in found.items()}
-        for name, found in ways.items()
-    }
-
-
-def mixed_path(
-    nets: Sequence[Chain],
-    gammas: Tensor,
-    x: Tensor,
-    y: Tensor,
-    options: MixtureOptions,
-    *,
-    weight: float,
-    seed: int,
-) -> LossCurve:
-    """Mixtures of two nets at the given shares of the first, their last layer refitted, all on the
-    same images."""
-    shares = [(g, 1 - g) for g in gammas.tolist()]
-    found = mixtures(nets, x, shares, options, generator=seed, y=y, weight=weight)
-    return loss_curve((m.net for m in found), x, y, gammas, weight=weight)

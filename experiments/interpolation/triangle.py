@@ -49,6 +49,16 @@ class Triangle:
         return np.array(found)
 
     @property
+    def bend(self) -> float:
+        """The smallest second difference as a share of the range of the losses."""
+        return float(self.bends.min() / np.ptp(self.overall))
+
+    def shuffled(self, seed: int) -> Triangle:
+        """The same losses at other shares: what convexity would look like by chance."""
+        order = np.random.default_rng(seed).permutation(len(self.overall))
+        return Triangle(self.steps, self.grid, self.overall[order])
+
+    @property
     def excess(self) -> np.ndarray:
         """Height above the plane through the corners, (P,)."""
         return self.overall - self.shares @ self.corners
@@ -65,11 +75,11 @@ class Triangle:
 def triangle(
     nets: Sequence[Chain],
     steps: int,
-    images: Tensor,
-    labels: Tensor,
+    fit: tuple[Tensor, Tensor],
+    score: tuple[Tensor, Tensor],
+    options: MixtureOptions,
     *,
     weight: float,
-    ridge: float,
     seed: int,
 ) -> Triangle:
     """Mixtures of three nets at all shares that are multiples of 1 / steps; their Gram matrices are
@@ -77,10 +87,11 @@ def triangle(
 
     Args:
         nets: three of one architecture;  steps: >= 3;  weight: of the l_{1,2} penalty.
+        fit, score: images and labels on which mixtures are fitted, and on which they are scored.
     """
     grid = [(i, j, steps - i - j) for i in range(steps + 1) for j in range(steps + 1 - i)]
     shares = [tuple(v / steps for v in g) for g in grid]
-    options = MixtureOptions(inputs="teacher", ridge=ridge)
-    found = mixtures(nets, images, shares, options, generator=seed, y=labels, weight=weight)
-    curve = loss_curve((m.net for m in found), images, labels, range(len(grid)), weight=weight)
+    x, y = fit
+    found = mixtures(nets, x, shares, options, generator=seed, y=y, weight=weight)
+    curve = loss_curve((m.net for m in found), *score, range(len(grid)), weight=weight)
     return Triangle(steps, np.array(grid), curve.overall.numpy())

@@ -9,6 +9,7 @@ from lib.linear import above_rounding, jacobian
 from lib.nets import MLP, flatten, forward, unflatten
 from lib.nets.checks import check_single
 from lib.nets.derivatives import output_and_leaves
+from lib.nets.samples import check_samples
 
 
 def plant(
@@ -44,6 +45,7 @@ def plant(
     """
     if isinstance(net, MLP):
         check_single(net)
+    check_samples(x)
     if not residual >= 0:
         raise ValueError(f"residual is {residual}: expected >= 0")
     output, derivative = _linearised(net, x)

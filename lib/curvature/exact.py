@@ -12,6 +12,7 @@ from lib.curvature import lanes
 from lib.curvature.analytic import parts
 from lib.curvature.jets import CLOSED_FORM
 from lib.nets import MLP, Loss, cross_entropy, flatten, mse, risk, unflatten
+from lib.nets.samples import check_samples
 
 MEMORY = 2 * 2**30  # bytes
 CACHE = (
@@ -61,6 +62,7 @@ def hessian(net: MLP, x: Tensor, y: Tensor, loss: Loss = mse, *, memory: int = M
     >>> hessian(net, torch.ones(5, 1, dtype=torch.float64), torch.zeros(5, 1, dtype=torch.float64)).shape
     torch.Size([4, 6, 6])
     """
+    check_samples(x, y)
     if lanes.fits(net, loss):
         return _in_lanes(net, x, y, loss, memory, split=False)[0]
     if loss in CLOSED_FORM:

@@ -120,7 +120,7 @@ class Geometry:
             padding = (top, left) if (top, left) == (bottom, right) else "same"
             sizes += (self.kernel, self.stride, padding, self.dilation, self.groups)
         made = {"bias": bias is not None, "device": weight.device, "dtype": weight.dtype}
-        joint = cast("nn.Linear | nn.Conv2d", _made_without_draws(kind, *sizes, **made))
+        joint = cast("nn.Linear | nn.Conv2d", skip_init(kind, *sizes, **made))  # draws nothing
         with torch.no_grad():
             joint.weight.copy_(weight.reshape(joint.weight.shape))
             if bias is not None:
@@ -155,10 +155,6 @@ def with_bias(joint: nn.Linear | nn.Conv2d) -> Tensor:
     weight = joint.weight.detach().flatten(1)
     column = weight.new_zeros(len(weight)) if joint.bias is None else joint.bias.detach()
     return torch.cat([weight, column[:, None]], 1)
-
-
-def _made_without_draws(kind: type[nn.Module], *sizes: object, **options: object) -> nn.Module:
-    return cast(nn.Module, skip_init(kind, *sizes, **options))  # type: ignore[no-untyped-call]
 
 
 def _pair(values: tuple[int, ...]) -> Pair:

@@ -15,6 +15,7 @@ from lib.depth.layers import LayerOnData, layers_on_data, merge_affine
 from lib.merge.batchnorm import as_mlp
 from lib.nets import MLP, forward, to_sequential
 from lib.nets.checks import check_layer, check_single
+from lib.nets.samples import check_samples
 
 FITS = ("affine", "neuron")
 
@@ -121,6 +122,7 @@ def merge_layers(
         whole = nn.Sequential(*head, *to_sequential(cast(MLP, done.net))).eval()
         return LayerMerge(whole, done.merged, done.errors, done.change)
     allowed = _check(net, tolerance, layers)
+    check_samples(x)
     fits = fit_layers(net, x, fit)
     errors, numbers = tuple(f.error for f in fits), list(range(1, net.depth))
     start = output = forward(net, x)

@@ -1,5 +1,5 @@
-"""Which channels of the given nets a mixture takes over: the draws of Algorithm 2, seeded and
-nested in gamma."""
+"""Which channels of the given nets a mixture takes over: the draws of Algorithm 2, nested in gamma
+unless they are redrawn."""
 
 from __future__ import annotations
 

@@ -28,8 +28,10 @@ def mse(output: Tensor, y: Tensor) -> Tensor:
     """
     if y.dim() < 2 or y.shape[-2:] != output.shape[-2:]:
         expected = tuple(output.shape[-2:])
+        labels = "" if y.is_floating_point() else "; for class labels pass loss=cross_entropy"
         raise ValueError(
             f"targets of mse have shape {tuple(y.shape)}: expected {expected}, as the outputs"
+            f"{labels}"
         )
     return ((output - y) ** 2).mean(dim=(-2, -1))
 

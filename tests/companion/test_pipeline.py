@@ -138,8 +138,9 @@ def test_an_interrupted_build_keeps_what_is_done_and_resumes(toy) -> None:
 def test_a_chapter_with_parameters_of_ones_own_has_a_book_of_its_own(toy) -> None:
     done = call(toy, "build", "--chapter", "01_toy", "--set", "points=7 seed=3")
     assert done.returncode == 0, done.stderr
-    (folder,) = (toy / "_build" / "mine").iterdir()
+    (folder,) = (toy / "_build" / "mine").glob("*-*")
     assert folder.name.startswith("01_toy-")
+    assert "01_toy points=7 seed=3" in words(toy / "_build" / "mine" / "index.html")
     page = words(folder / "html" / "01_toy.html")
     assert 'make chapter CH=01_toy P="points=7 seed=3"' in page and "points = 7" in page
     assert "T1 reproduced: measured 0, bound ≤ 1 × 10⁻¹⁵" in done.stdout.replace("\u00a0", " ")

@@ -10,7 +10,7 @@ from mlp_oracle import arrays, nets, samples
 
 from lib.critical import plant
 from lib.nets import MLP, flatten, forward, gradient, init
-from lib.width import append, null_embed
+from lib.width import append, null_embed, split
 from lib.width.null import remove_null
 
 few = settings(max_examples=30, deadline=None, derandomize=True)
@@ -46,10 +46,29 @@ def test_theorem_4_1_criticality_of_null_embeddings(data, net, bias):
     assert l1(null_embed(net, layer, bias), x, y) < 1e-11
 
 
+def test_a_copy_that_does_not_write_and_an_inactive_neuron_are_critical_too():
+    """A11 as corrected: both zeros are needed for all sigma and data, unless the new neuron is a
+    copy (alpha = 0) or inactive."""
+    g = torch.Generator().manual_seed(3)
+    net = init((2, 3, 1), "relu", generator=g)
+    x = torch.randn(40, 2, generator=g, dtype=torch.float64)
+    y = plant(net, x, g)
+    copy = split(net, 1, 0, 0.0)
+    assert copy.weights[0][3].abs().max() > 0.1 and float(copy.weights[1][:, 3].abs()) == 0
+    assert l1(copy, x, y) < 1e-13
+    zero, writes = torch.zeros(2).double(), torch.full((1,), 1.3).double()
+    assert l1(append(net, 1, zero, -0.7, writes), x, y) < 1e-13
+    # With b = 0.7 it is active: the output bias undoes its constant, but the slope is there.
+    active = append(net, 1, zero, 0.7, writes)
+    fixed = MLP(active.weights, (active.biases[0], net.biases[1] - 0.7 * 1.3), "relu")
+    torch.testing.assert_close(forward(fixed, x), forward(net, x))
+    assert l1(fixed, x, y) > 1e-3
+
+
 @pytest.mark.parametrize("name", ["tanh", "sigmoid", "elu"])
 def test_both_zeros_are_needed(name):
-    """A11: critical if the input and output weights are zero; with only one of them zero it is
-    not."""
+    """A11: critical if the input and output weights are zero; with only one of them zero a neuron
+    that is neither a copy nor inactive is not."""
     g = torch.Generator().manual_seed(3)
     net = init((2, 3, 2, 1), name, generator=g)
     x = torch.randn(40, 2, generator=g, dtype=torch.float64)

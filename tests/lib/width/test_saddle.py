@@ -100,6 +100,34 @@ def test_piecewise_linear_nets_need_the_output_weights(name):
     assert inertia(hessian(net, x, y)).counts[0] == 0 < inertia(h).counts[0]
 
 
+def test_theorem_6_3_when_the_hidden_block_is_zero():
+    """One hidden ReLU layer: H^(2) has no hidden block, the joint block has trace zero and so a
+    negative eigenpair (lambda, v), and u = (v, -v, 0) has curvature 2 lambda."""
+    net, x, y = case((2, 3, 2), "relu")
+    outer = net.weights[1].numel()
+    joint = net.n_parameters - net.biases[1].numel()
+    h2 = decompose(net, x, y).second_order[:joint, :joint]
+    assert float(h2[: joint - outer, : joint - outer].abs().max()) == 0.0
+    assert abs(float(h2.trace())) == 0.0
+    values, vectors = torch.linalg.eigh(h2)
+    assert float(values[0]) < -1e-6 and float(values[0]) == pytest.approx(-float(values[-1]))
+    v = torch.cat([vectors[:, 0], vectors.new_zeros(net.biases[1].numel())])
+    found = saddle_witness(net, x, y)
+    copies = unflatten(v, net)
+    u = MLP(
+        [
+            torch.cat([copies.weights[0], -copies.weights[0], 0 * copies.weights[0]]),
+            torch.cat([copies.weights[1], -copies.weights[1], 0 * copies.weights[1]], 1),
+        ],
+        [torch.cat([copies.biases[0], -copies.biases[0], 0 * copies.biases[0]]), copies.biases[1]],
+        "relu",
+    )
+    h = hessian(found.embedding(net), x, y)
+    curvature = float(flatten(u) @ h @ flatten(u))
+    assert curvature == pytest.approx(2 * float(values[0]), rel=1e-9) and found.block == "joint"
+    assert curvature == pytest.approx(float(found.curvature), rel=1e-9)
+
+
 def test_cross_entropy():
     g = torch.Generator().manual_seed(0)
     net, x = init((2, 3, 3), generator=g), torch.randn(20, 2, generator=g, dtype=torch.float64)

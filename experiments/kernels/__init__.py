@@ -1,0 +1,1 @@
+"""Chapter 06: what is measured live: errors of the activations, and times as sizes grow."""

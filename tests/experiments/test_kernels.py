@@ -1,0 +1,34 @@
+"""What chapter 06 measures live, and how it finds committed results."""
+
+import numpy as np
+
+from companion.records import benchmarks
+from experiments.kernels import accuracy, timing
+from experiments.kernels.results import Results
+
+
+def test_activations_err_by_a_few_units_in_the_last_place():
+    z = accuracy.arguments()
+    errors = accuracy.last_place_errors(z)
+    assert errors["tanh"].max() <= 6
+    assert errors["sigmoid"][z > -1].max() <= 6
+
+
+def test_jobs_take_their_turn_and_the_first_round_does_not_count():
+    order = []
+    assert len(timing.in_turn(order.append, (3, 5), rounds=2)) == 2
+    assert order == [3, 5] * 3
+
+
+def test_rows_and_facts_are_found_by_their_beginnings():
+    known = Results(benchmarks())
+    assert known.row("descent", "200 nets of width 3", "JAX")["ratio"] > 1
+    assert known.fact("descent", "no such fact") is None
+    assert known.facts("nothing", "") == {}
+    assert {r["benchmark"] for r in known.rows} == {n for n in known.by_name if known.of(n)}
+
+
+def test_problems_have_the_sizes_asked_for():
+    net, x, y = timing.problem(0, 3, 2, 7, 4)
+    assert net.widths == (4, 2, 1) and net.batch == (3,)
+    assert x.shape == (7, 4) and np.isfinite(y.numpy()).all()
