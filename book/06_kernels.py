@@ -515,7 +515,7 @@ for ax in axes[len(drawn) :]:
     ax.remove()
 for ax, name in zip(axes, drawn, strict=False):
     layouts.PICTURES[name](ax)
-    ax.title.set_fontsize(6.5)
+    ax.set_title(ax.get_title("left"), fontsize=7.5)
 run.figure(
     fig,
     "pictures",
