@@ -41,7 +41,7 @@ from companion import chapter
 from experiments.kernels import accuracy, timing
 from experiments.kernels.results import Results
 from lib.curvature import decompose
-from lib.train.descent.front import MAX_BYTES
+from lib.train.descent.checks import MAX_BYTES
 from lib.train.descent.gpu import tile
 
 run = chapter.start("06_kernels", globals())
@@ -515,7 +515,7 @@ for ax in axes[len(drawn) :]:
     ax.remove()
 for ax, name in zip(axes, drawn, strict=False):
     layouts.PICTURES[name](ax)
-    ax.title.set_fontsize(6.5)
+    ax.set_title(ax.get_title("left"), fontsize=7.5)
 run.figure(
     fig,
     "pictures",

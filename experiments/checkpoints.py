@@ -27,7 +27,8 @@ def save(state: State, file: Path) -> None:
 
     >>> from lib.nets import initialise
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save(State(3, (initialise(VGG(width=1 / 64, hidden=2), generator=0),)), Path(folder, "run.pt"))
+    ...     net = initialise(VGG(width=1 / 64, hidden=2), generator=0)
+    ...     save(State(3, (net,)), Path(folder, "run.pt"))
     ...     load(Path(folder, "run.pt")).epoch
     3
     """
@@ -35,6 +36,7 @@ def save(state: State, file: Path) -> None:
         "epoch": state.epoch,
         "designs": [asdict(net.design) for net in state.nets],
         "nets": [net.state_dict() for net in state.nets],
+        "frozen": [[k for k, p in n.named_parameters() if not p.requires_grad] for n in state.nets],
         "momenta": [list(m) for m in state.momenta],
         "history": [asdict(record) for record in state.history],
     }
@@ -53,6 +55,9 @@ def load(file: Path, device: str = "cpu") -> State:
         net = VGG(Design(**design)).to(device).eval()
         net.load_state_dict(parameters)
         nets.append(net)
+    for net, names in zip(nets, content.get("frozen", [[]] * len(nets)), strict=True):
+        for name in names:
+            net.get_parameter(name).requires_grad_(False)
     columns = ("cross_entropy", "penalty", "accuracy")
     history = tuple(Record(r["epoch"], *(tuple(r[c]) for c in columns)) for r in content["history"])
     return State(

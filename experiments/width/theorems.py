@@ -16,10 +16,13 @@ from lib.curvature import hessian, inertia
 from lib.nets import MLP, flatten, forward, gradient, init
 from lib.symmetry import rescale, rescaling_direction
 from lib.width import (
+    append,
     embedding,
     general_dimension,
+    null_embed,
     random_embedding,
     saddle_witness,
+    split,
     split_channel,
     tangent_dimension,
 )
@@ -129,22 +132,29 @@ class StrictSaddles:
     predicted: list[float]
     measured: list[float]
     negative: list[int]
+    blocks: list[str]
 
 
-def strict_saddles(generator: Generator, wanted: int = 8) -> StrictSaddles:
-    """Three-fold splitting of planted points that have no negative eigenvalue."""
-    found = StrictSaddles([], [], [])
+def strict_saddles(generator: Generator, sigma: str = "tanh", wanted: int = 8) -> StrictSaddles:
+    """Three-fold splitting of planted points without a negative eigenvalue.
+
+    For one hidden layer of ReLU the hidden block of H^(2) is zero, so the joint block decides;
+    planted points are saddles already there, and all are kept: the case of the proof is tested.
+    (With one output C = 0 at a critical point, and H^(2) is zero altogether: two outputs.)
+    """
+    found = StrictSaddles([], [], [], [])
     while len(found.predicted) < wanted:
-        net = init((2, 3, 1), generator=generator)
+        net = init((2, 3, 2 if sigma == "relu" else 1), sigma, generator=generator)
         x = gaussian(generator, 60, 2)
         y = plant(net, x, generator, residual=0.03)
-        if inertia(hessian(net, x, y)).counts[0]:
+        if sigma != "relu" and inertia(hessian(net, x, y)).counts[0]:
             continue
         witness = saddle_witness(net, x, y)
         h, u = hessian(witness.embedding(net), x, y), flatten(witness.direction)
         found.predicted.append(float(witness.curvature))
         found.measured.append(float(u @ h @ u))
-        found.negative.append(inertia(h).counts[0])
+        found.negative.append(inertia(h, require=False).counts[0])
+        found.blocks.append(str(witness.block))
     return found
 
 
@@ -188,3 +198,28 @@ def silenced(net: MLP, layer: int, neuron: int) -> MLP:
     writes[neuron] = 0
     weights[layer] = weights[layer] * writes
     return MLP(tuple(weights), net.biases, net.activation)
+
+
+def neurons_without_effect(generator: Generator) -> list[float]:
+    """Gradient L1 norms of a planted critical point after a neuron without effect was added.
+
+    A neuron that neither reads nor writes; a copy that does not write; a ReLU that is off on all
+    data and writes; a neuron that reads at random and does not write; one that writes and does not
+    read. Only the first is critical for every activation and all data.
+    """
+    net, x, y = _planted(generator, "tanh")
+    zero = {d: torch.zeros(d, dtype=torch.float64) for d in (1, 2)}
+    null = null_embed(net, 1, 0.7)
+    reads = append(net, 1, gaussian(generator, 2), 0.7, zero[1])
+    writes = append(net, 1, zero[2], 0.7, gaussian(generator, 1))
+    copy = split(net, 1, 0, 0.0)
+    norms = [float(flatten(gradient(n, x, y)).abs().sum()) for n in (null, copy, reads, writes)]
+    net, x, y = _planted(torch.Generator().manual_seed(1), "relu")
+    off = append(net, 1, zero[2], -0.7, torch.tensor([1.3], dtype=torch.float64))
+    return [*norms[:2], float(flatten(gradient(off, x, y)).abs().sum()), *norms[2:]]
+
+
+def _planted(generator: Generator, sigma: str) -> tuple[MLP, Tensor, Tensor]:
+    net = init((2, 3, 1), sigma, std=0.8, generator=generator)
+    x = gaussian(generator, 60, 2)
+    return net, x, plant(net, x, generator)

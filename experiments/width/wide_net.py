@@ -42,6 +42,11 @@ SETTINGS: dict[str, tuple[float, dict[str, object]]] = {
 }
 
 
+def short_memory(width: int) -> dict[str, object]:
+    """Adam with a memory of two epochs, from a standard deviation of width**(-3/4)."""
+    return {"std": width**-0.75, **_adam(SHORT)}
+
+
 @dataclass(frozen=True)
 class WideNet:
     """What all trainings of the wide net share: its data, size, length and seed."""
@@ -137,3 +142,54 @@ def single_precision_gap(wide: WideNet, steps: int = 500) -> float:
         curve.append(float(value.detach()))
     losses = torch.tensor(curve, dtype=torch.float64)[double.steps]
     return float((losses / double.losses - 1).abs().max())
+
+
+@dataclass(frozen=True)
+class Start:
+    """The start of descent from small parameters, as long as outputs are small.
+
+    Then every pair (a, w) feels the same force g = 2 E[x y], and
+
+        -dL/dk = lr g^2 S cosh(2 g lr k),   S = sum of a^2 + w^2 at first,
+
+    constant at first, with a curvature. Both are read off a printed start c (1 + q k^2).
+
+    Args:
+        force: g;  lr: the rate that gives the curvature;  std: of the parameters, from S.
+    """
+
+    force: float
+    lr: float
+    std: float
+
+    @classmethod
+    def read(cls, wide: WideNet, slope: float, curvature: float) -> Start:
+        """The rate and standard deviation behind -dL/dk = slope (1 + curvature k^2)."""
+        force = 2 * float((wide.x * wide.y).mean())
+        lr = float(np.sqrt(curvature / 2)) / abs(force)
+        return cls(force, lr, float(np.sqrt(slope / (lr * force**2) / (2 * wide.width))))
+
+    def slope(self, epoch: float, width: int, lr: float | None = None) -> float:
+        """-dL/dk at an epoch, for a net of this width."""
+        rate = self.lr if lr is None else lr
+        total = 2 * width * self.std**2
+        return rate * self.force**2 * total * float(np.cosh(2 * self.force * rate * epoch))
+
+
+def start_distances(
+    wide: WideNet, printed: Mapping[str, NDArray[np.float64]], *, seeds: int, **settings: object
+) -> list[float]:
+    """Mean |log10 of the loss ratio| over the first 400 epochs, for each seed.
+
+    Args:
+        wide: data and size;  printed: columns epoch and loss.
+        settings: std, the standard deviation at the start, and those of `descend`.
+    """
+    std = float(settings.pop("std"))  # type: ignore[arg-type]
+    power = -float(np.log(std) / np.log(wide.width))
+    records = range(0, 401, 2)
+    walk = descend(wide.start(power, seeds), wide.x, wide.y, steps=400, records=records, **settings)
+    epochs = np.array(records[1:], dtype=float)
+    there = np.interp(np.log(epochs), np.log(printed["epoch"]), np.log(printed["loss"]))
+    early = PrintedCurve(epochs, there)
+    return [early.distance(walk, k) for k in range(seeds)]

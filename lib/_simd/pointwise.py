@@ -23,10 +23,22 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-from lib._simd.lanes import broadcast, exponent_from_low_bits, fma, fnma, select, splat
+from lib._simd.compiled import njit
+from lib._simd.lanes import (
+    Floats,
+    Lanes,
+    Memory,
+    broadcast,
+    exponent_from_low_bits,
+    fma,
+    fnma,
+    magnitude,
+    select,
+    splat,
+)
 
+Constants = tuple[Lanes, Lanes, Lanes, Lanes, Lanes, Lanes, Lanes, Lanes, Lanes]
 TANH, SIGMOID, RELU, LEAKY_RELU, ELU, IDENTITY = range(6)
 KINDS = {
     "tanh": TANH,
@@ -48,6 +60,7 @@ _LOW, _HIGH = (
     {TANH: 60.0, ELU: 0.0},
 )  # beyond, tanh is 1 and e^z is 0 to the last bit
 _TO_UNIT = 1 / math.log(2)
+_END = 1 - 2.0**-50  # of the range of tanh and sigmoid, less four units in the last place of 1
 
 
 def unit(kind: int) -> float:
@@ -55,7 +68,7 @@ def unit(kind: int) -> float:
     return {TANH: 2 * _TO_UNIT, SIGMOID: _TO_UNIT, ELU: _TO_UNIT}.get(kind, 1.0)
 
 
-def constants(kind: int) -> np.ndarray:
+def constants(kind: int) -> Floats:
     """What `value_with` computes with, for `in_lanes`."""
     # tanh has all its powers halved, which saves doubling P and Q.
     rounder, one = (_ROUND - 1, 0.5) if kind == TANH else (_ROUND, 1.0)
@@ -65,7 +78,7 @@ def constants(kind: int) -> np.ndarray:
 
 
 @njit
-def in_lanes(table):
+def in_lanes(table: Memory) -> Constants:
     """The `constants` as a tuple of `Lanes`.
 
     Passing them to a kernel as data makes it a tenth faster: as constants of the code, the compiler
@@ -73,23 +86,38 @@ def in_lanes(table):
     them again in the innermost loop.
     """
     return (
-        broadcast(table, 0), broadcast(table, 1), broadcast(table, 2), broadcast(table, 3), broadcast(table, 4),
-        broadcast(table, 5), broadcast(table, 6), broadcast(table, 7), broadcast(table, 8),
-    )  # fmt: skip
+        broadcast(table, 0),
+        broadcast(table, 1),
+        broadcast(table, 2),
+        broadcast(table, 3),
+        broadcast(table, 4),
+        broadcast(table, 5),
+        broadcast(table, 6),
+        broadcast(table, 7),
+        broadcast(table, 8),
+    )
 
 
 @njit
-def literal(kind):
+def literal(kind: int) -> Constants:
     """The `constants` in the code, for whoever has no table at hand."""
     rounder, one = (_ROUND - 1.0, 0.5) if kind == TANH else (_ROUND, 1.0)
     low, high = (-60.0, 60.0) if kind == TANH else (-60.0, 0.0) if kind == ELU else (-1020.0, SAFE)
     return (
-        splat(rounder), splat(_Q0), splat(_Q1), splat(_P0), splat(_P1), splat(_P2), splat(one), splat(low), splat(high),
-    )  # fmt: skip
+        splat(rounder),
+        splat(_Q0),
+        splat(_Q1),
+        splat(_P0),
+        splat(_P1),
+        splat(_P2),
+        splat(one),
+        splat(low),
+        splat(high),
+    )
 
 
 @njit
-def _parts(u, safe, c):
+def _parts(u: Lanes, safe: bool, c: Constants) -> tuple[Lanes, Lanes, Lanes]:
     rounder, q0, q1, p0, p1, p2, _, low, high = c
     if (
         not safe
@@ -105,7 +133,7 @@ def _parts(u, safe, c):
 
 
 @njit
-def _fraction(kind, u, safe, c):
+def _fraction(kind: int, u: Lanes, safe: bool, c: Constants) -> tuple[Lanes, Lanes]:
     """Numerator and denominator of tanh(z), sigmoid(z) or e^z - 1; the product of two denominators
     is an ordinary number."""
     if kind == TANH:
@@ -121,9 +149,9 @@ def _fraction(kind, u, safe, c):
 
 
 @njit
-def _rest(kind, parameter, u, quotient):
+def _rest(kind: int, parameter: float, u: Lanes, quotient: Lanes) -> Lanes:
     # What is left once the fraction is divided out, or all of it where there is none.
-    if kind == TANH or kind == SIGMOID:
+    if kind in (TANH, SIGMOID):
         return quotient
     zero = splat(0.0)
     if kind == RELU:
@@ -136,20 +164,22 @@ def _rest(kind, parameter, u, quotient):
 
 
 @njit
-def value_with(kind, parameter, u, safe, c):
+def value_with(kind: int, parameter: float, u: Lanes, safe: bool, c: Constants) -> Lanes:
     """sigma(z) from the constants c of this kind; `safe` when |u| <= SAFE is known.
 
     `parameter` is the slope of leaky ReLU or the alpha of ELU. Sigmoid ends at 2^-1020 instead
     of 0."""
     quotient = u
-    if kind == TANH or kind == SIGMOID or kind == ELU:
+    if kind in (TANH, SIGMOID, ELU):
         above, below = _fraction(kind, u, safe, c)
         quotient = above / below
     return _rest(kind, parameter, u, quotient)
 
 
 @njit
-def two_values(kind, parameter, u, v, safe, c):
+def two_values(
+    kind: int, parameter: float, u: Lanes, v: Lanes, safe: bool, c: Constants
+) -> tuple[Lanes, Lanes]:
     """`value_with` of two arguments by one division, 1 / q = s / (q s) and 1 / s = q / (q s), at
     the cost of one more unit.
 
@@ -157,7 +187,7 @@ def two_values(kind, parameter, u, v, safe, c):
     function together. A NaN in one argument makes a NaN of both results, so both should belong to
     one net."""
     at_u, at_v = u, v
-    if kind == TANH or kind == SIGMOID or kind == ELU:
+    if kind in (TANH, SIGMOID, ELU):
         p, q = _fraction(kind, u, safe, c)
         r, s = _fraction(kind, v, safe, c)
         inverse = splat(1.0) / (q * s)
@@ -166,28 +196,31 @@ def two_values(kind, parameter, u, v, safe, c):
 
 
 @njit
-def expm1(u):
+def expm1(u: Lanes) -> Lanes:
     """e^z - 1 for u = z / ln2, z <= 0; 0 for z > 0."""
     above, below = _fraction(ELU, u, False, literal(ELU))
     return above / below
 
 
 @njit
-def pull(kind, parameter, r, t, rt):
+def pull(kind: int, parameter: float, r: Lanes, t: Lanes, rt: Lanes) -> Lanes:
     """r sigma'(z), given t = sigma(z) and r t; at a kink the left limit, as in
     `lib.nets.activations`.
 
-    The sign of t tells the side of the kink, so `parameter` has to be positive.
+    Where t lies within its own rounding of the end of the range, sigma' is 0: a rest of rounding
+    would be multiplied by inputs of any size. In this order of comparing a NaN stays a NaN. The
+    sign of t tells the side of a kink, so `parameter` has to be positive.
     """
-    if kind == TANH:
-        return fnma(rt, t, r)
-    if kind == SIGMOID:
-        return fnma(rt, t, rt)
     zero = splat(0.0)
+    if kind == TANH:
+        return select(splat(_END) <= magnitude(t), zero, fnma(rt, t, r))
+    if kind == SIGMOID:
+        return select(splat(_END) <= t, zero, fnma(rt, t, rt))
     if kind == RELU:
         return select(zero < t, r, zero)
     if kind == LEAKY_RELU:
         return select(zero < t, r, splat(parameter) * r)
     if kind == ELU:
-        return select(zero < t, r, fma(splat(parameter), r, rt))
+        rising = select(t <= splat(-_END * parameter), zero, fma(splat(parameter), r, rt))
+        return select(zero < t, r, rising)
     return r

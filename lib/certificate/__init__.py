@@ -3,4 +3,4 @@
 from lib.certificate.dense import certify
 from lib.certificate.modules import certify_modules, module_gradient
 
-__all__ = ["Certificate", "certify", "certify_modules", "module_gradient"]
+__all__ = ["certify", "certify_modules", "module_gradient"]

@@ -43,7 +43,8 @@ def module_hessian(module: nn.Module, x: Tensor, y: Tensor, loss: Loss = mse) ->
         raise TypeError(
             f"parameters are {gradient.dtype}: curvature is float64; pass module.double()"
         )
-    h = jacobian(gradient, leaves)
+    with torch.enable_grad():
+        h = jacobian(gradient, leaves)
     return (h + h.mT) / 2
 
 

@@ -12,7 +12,7 @@ from lib.curvature import lanes
 from lib.curvature.analytic import parts
 from lib.curvature.jets import CLOSED_FORM
 from lib.nets import MLP, Loss, cross_entropy, flatten, mse, risk, unflatten
-from lib.nets.samples import check_samples
+from lib.nets.samples import check_classes, check_finite, check_samples
 
 MEMORY = 2 * 2**30  # bytes
 CACHE = (
@@ -54,7 +54,8 @@ def hessian(net: MLP, x: Tensor, y: Tensor, loss: Loss = mse, *, memory: int = M
         (*batch, M, M).
     Raises:
         TypeError: net or data are not float64.
-        ValueError: shapes do not match, or not even one net at a time fits into `memory` (the size
+        ValueError: shapes do not match, no samples, numbers that are not finite, labels outside the
+            classes, or not even one net at a time fits into `memory` (the size
             needed is named).
 
     >>> from lib.nets import init
@@ -63,12 +64,13 @@ def hessian(net: MLP, x: Tensor, y: Tensor, loss: Loss = mse, *, memory: int = M
     torch.Size([4, 6, 6])
     """
     check_samples(x, y)
+    x, y = x.detach(), y.detach()
     if lanes.fits(net, loss):
         return _in_lanes(net, x, y, loss, memory, split=False)[0]
-    if loss in CLOSED_FORM:
-        return _chunked(net, x, y, loss, memory, 1, lambda piece: (sum(parts(piece, x, y, loss)),))[
-            0
-        ]
+
+    def in_closed_form(piece: MLP) -> tuple[Tensor]:
+        first, second = parts(piece, x, y, loss)
+        return (first + second,)
 
     def by_autograd(piece: MLP) -> tuple[Tensor]:
         theta = flatten(piece).requires_grad_()
@@ -82,7 +84,8 @@ def hessian(net: MLP, x: Tensor, y: Tensor, loss: Loss = mse, *, memory: int = M
             ]
         return (torch.stack(rows, -2),)
 
-    return _chunked(net, x, y, loss, memory, 1, by_autograd)[0]
+    compute = in_closed_form if loss in CLOSED_FORM else by_autograd
+    return _chunked(net, x, y, loss, memory, 1, compute)[0]
 
 
 def decompose(
@@ -106,6 +109,8 @@ def decompose(
             f"loss {loss!r} has no closed form here: expected lib.nets.losses.mse or"
             " lib.nets.losses.cross_entropy"
         )
+    check_samples(x, y)
+    x, y = x.detach(), y.detach()
     if lanes.fits(net, loss):
         return Decomposition(*_in_lanes(net, x, y, loss, memory, split=True))
     return Decomposition(
@@ -204,6 +209,9 @@ def _check_targets(net: MLP, x: Tensor, y: Tensor, loss: Loss) -> None:
         )
     with torch.no_grad():
         risk(net[:1], x, y, loss)  # names any other mismatch, at the cost of one net
+    if loss is cross_entropy:
+        check_classes(y, net.widths[-1])
+    check_finite("the parameters", flatten(net))
 
 
 def _check_float64(net: MLP, *data: Tensor) -> None:

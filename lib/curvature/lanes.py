@@ -10,10 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib._simd.lanes import LANES, aligned
-from lib._simd.pointwise import KINDS, constants, unit
 from lib.curvature.jets import CLOSED_FORM
-from lib.curvature.lanes_kernel import run
 from lib.nets import MLP, Loss, cross_entropy, flatten, mse
 
 MOST, SMALL = (
@@ -33,6 +30,9 @@ def fits(net: MLP, loss: Loss) -> bool:
     >>> fits(init((1, 3, 3, 1), generator=0), mse), fits(init((1, 500, 1), generator=0), mse)
     (True, False)
     """
+    from lib._simd.lanes import LANES  # where it is needed: Numba takes a second to import
+    from lib._simd.pointwise import KINDS
+
     sigma = net.activation
     known = (
         sigma.name in KINDS
@@ -81,6 +81,10 @@ def hessians(net: MLP, x: Tensor, y: Tensor, loss: Loss, split: bool) -> Tensor:
     >>> hessians(net, torch.ones(4, 1).double(), torch.ones(4, 1).double(), mse, False).tolist()
     [[[[2.0, 2.0], [2.0, 2.0]]]]
     """
+    from lib._simd.lanes import LANES, aligned
+    from lib._simd.pointwise import KINDS, constants, unit
+    from lib.curvature.lanes_kernel import run
+
     count, widths, n = net.batch[0], np.array(net.widths), len(x)
     units, size = -(-count // LANES), int(sum(net.widths[1:]))
     biases = tuple(
@@ -89,7 +93,7 @@ def hessians(net: MLP, x: Tensor, y: Tensor, loss: Loss, split: bool) -> Tensor:
     )
     full = MLP(net.weights, biases, net.activation)
     nets = np.zeros((units * LANES, full.n_parameters))
-    nets[:count] = flatten(full).numpy()
+    nets[:count] = flatten(full).detach().numpy()
     theta = aligned(units, full.n_parameters)
     theta[...] = nets.reshape(units, LANES, full.n_parameters).swapaxes(1, 2)
     neuron = np.concatenate([[0, 0], np.cumsum(widths[1:-1])])
@@ -114,7 +118,7 @@ def hessians(net: MLP, x: Tensor, y: Tensor, loss: Loss, split: bool) -> Tensor:
     sums = np.empty((2 if split else 1, count, net.n_parameters, net.n_parameters))
     entropy = loss is cross_entropy
     targets = torch.nn.functional.one_hot(y, net.widths[-1]).to(x.dtype) if entropy else y
-    data = [np.ascontiguousarray(t.numpy()).reshape(-1) for t in (x, targets)]
+    data = [np.ascontiguousarray(t.detach().numpy()).reshape(-1) for t in (x, targets)]
     sigma = net.activation
     kind, parameter = KINDS[sigma.name], 0.0 if sigma.parameter is None else float(sigma.parameter)
 

@@ -118,7 +118,7 @@ def merge_layer(net: Net, x: Tensor, layer: int) -> Net:
     with torch.no_grad():
         f = _features_before(chain, layer, x)
         z, weight = inner(f), inner.weight.detach()
-        bias = z.new_zeros(z.shape[1]) if inner.bias is None else inner.bias
+        bias = z.new_zeros(z.shape[1]) if inner.bias is None else inner.bias.detach()
         if isinstance(norm, nn.BatchNorm1d):
             gain, offset = _as_affine(norm, z)
             weight, bias, z = gain[:, None] * weight, gain * bias + offset, gain * z + offset

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lib.joint.geometry import Geometry
 from lib.nets import Chain
 from lib.nets.chain import as_chain
+from lib.nets.checks import check_index
 from lib.nets.kinds import Joint
 
 
@@ -20,8 +21,10 @@ def sharing_parameters(net: Chain | nn.Sequential) -> Chain:
 
 
 def checked_layers(net1: Chain, net2: Chain, layer: int, onto: int | None) -> tuple[int, int]:
-    """(layer, onto), or a ValueError that says what is outside its range."""
+    """(layer, onto), or an error that says what is outside its range."""
+    check_index("layer", layer)
     onto = layer + 1 if onto is None else onto
+    check_index("onto", onto)
     if not 1 <= layer < net1.depth:
         raise ValueError(f"layer {layer} outside 1..{net1.depth - 1}")
     if not 2 <= onto <= net2.depth:

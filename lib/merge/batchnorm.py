@@ -123,7 +123,6 @@ def _before(joint: nn.Module, norm: Norm, layer: int) -> nn.Linear:
 def _fused(weight: Tensor, bias: Tensor | None, norm: Norm) -> tuple[nn.Parameter, nn.Parameter]:
     # torch's function for convolutions serves dense weights too, and norms without scale and shift
     mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
-    found = fuse_conv_bn_weights(
+    return fuse_conv_bn_weights(
         weight, bias, mean, variance, norm.eps, cast(Tensor, norm.weight), cast(Tensor, norm.bias)
     )
-    return found

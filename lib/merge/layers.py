@@ -172,7 +172,10 @@ def _fit(on: LayerOnData, fit: str) -> LayerFit:
         weight, bias = _affine_fit(on.inputs, h)
         fitted = on.inputs @ weight.T + bias
     total, rest = (h - h.mean(0)).square().sum(), (h - fitted).square().sum()
-    error = max(float(rest / total), torch.finfo(h.dtype).tiny)  # 0 is kept for exact layers
+    limits = torch.finfo(h.dtype)
+    # a layer that is constant on the data and met but for rounding has no error, not 0 / 0
+    met = bool(torch.maximum(total, rest) <= (64 * limits.eps) ** 2 * h.square().sum())
+    error = max(0.0 if met else float(rest / total), limits.tiny)  # 0 is kept for exact layers
     return LayerFit(on.layer, False, error, weight, bias)
 
 

@@ -8,7 +8,7 @@ weights: W' = W @ mixing and b' = b + W @ constants, so one plan serves dense la
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -138,6 +138,11 @@ def plan_merge(
     for name, part in (("input weights and biases", rows), ("output weights", outgoing)):
         if not torch.isfinite(part).all():
             raise ValueError(f"{name} hold inf or nan: expected finite numbers")
+    if rows.dtype in (torch.bfloat16, torch.float16):
+        # planned in float32: what is alike is told apart by more than eight bits
+        plan = plan_merge(rows.float(), outgoing.float(), sigma, like, foldable=foldable)
+        parts = {name: getattr(plan, name).to(rows) for name in ("rows", "mixing", "constants")}
+        return replace(plan, **parts)
     degree, values = sigma.degree, sigma.value(rows[:, -1])
     size = _amplitudes(rows, outgoing, sigma)
     low, constant = size <= like.amplitude * size.max(), _constant(rows, degree, like.tolerance)

@@ -56,6 +56,25 @@ def check_samples(x: Tensor, y: Tensor | None = None, *, at_least: int = 1) -> N
         raise ValueError(f"the smallest class in y is {int(y.min())}: expected 0, 1, ...")
 
 
+def check_classes(y: Tensor, classes: int) -> None:
+    """Raises unless y is (n,) class indices, int64, each in 0..classes - 1.
+
+    Raises:
+        TypeError: another dtype.  ValueError: another shape, or an index outside.
+
+    >>> check_classes(torch.tensor([0, 2]), 3)
+    """
+    if y.dtype != torch.int64:
+        raise TypeError(f"the labels are {y.dtype}: expected class indices, torch.int64")
+    if y.dim() != 1:
+        raise ValueError(f"the labels have shape {tuple(y.shape)}: expected (n,)")
+    if len(y) and not 0 <= int(y.min()) <= int(y.max()) < classes:
+        raise ValueError(
+            f"the labels run from {int(y.min())} to {int(y.max())}: expected 0..{classes - 1}, the"
+            f" {classes} classes of the net"
+        )
+
+
 def in_batches(data: Data, batch: int) -> Iterator[Tensor]:
     """A tensor of samples in parts of `batch`; batches as they come, without their targets.
 
@@ -70,6 +89,8 @@ def in_batches(data: Data, batch: int) -> Iterator[Tensor]:
     """
     if batch < 1:
         raise ValueError(f"batch is {batch}: expected >= 1")
+    if not isinstance(data, (Tensor, Iterable)):
+        raise TypeError(f"x is {type(data).__name__}: expected a tensor, or batches of them")
     for part in torch.split(data, batch) if isinstance(data, Tensor) else data:
         x = part[0] if isinstance(part, (tuple, list)) and len(part) else part
         if not isinstance(x, Tensor):

@@ -21,7 +21,7 @@ def compatible(
     coefficients: Sequence[Tensor],
     shifts: Sequence[Tensor] | None = None,
     *,
-    tolerance: float = 1e-10,
+    tolerance: float | None = None,
 ) -> Embedding:
     """The general compatible embedding of those index maps and coefficients, after checking every
     condition.
@@ -44,7 +44,8 @@ def compatible(
             once.
         coefficients: alpha^[1..L], (*batch, m'_l, m'_{l-1}).
         shifts: alpha_b^[1..L], (*batch, m'_l); zeros by default.
-        tolerance: relative to 1 + the sum of the summands' absolute values.
+        tolerance: relative to 1 + the sum of the summands' absolute values; by default 1e-10, or
+            256 roundings of the net's dtype where these are more.
     Returns:
         The `Embedding`, with its beta and b_*.
     Raises:
@@ -66,6 +67,8 @@ def compatible(
     """
     maps = _index_maps(net, index)
     alpha, shift = _coefficients(net, maps, coefficients, shifts)
+    if tolerance is None:
+        tolerance = max(1e-10, 256 * torch.finfo(net.dtype).eps)
     tests = _Tests(finite_number("tolerance", tolerance))
     _forward(net, maps, alpha, tests)
     null_bias = _null_bias(net, maps, alpha, shift, tests)

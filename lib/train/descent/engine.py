@@ -1,120 +1,205 @@
-"""The engine that runs the CPU kernel for two-layer nets under the mean squared error."""
+"""What every engine of `descend` is given and gives back: a run, and its progress."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from lib._simd.lanes import aligned
-from lib._simd.pointwise import KINDS, constants
-from lib.nets import MLP
-from lib.train.descent.layout import Layout, columns, filled
-from lib.train.descent.numba_kernel import (
-    ALIVE,
-    DIED,
-    GRADIENT,
-    LIMIT,
-    PER_UNIT,
-    kernel,
-    tile,
-    workspace,
-)
+from lib._simd.lanes import Ints
+from lib.nets.losses import Loss, risk
+from lib.nets.mlp import MLP
+from lib.nets.vectors import flatten, unflatten
 from lib.train.descent.trajectory import Rule, State, Trajectory
 
+# times (loss at the start + mean of y^2): far above any transient of a run that recovers
+DIVERGED = 1e12
 
-class NumbaEngine:
-    """The CPU kernel behind the two methods of `lib.train.descent.reference.TorchEngine`, its
-    reference."""
 
-    def __init__(
-        self, net: MLP, x: Tensor, y: Tensor, rule: Rule, plan: np.ndarray, past: Trajectory | None, state: State,
-        *, keep_smallest: bool, threads: int,
-    ) -> None:  # fmt: skip
-        self.layout = layout = Layout(net)
-        self.rule, self.plan, self.keep, self.limit = rule, plan, keep_smallest, state.limit
-        units, vectors, rows, n = layout.units, layout.vectors, layout.rows, x.shape[0]
-        done, recorded = (past.steps_done, len(past.steps)) if past else (0, 0)
-        self.clock, self.following = np.full(units, done), np.full(units, recorded)
-        # The parts of a unit's state, side by side in one array: parameters, their snapshot,
-        # moments, six numbers.
-        parts = [layout.pack(net)]
-        if keep_smallest:
-            parts.append(layout.pack(state.net))
-        if rule.name == "adam":
-            parts += [layout.pack(m) for m in state.moments]
-        own = np.zeros((units, PER_UNIT, 8))
-        own[:, DIED] = layout.pack_numbers(past.diverged_at) if past else -1
-        own[:, ALIVE] = own[:, DIED] < 0
-        own[:, LIMIT] = layout.pack_numbers(state.limit)
-        for i, numbers in enumerate((state.gradient, state.step, state.loss)):
-            own[:, GRADIENT + i] = layout.pack_numbers(numbers)
-        self.state = filled(np.concatenate([*parts, own], axis=1))
-        self.losses, self.smallest_at = aligned(units, len(plan)), aligned(units, len(plan) - 1, 3)
-        self.smallest = aligned(units, len(plan) - 1, vectors if keep_smallest else 0)
-        if past:
-            self._restore(past)
-        sigma = net.activation
-        kind, size = KINDS[sigma.name], tile(n, rows)
-        self.run = kernel(kind, layout.scalar)
-        self.problem = (
-            columns(x, layout.inputs, size), columns(y, layout.k, size), (n, layout.inputs, layout.k, rows, size),
-            float(x.abs().max()), layout.shared, 0.0 if sigma.parameter is None else float(sigma.parameter),
-            constants(kind), rule.name == "adam", (rule.lr, *rule.betas, rule.eps), keep_smallest,
-            filled(layout.live() * (2 / (n * layout.k))).reshape(-1),
-        )  # fmt: skip
-        bounds = np.linspace(0, units, min(threads, units) + 1).astype(int)
-        scratch = workspace(n, rows, layout.inputs, layout.k)
-        self.shares = [
-            (int(a), int(b), aligned(scratch)) for a, b in zip(bounds, bounds[1:], strict=False)
-        ]
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What is to be done, whatever the engine.
 
-    def _restore(self, past: Trajectory) -> None:
-        layout, r = self.layout, len(past.steps)
-        self.losses[:, :r] = layout.pack_numbers(past.losses).swapaxes(0, 1)
-        numbers = (past.smallest_gradient, past.smallest_step, past.smallest_loss)
-        for i, part in enumerate(numbers):
-            self.smallest_at[:, : r - 1, i] = layout.pack_numbers(part).swapaxes(0, 1)
-        if self.keep:
-            self.smallest[:, : r - 1] = layout.pack(past.smallest).swapaxes(0, 1)
+    Args:
+        x, y, loss: the problem.  rule: the update.
+        plan: the steps to record, (R,), rising.
+        limit: loss beyond which a net counts as diverged, (*batch,).
+        keep: keep the smallest-gradient iterates.  threads: how many the CPU kernels use.
+    """
+
+    x: Tensor
+    y: Tensor
+    loss: Loss
+    rule: Rule
+    plan: Ints
+    limit: Tensor
+    keep: bool
+    threads: int
+
+
+@dataclass(frozen=True, eq=False)
+class Smallest:
+    """Iterates of smallest gradient: its L1 norm, the step and the loss there, (..., *batch), and
+    the nets, or None where those are not kept."""
+
+    gradient: Tensor
+    step: Tensor
+    loss: Tensor
+    net: MLP | None
+
+
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """Where a run is: what an engine starts from, and what there is when it stops.
+
+    Args:
+        steps_done: number of updates made.
+        losses: of the steps recorded so far, (r, *batch).
+        smallest: of the intervals closed so far, (r - 1, *batch).  best: of the open one, (*batch).
+        net: the nets.  moments: Adam's.  diverged_at: as in `Trajectory`.
+    """
+
+    steps_done: int
+    losses: Tensor
+    smallest: Smallest
+    best: Smallest
+    net: MLP
+    moments: tuple[MLP, MLP] | None
+    diverged_at: Tensor
+
+
+class Engine(Protocol):
+    """One way to run a descent. `lib.train.descent.reference.TorchEngine` is the reference."""
 
     def tasks(self, until: int) -> list[Callable[[], None]]:
-        """The work that takes the run to step `until`, one call a thread."""
-        return [lambda share=share: self._advance(until, *share) for share in self.shares]
+        """The work that takes the run to step `until`, one call per thread."""
 
-    def _advance(self, until: int, first: int, last: int, work: np.ndarray) -> None:
-        self.run(
-            first, last, until, self.clock, self.following, self.plan, *self.problem, self.state.reshape(-1),
-            self.losses.reshape(-1), self.smallest.reshape(-1), self.smallest_at.reshape(-1), work.reshape(-1),
-        )  # fmt: skip
-
-    def trajectory(self, interrupted: bool) -> Trajectory:
+    def progress(self) -> Progress:
         """What there is after the steps done so far."""
-        layout, r = self.layout, int(self.following[0])
-        vectors = layout.vectors
-        own = self.state[:, -PER_UNIT:]
-        numbers = [
-            layout.unpack_numbers(self.smallest_at[:, : r - 1, i].swapaxes(0, 1)) for i in range(3)
+
+
+def beginning(run: Run, net: MLP) -> Progress:
+    """The progress of a run that has not begun."""
+    start = run.limit
+    zeros = net.map(torch.zeros_like)
+    empty = start.new_empty(0, *start.shape)
+    none = net.map(lambda p: p.new_empty(0, *p.shape)) if run.keep else None
+    step = torch.zeros_like(start, dtype=torch.int64)
+    return Progress(
+        steps_done=0,
+        losses=empty,
+        smallest=Smallest(empty, empty.long(), empty, none),
+        best=Smallest(start + torch.inf, step, torch.zeros_like(start), net if run.keep else None),
+        net=net,
+        moments=(zeros, zeros) if run.rule.name == "adam" else None,
+        diverged_at=torch.full_like(step, -1),
+    )
+
+
+def loss_limit(net: MLP, x: Tensor, y: Tensor, loss: Loss) -> Tensor:
+    """The loss beyond which a net counts as diverged, (*batch,); 0 where it starts non-finite."""
+    with torch.no_grad():
+        start = risk(net, x, y, loss)
+    scale = (y**2).mean() if y.is_floating_point() else 1.0
+    limit = (DIVERGED * (start + scale)).clamp(max=torch.finfo(start.dtype).max)
+    return torch.where(torch.isfinite(start), limit, torch.zeros_like(limit))
+
+
+def resumed(past: Trajectory) -> Progress:
+    """The progress that a trajectory holds."""
+    state = past.state
+    return Progress(
+        steps_done=past.steps_done,
+        losses=past.losses,
+        smallest=Smallest(
+            past.smallest_gradient, past.smallest_step, past.smallest_loss, past.smallest
+        ),
+        best=Smallest(state.gradient, state.step, state.loss, state.net),
+        net=past.net,
+        moments=state.moments,
+        diverged_at=past.diverged_at,
+    )
+
+
+def trajectory(run: Run, done: Progress, interrupted: bool) -> Trajectory:
+    """The trajectory of a run: the inverse of `resumed`."""
+    best = done.best
+    return Trajectory(
+        steps=torch.from_numpy(run.plan[: len(done.losses)].copy()),
+        losses=done.losses,
+        smallest_gradient=done.smallest.gradient,
+        smallest_step=done.smallest.step,
+        smallest_loss=done.smallest.loss,
+        smallest=done.smallest.net,
+        net=done.net,
+        steps_done=done.steps_done,
+        interrupted=interrupted,
+        diverged_at=done.diverged_at,
+        rule=run.rule,
+        state=State(run.limit, done.moments, best.gradient, best.step, best.loss, best.net),
+    )
+
+
+class Books:
+    """State and records of a run as plain tensors, for kernels that take nets as vectors.
+
+    With P parameters, nets are (nets, P), or (P, nets) if `columns`; numbers are (nets,), and both
+    have the R records, or R - 1 intervals, in front. The kernel writes into them.
+    """
+
+    def __init__(self, run: Run, start: Progress, *, columns: bool) -> None:
+        self.like, self.keep, self.columns, self.limit = start.net, run.keep, columns, run.limit
+        new, intervals = start.losses.new_zeros, len(run.plan) - 1
+        self.count, self.size = start.net.batch.numel(), start.net.n_parameters
+        self.theta = self._vectors(start.net)
+        self.best_net = self._vectors(start.best.net)
+        self.moments = [self._vectors(m) for m in start.moments or (None, None)]
+        self.died = start.diverged_at.reshape(-1).clone()
+        best, past = start.best, start.smallest
+        self.best = [t.reshape(-1).clone() for t in (best.gradient, best.step, best.loss)]
+        self.losses = new(intervals + 1, self.count)
+        self.losses[: len(start.losses)] = start.losses.reshape(-1, self.count)
+        self.smallest = [
+            new(intervals, self.count, dtype=t.dtype) for t in (best.gradient, best.step, best.loss)
         ]
-        at = [layout.unpack_numbers(own[:, GRADIENT + i]) for i in range(3)]
-        starts = range(0, self.state.shape[1] - PER_UNIT, vectors)
-        nets = [layout.unpack(self.state[:, start : start + vectors]) for start in starts]
-        moments = (nets[-2], nets[-1]) if self.rule.name == "adam" else None
-        return Trajectory(
-            steps=torch.from_numpy(self.plan[:r].copy()),
-            losses=layout.unpack_numbers(self.losses[:, :r].swapaxes(0, 1)),
-            smallest_gradient=numbers[0],
-            smallest_step=numbers[1].long(),
-            smallest_loss=numbers[2],
-            smallest=layout.unpack(self.smallest[:, : r - 1].swapaxes(0, 1)) if self.keep else None,
-            net=nets[0],
-            steps_done=int(self.clock[0]),
-            interrupted=interrupted,
-            diverged_at=layout.unpack_numbers(own[:, DIED]).long(),
-            rule=self.rule,
-            state=State(
-                self.limit, moments, at[0], at[1].long(), at[2], nets[1] if self.keep else None
-            ),
+        done = (past.gradient, past.step, past.loss)
+        for into, numbers in zip(self.smallest, done, strict=True):
+            into[: len(numbers)] = numbers.reshape(-1, self.count)
+        self.smallest_net = new(intervals, *(self.best_net.shape if run.keep else (0, 0)))
+        if past.net is not None:
+            self.smallest_net[: len(past.gradient)] = self._vectors(past.net)
+
+    def progress(self, steps_done: int, records: int) -> Progress:
+        """What stands in the books after so many steps and records."""
+        closed = max(records - 1, 0)
+        past, best = ([self._numbers(t) for t in ts] for ts in (self.smallest, self.best))
+        kept = self._nets(self.smallest_net[:closed]) if self.keep else None
+        here = self._nets(self.best_net) if self.keep else None
+        first, second = (self._nets(m) if m.numel() else None for m in self.moments)
+        return Progress(
+            steps_done=steps_done,
+            losses=self._numbers(self.losses[:records]),
+            smallest=Smallest(past[0][:closed], past[1][:closed], past[2][:closed], kept),
+            best=Smallest(best[0], best[1], best[2], here),
+            net=self._nets(self.theta),
+            moments=None if first is None or second is None else (first, second),
+            diverged_at=self._numbers(self.died),
         )
+
+    def _vectors(self, net: MLP | None) -> Tensor:
+        if net is None:
+            return self.like.weights[0].new_zeros(0, 0)
+        lead = net.batch[: len(net.batch) - len(self.like.batch)]
+        rows = flatten(net).reshape(*lead, self.count, self.size)
+        return (rows.mT if self.columns else rows).clone(memory_format=torch.contiguous_format)
+
+    def _nets(self, vectors: Tensor) -> MLP:
+        rows = vectors.mT if self.columns else vectors
+        shape = (*vectors.shape[:-2], *self.like.batch, self.size)
+        return unflatten(rows.reshape(shape).clone(), self.like)
+
+    def _numbers(self, numbers: Tensor) -> Tensor:
+        return numbers.reshape((*numbers.shape[:-1], *self.like.batch)).clone()

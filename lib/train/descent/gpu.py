@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 
 from lib._simd.pointwise import KINDS
-from lib.nets import MLP, Loss, flatten, mse, unflatten
-from lib.train.descent.trajectory import Rule, State, Trajectory
+from lib.nets import MLP, Loss, mse
+from lib.train.descent.deep import unknown_activation
+from lib.train.descent.engine import Books, Progress, Run
 
-MAX_PADDED = 16384  # padded parameters of a net: beyond, they leave the registers, and torch is the faster one
+# padded parameters of a net: beyond, they leave the registers, and torch is the faster one
+MAX_PADDED = 16384
 _PER_THREAD = 48  # numbers of a gradient that one thread holds
 
 
@@ -77,11 +79,7 @@ def obstacles(net: MLP, loss: Loss) -> list[str]:
                 f"nets of up to {MAX_PADDED} parameters, sizes rounded up to powers of two (this"
                 f" has {size})"
             )
-    sigma = net.activation
-    if sigma.name not in KINDS or (sigma.parameter is not None and not sigma.parameter > 0):
-        found.append(
-            f"the activations {', '.join(KINDS)} with a positive parameter (this is {sigma!r})"
-        )
+    found += unknown_activation(net)
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
     if net.device.type != "cuda" and not interpreted:
         found.append(f"tensors on a CUDA device (these are on {net.device})")
@@ -93,54 +91,17 @@ def obstacles(net: MLP, loss: Loss) -> list[str]:
 
 
 class TritonEngine:
-    """The GPU kernel behind the two methods of `lib.train.descent.reference.TorchEngine`, its
-    reference."""
+    """The GPU kernel, behind the methods of an `Engine`."""
 
-    def __init__(
-        self, net: MLP, x: Tensor, y: Tensor, rule: Rule, plan: np.ndarray, past: Trajectory | None, state: State,
-        *, loss: Loss, keep_smallest: bool, threads: int,
-    ) -> None:  # fmt: skip
-        del loss, threads  # `obstacles` leaves one loss; a launch uses the whole device
-        self.like, self.rule, self.plan, self.keep, self.limit = (
-            net,
-            rule,
-            plan,
-            keep_smallest,
-            state.limit,
-        )
-        self.n = len(x)
-        count, size, records = net.batch.numel(), net.n_parameters, len(plan)
-        self.done, recorded = (past.steps_done, len(past.steps)) if past else (0, 0)
-        new = flatten(net).new_empty
-        self.theta = self._columns(net)
-        self.best = self._columns(state.net) if keep_smallest else new(0)
-        self.moments = [self._columns(v) for v in state.moments] if state.moments else [new(0)] * 2
-        self.died = (
-            (past.diverged_at if past else torch.full(net.batch, -1, device=net.device))
-            .reshape(-1)
-            .clone()
-        )
-        self.best_at = [v.reshape(-1).clone() for v in (state.gradient, state.step, state.loss)]
-        self.losses = new(records, count)
-        self.smallest = new(records - 1, size, count if keep_smallest else 0)
-        steps = torch.empty(records - 1, count, dtype=torch.int64, device=net.device)
-        self.smallest_at = [new(records - 1, count), steps, new(records - 1, count)]
-        if past:
-            self.losses[:recorded] = past.losses.reshape(recorded, count)
-            parts = (past.smallest_gradient, past.smallest_step, past.smallest_loss)
-            for into, part in zip(self.smallest_at, parts, strict=True):
-                into[: recorded - 1] = part.reshape(recorded - 1, count)
-            if keep_smallest:
-                self.smallest[: recorded - 1] = (
-                    flatten(past.smallest).reshape(recorded - 1, count, size).mT
-                )
-        self.x, self.y = x.T.contiguous(), y.T.contiguous()
-        parameter = 0.0 if net.activation.parameter is None else float(net.activation.parameter)
-        beta1, beta2 = rule.betas
+    def __init__(self, run: Run, start: Progress) -> None:
+        self.books, self.run = Books(run, start, columns=True), run
+        self.done, self.following = start.steps_done, len(start.losses)
+        net, rule = start.net, run.rule
+        self.x, self.y = run.x.T.contiguous(), run.y.T.contiguous()
+        parameter, (beta1, beta2) = float(net.activation.parameter or 0.0), rule.betas
         settings = [rule.lr, beta1, 1 - beta1, beta2, 1 - beta2, rule.eps, parameter]
         self.settings = torch.tensor(settings, dtype=net.dtype, device=net.device)
-        self.due = torch.tensor([*plan.tolist(), -1], device=net.device)
-        self.following = recorded
+        self.due = torch.tensor([*run.plan.tolist(), -1], device=net.device)
 
     def tasks(self, until: int) -> list[Callable[[], None]]:
         """The work that takes the run to step `until`: one launch."""
@@ -149,70 +110,37 @@ class TritonEngine:
     def _advance(self, until: int) -> None:
         from lib.train.descent import gpu_kernel
 
-        following = int(np.searchsorted(self.plan, until, side="right"))
-        end = until + (following > self.following and self.plan[following - 1] == until)
+        plan, books, net = self.run.plan, self.books, self.books.like
+        following = int(np.searchsorted(plan, until, side="right"))
+        end = until + (following > self.following and plan[following - 1] == until)
         if end <= self.done:
             return
-        (d, m, k), net = self.like.widths, self.like
-        t = tile(m, d, k, self.n)
-        count = self.theta.shape[1]
-        gpu_kernel.run[(-(-count // t.T),)](
-            self.theta, self.best, *self.moments, self.limit.reshape(-1), self.died, *self.best_at, self.losses,
-            self.smallest, *self.smallest_at, self.due, self._schedule(until), self.settings, self.x, self.y,
-            count, self.n, m, d, k, self.done, until, end, self.following,
-            KIND=KINDS[net.activation.name], ADAM=self.rule.name == "adam", KEEP=self.keep,
-            M=t.M, D=t.D, K=t.K, T=t.T, B=t.B, B1=net.biases[0] is not None, B2=net.biases[1] is not None,
-            num_warps=t.warps,
+        (d, m, k), n = net.widths, len(self.run.x)
+        t = tile(m, d, k, n)
+        hidden, output = (b is not None for b in net.biases)
+        gpu_kernel.run[(-(-books.count // t.T),)](
+            books.theta, books.best_net, *books.moments, books.limit.reshape(-1), books.died,
+            *books.best, books.losses, books.smallest_net, *books.smallest, self.due,
+            self._schedule(until), self.settings, self.x, self.y,
+            books.count, n, m, d, k, self.done, until, end, self.following,
+            KIND=KINDS[net.activation.name], ADAM=self.run.rule.name == "adam", KEEP=books.keep,
+            M=t.M, D=t.D, K=t.K, T=t.T, B=t.B, B1=hidden, B2=output, num_warps=t.warps,
         )  # fmt: skip
-        if self.theta.is_cuda:
-            torch.cuda.synchronize(self.theta.device)
+        if books.theta.is_cuda:
+            torch.cuda.synchronize(books.theta.device)
         self.done, self.following = until, following
 
     def _schedule(self, until: int) -> Tensor:
         """lr / (1 - beta1^t) and 1 / sqrt(1 - beta2^t) of the next steps, t counted from 1: (steps,
         2)."""
-        if self.rule.name == "gd":
+        rule = self.run.rule
+        if rule.name == "gd":
             return self.settings
         t = np.arange(self.done + 1, until + 1)
-        (beta1, beta2), lr = self.rule.betas, self.rule.lr
-        table = np.stack([lr / (1 - beta1**t), 1 / np.sqrt(1 - beta2**t)], axis=1)
+        beta1, beta2 = rule.betas
+        table = np.stack([rule.lr / (1 - beta1**t), 1 / np.sqrt(1 - beta2**t)], axis=1)
         return torch.from_numpy(table).to(self.settings)
 
-    def trajectory(self, interrupted: bool) -> Trajectory:
+    def progress(self) -> Progress:
         """What there is after the steps done so far."""
-        r = self.following
-        gradients, steps, losses = (self._numbers(part[: r - 1]) for part in self.smallest_at)
-        return Trajectory(
-            steps=torch.from_numpy(self.plan[:r].copy()),
-            losses=self._numbers(self.losses[:r]),
-            smallest_gradient=gradients,
-            smallest_step=steps,
-            smallest_loss=losses,
-            smallest=self._net(self.smallest[: r - 1]) if self.keep else None,
-            net=self._net(self.theta),
-            steps_done=self.done,
-            interrupted=interrupted,
-            diverged_at=self._numbers(self.died),
-            rule=self.rule,
-            state=State(
-                self.limit,
-                tuple(self._net(v) for v in self.moments) if self.rule.name == "adam" else None,
-                *(self._numbers(v) for v in self.best_at),
-                self._net(self.best) if self.keep else None,
-            ),
-        )
-
-    def _columns(self, net: MLP) -> Tensor:
-        """(*batch) nets -> (parameter, net), neighbouring nets side by side in memory."""
-        return (
-            flatten(net)
-            .reshape(-1, net.n_parameters)
-            .T.clone(memory_format=torch.contiguous_format)
-        )
-
-    def _net(self, columns: Tensor) -> MLP:
-        rows = columns.mT.reshape(*columns.shape[:-2], *self.like.batch, self.like.n_parameters)
-        return unflatten(rows.clone(), self.like)
-
-    def _numbers(self, numbers: Tensor) -> Tensor:
-        return numbers.reshape((*numbers.shape[:-1], *self.like.batch)).clone()
+        return self.books.progress(self.done, self.following)

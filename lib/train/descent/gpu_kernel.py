@@ -11,6 +11,10 @@ stored once; the formulas are those of `lib.train.descent.many_inputs`, the acti
 This file imports Triton, so it is imported only where a net trains on a GPU.
 """
 
+# ruff: noqa: PLR0913  # a kernel of Triton takes each array by itself
+# Triton compiles this file itself: its values have no Python types.
+# mypy: ignore-errors
+
 from __future__ import annotations
 
 import math
@@ -70,17 +74,19 @@ def _sigma(z, parameter, KIND: tl.constexpr):
 
 @triton.jit
 def _pull(e, t, parameter, KIND: tl.constexpr):
-    """e sigma'(z), given t = sigma(z); at a kink the left limit."""
+    """e sigma'(z), given t = sigma(z); at a kink the left limit, and 0 where t lies within its own
+    rounding of the end of the range, as in `lib._simd.pointwise.pull`."""
+    last: tl.constexpr = 1 - 2.0**-50 if t.dtype == tl.float64 else 1 - 2.0**-21
     if KIND == _TANH:
-        h = e - e * t * t
+        h = tl.where(tl.abs(t) >= last, 0.0, e - e * t * t)
     elif KIND == _SIGMOID:
-        h = e * t - e * t * t
+        h = tl.where(t >= last, 0.0, e * t - e * t * t)
     elif KIND == _RELU:
         h = tl.where(t > 0, e, 0.0)
     elif KIND == _LEAKY:
         h = tl.where(t > 0, e, parameter * e)
     elif KIND == _ELU:
-        h = tl.where(t > 0, e, e * t + parameter * e)
+        h = tl.where(t > 0, e, tl.where(t <= -last * parameter, 0.0, e * t + parameter * e))
     else:
         h = e
     return h
@@ -165,7 +171,8 @@ def _store(
 @triton.jit
 def _gradient(
     w, b, a, c, x, y, n, m, d, k, parameter, KIND: tl.constexpr,
-    M: tl.constexpr, D: tl.constexpr, K: tl.constexpr, T: tl.constexpr, B: tl.constexpr, B1: tl.constexpr, B2: tl.constexpr,
+    M: tl.constexpr, D: tl.constexpr, K: tl.constexpr, T: tl.constexpr, B: tl.constexpr,
+    B1: tl.constexpr, B2: tl.constexpr,
 ):  # fmt: skip
     """The sum of r^2 and the gradient of every net, up to the factor 2 / (n k)."""
     gw, gb = tl.zeros((M, D, T, B), w.dtype), tl.zeros((M, 1, T, B), w.dtype)
@@ -219,10 +226,11 @@ def _adam(p, g, first, second, alive, rule, rate, root):
 
 @triton.jit
 def run(
-    theta, best, first, second, limit, died, best_gradient, best_step, best_loss, losses, smallest, smallest_gradient,
-    smallest_step, smallest_loss, records, schedule, rule, x, y, count, n, m, d, k, begin, until, end, record,
-    KIND: tl.constexpr, ADAM: tl.constexpr, KEEP: tl.constexpr, M: tl.constexpr, D: tl.constexpr, K: tl.constexpr,
-    T: tl.constexpr, B: tl.constexpr, B1: tl.constexpr, B2: tl.constexpr,
+    theta, best, first, second, limit, died, best_gradient, best_step, best_loss, losses,
+    smallest, smallest_gradient, smallest_step, smallest_loss, records, schedule, rule, x, y,
+    count, n, m, d, k, begin, until, end, record, KIND: tl.constexpr, ADAM: tl.constexpr,
+    KEEP: tl.constexpr, M: tl.constexpr, D: tl.constexpr, K: tl.constexpr, T: tl.constexpr,
+    B: tl.constexpr, B1: tl.constexpr, B2: tl.constexpr,
 ):  # fmt: skip
     """Take the nets of one tile from step `begin` to step `until`; end is until + 1 when that step
     is recorded, too.

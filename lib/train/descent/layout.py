@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib._simd.lanes import LANES, aligned
+from lib._simd.lanes import LANES, Floats, aligned
 from lib.nets import MLP
 from lib.train.descent.many_inputs import BLOCK
 
@@ -44,7 +44,7 @@ class Layout:
         self.row = self.inputs + 1 + self.k
         self.vectors = self.rows * self.row + self.k
 
-    def pack(self, net: MLP) -> np.ndarray:
+    def pack(self, net: MLP) -> Floats:
         """(..., *batch) nets -> (..., units, vectors, 8); absent biases and padding are 0."""
         lead = net.batch[: len(net.batch) - len(self.like.batch)]
         shape = (*lead, self.count)
@@ -67,7 +67,7 @@ class Layout:
             [head, np.broadcast_to(tail[..., None], (*tail.shape, LANES))], axis=-2
         )
 
-    def unpack(self, packed: np.ndarray) -> MLP:
+    def unpack(self, packed: Floats) -> MLP:
         """The inverse of `pack`."""
         lead = packed.shape[:-3]
         shape = (*lead, self.count)
@@ -89,7 +89,7 @@ class Layout:
             )
         b, c = self.like.biases
 
-        def tensor(part: np.ndarray, *dims: int) -> Tensor:
+        def tensor(part: Floats, *dims: int) -> Tensor:
             return torch.from_numpy(part.copy()).reshape((*lead, *self.like.batch, *dims))
 
         out = rows[..., self.inputs + 1 :].swapaxes(-1, -2)
@@ -102,7 +102,7 @@ class Layout:
             self.like.activation,
         )
 
-    def pack_numbers(self, numbers: Tensor) -> np.ndarray:
+    def pack_numbers(self, numbers: Tensor) -> Floats:
         """One number a net, (..., *batch) -> (..., units, 8)."""
         lead = numbers.shape[: numbers.dim() - len(self.like.batch)]
         flat = numbers.reshape(*lead, self.count, 1).numpy().astype(np.float64)
@@ -110,7 +110,7 @@ class Layout:
             return np.repeat(flat, LANES, axis=-1)
         return self._to_lanes(flat, len(lead))[..., 0, :]
 
-    def unpack_numbers(self, packed: np.ndarray) -> Tensor:
+    def unpack_numbers(self, packed: Floats) -> Tensor:
         """The inverse of `pack_numbers`."""
         lead = packed.shape[:-2]
         flat = (
@@ -120,29 +120,28 @@ class Layout:
         )
         return torch.from_numpy(flat.copy()).reshape((*lead, *self.like.batch))
 
-    def live(self) -> np.ndarray:
+    def live(self) -> Floats:
         """1 for every number of a unit that is a parameter, 0 for padding and absent biases:
         (vectors, 8)."""
         return self.pack(self.like.map(torch.ones_like))[0]
 
-    def _to_lanes(self, flat: np.ndarray, axis: int) -> np.ndarray:
+    def _to_lanes(self, flat: Floats, axis: int) -> Floats:
         # The last lanes repeat the last net: work that is thrown away, and that cannot diverge on
         # its own.
         index = np.minimum(np.arange(self.units * LANES), self.count - 1)
         padded = np.take(flat, index, axis=axis)
-        return padded.reshape(*flat.shape[:axis], self.units, LANES, flat.shape[-1]).swapaxes(
-            -1, -2
-        )
+        lanes: Floats = padded.reshape(*flat.shape[:axis], self.units, LANES, flat.shape[-1])
+        return lanes.swapaxes(-1, -2)
 
 
-def filled(values: np.ndarray) -> np.ndarray:
+def filled(values: Floats) -> Floats:
     """The values on a cache-line boundary."""
     out = aligned(*values.shape[:-1])
     out[...] = values
     return out
 
 
-def columns(data: Tensor, count: int, tile: int) -> np.ndarray:
+def columns(data: Tensor, count: int, tile: int) -> Floats:
     """(n, features) -> tiles of samples, in each one feature of all after the other, flat, padded
     with zeros.
 

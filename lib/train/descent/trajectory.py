@@ -150,8 +150,11 @@ class Trajectory:
         def tensor(key: str) -> Tensor:
             return torch.from_numpy(np.array(arrays[key]))
 
-        def net(key: str) -> MLP | None:
-            return unflatten(tensor(key), like) if key in arrays else None
+        def net(key: str) -> MLP:
+            return unflatten(tensor(key), like)
+
+        def kept(key: str) -> MLP | None:
+            return net(key) if key in arrays else None
 
         lr, beta1, beta2, eps = arrays["rule_settings"].tolist()
         moments = (
@@ -159,7 +162,7 @@ class Trajectory:
         )
         return Trajectory(
             **{key: tensor(key) for key in _TENSORS},
-            smallest=net("smallest"),
+            smallest=kept("smallest"),
             net=net("net"),
             steps_done=int(arrays["steps_done"]),
             interrupted=bool(arrays["interrupted"]),
@@ -170,7 +173,7 @@ class Trajectory:
                 gradient=tensor("state_gradient"),
                 step=tensor("state_step"),
                 loss=tensor("state_loss"),
-                net=net("state_net"),
+                net=kept("state_net"),
             ),
         )
 

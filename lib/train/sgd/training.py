@@ -11,6 +11,7 @@ import copy
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from lib.nets import VGG
+from lib.nets.samples import check_classes, check_finite
+from lib.train.sgd.dropout import dropout_from
 from lib.train.sgd.images import crop, draw_crops
 from lib.train.sgd.recipe import Recipe
 from lib.train.sgd.regulariser import penalty
@@ -28,10 +31,10 @@ _BATCHES, _DROPOUT = 0, 1  # streams of random numbers
 
 @dataclass(frozen=True)
 class Record:
-    """Means over the minibatches of an epoch, one value a net, dropout and crops included.
+    """Means over the minibatches of an epoch, one value per net, dropout and crops included.
 
     Args:
-        epoch: from 1;  cross_entropy, penalty (unweighted), accuracy: one number a net.
+        epoch: from 1;  cross_entropy, penalty (unweighted), accuracy: one number per net.
     """
 
     epoch: int
@@ -46,9 +49,9 @@ class State:
 
     Args:
         epoch: epochs done;  nets: one or more, in eval mode, not shared with the training loop.
-        momenta: one tuple of tensors a net, in the order of its parameters; empty before the first
-            step.
-        history: one record an epoch.
+        momenta: one tuple of tensors per net, in the order of its parameters (0 for frozen ones);
+            empty before the first step.
+        history: one record per epoch.
     """
 
     epoch: int
@@ -75,7 +78,7 @@ class Execution:
     channels_last: bool = False
 
 
-def train(
+def train(  # noqa: PLR0913  # every option of a training, by keyword
     nets: Sequence[VGG] | State,
     images: Tensor,
     labels: Tensor,
@@ -104,8 +107,9 @@ def train(
     Returns:
         The state after the last epoch done.
     Raises:
-        ValueError: no nets, not one number a net, images and labels that do not match, or a state
-            beyond the end.
+        TypeError: labels that are no class indices.
+        ValueError: no nets, not one number per net, images and labels that do not match, labels
+            outside the classes, only frozen parameters, or a state beyond the end.
 
     Source: (Gu et al. 2020, Sec. 6) and the authors' code.
 
@@ -117,73 +121,114 @@ def train(
     """
     execution = execution or Execution()
     state = nets if isinstance(nets, State) else State(0, tuple(nets))
+    numbers = range(len(state.nets)) if numbers is None else numbers
+    _check(state, numbers, images, labels, recipe)
+    loop = _Loop(state, images, labels, recipe, execution)
+    for epoch in range(state.epoch, recipe.epochs):
+        loop.epoch(epoch, seed, numbers)
+        asked = epoch + 1 in checkpoints
+        if asked or epoch + 1 == recipe.epochs:
+            state = loop.state(epoch + 1)
+        if asked and on_checkpoint is not None and on_checkpoint(state) is True:
+            break
+    return state
+
+
+def _check(
+    state: State, numbers: Sequence[int], images: Tensor, labels: Tensor, recipe: Recipe
+) -> None:
     if not state.nets:
         raise ValueError("got no nets to train")
-    numbers = range(len(state.nets)) if numbers is None else numbers
     if len(numbers) != len(state.nets):
         raise ValueError(
-            f"got {len(state.nets)} nets and numbers {list(numbers)}: expected one number a net"
+            f"got {len(state.nets)} nets and numbers {list(numbers)}: expected one number per net"
         )
     if len(images) != len(labels) or images.dim() != 4 or labels.dim() != 1:
         raise ValueError(
             f"images {tuple(images.shape)} and labels {tuple(labels.shape)}: expected (n, channels,"
             " h, w) and (n,)"
         )
+    check_finite("images", images)
+    for net in state.nets:
+        check_classes(labels, net.design.classes)
+        if not any(p.requires_grad for p in net.parameters()):
+            raise ValueError("every parameter of a net is frozen: nothing is left to train")
     if state.epoch > recipe.epochs:
         raise ValueError(
             f"the state is after epoch {state.epoch}: the recipe ends at {recipe.epochs}"
         )
-    steps = recipe.steps_for(len(images))
-    images, labels = images.to(execution.device), labels.to(execution.device)
-    layout = torch.channels_last if execution.channels_last else torch.contiguous_format
-    images = images.contiguous(memory_format=layout)
-    working = [
-        copy.deepcopy(net).to(execution.device, memory_format=layout).train() for net in state.nets
-    ]
-    momenta = state.momenta or ((),) * len(working)
-    optimisers = [_optimiser(net, m, recipe) for net, m in zip(working, momenta, strict=True)]
-    objectives = _objectives(working, recipe, execution)
-    history = list(state.history)
-    for epoch in range(state.epoch, recipe.epochs):
-        run = list(zip(numbers, optimisers, objectives, strict=True))
-        history.append(_epoch(run, images, labels, recipe, epoch, steps, seed))
-        last = epoch + 1 == recipe.epochs
-        if epoch + 1 in checkpoints or last:
-            state = _snapshot(epoch + 1, working, optimisers, recipe, history)
-        if epoch + 1 in checkpoints and on_checkpoint is not None and on_checkpoint(state) is True:
-            break
-    return state
 
 
-def _epoch(run, images, labels, recipe: Recipe, epoch: int, steps: int, seed: int) -> Record:
-    generator = torch.Generator().manual_seed(_key(seed, epoch, _BATCHES))
-    order = torch.randperm(len(images), generator=generator)[: steps * recipe.batch].to(
-        images.device
-    )
-    pad = recipe.pad or 0
-    crops = draw_crops(steps * recipe.batch, pad, generator).to(images.device)
-    if not recipe.flip:
-        crops[:, 2] = 0
-    sums = torch.zeros(len(run), 3, device=images.device)
-    devices = [images.device] if images.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):  # dropout draws from the global stream: leave it as it was
-        for step in range(steps):
+class _Loop:
+    """Working copies of the nets, with their optimisers, on one set of images."""
+
+    def __init__(
+        self, state: State, images: Tensor, labels: Tensor, recipe: Recipe, execution: Execution
+    ) -> None:
+        self.recipe, self.execution, self.history = recipe, execution, list(state.history)
+        self.steps, device = recipe.steps_for(len(images)), execution.device
+        layout = torch.channels_last if execution.channels_last else torch.contiguous_format
+        self.images = images.to(device).contiguous(memory_format=layout)
+        self.labels = labels.to(device)
+        self.nets = [
+            copy.deepcopy(net).to(device, memory_format=layout).train() for net in state.nets
+        ]
+        momenta = state.momenta or ((),) * len(self.nets)
+        self.optimisers = [
+            _optimiser(net, m, recipe) for net, m in zip(self.nets, momenta, strict=True)
+        ]
+        self.objectives = _objectives(self.nets, recipe, execution)
+
+    def epoch(self, epoch: int, seed: int, numbers: Sequence[int]) -> None:
+        """One epoch of every net, on the same minibatches."""
+        recipe, images, pad = self.recipe, self.images, self.recipe.pad or 0
+        generator = torch.Generator().manual_seed(_key(seed, epoch, _BATCHES))
+        used = self.steps * recipe.batch
+        order = torch.randperm(len(images), generator=generator)[:used].to(images.device)
+        crops = draw_crops(used, pad, generator).to(images.device)
+        if not recipe.flip:
+            crops[:, 2] = 0
+        sums = torch.zeros(len(self.nets), 3, device=images.device)
+        for step in range(self.steps):
             chosen = slice(step * recipe.batch, (step + 1) * recipe.batch)
-            x, y = images[order[chosen]], labels[order[chosen]]
+            x, y = images[order[chosen]], self.labels[order[chosen]]
             if recipe.pad is not None:
                 x = crop(x, crops[chosen], pad)
-            lr = recipe.lr_at(epoch, step, steps)
-            for place, (number, optimiser, objective) in enumerate(run):
-                torch.manual_seed(_key(seed, epoch, _DROPOUT, step, number))
-                for group in optimiser.param_groups:
-                    group["lr"] = lr
-                optimiser.zero_grad(set_to_none=True)
-                loss, parts = objective(x, y)
-                loss.backward()
-                optimiser.step()
-                sums[place] += parts
-    means = (sums / steps).T.tolist()
-    return Record(epoch + 1, *(tuple(column) for column in means))
+            lr = recipe.lr_at(epoch, step, self.steps)
+            for place, number in enumerate(numbers):
+                sums[place] += self._step(
+                    place, x, y, lr, _key(seed, epoch, _DROPOUT, step, number)
+                )
+        means = (sums / self.steps).T.tolist()
+        self.history.append(Record(epoch + 1, *(tuple(column) for column in means)))
+
+    def _step(self, place: int, x: Tensor, y: Tensor, lr: float, key: int) -> Tensor:
+        optimiser = self.optimisers[place]
+        for group in optimiser.param_groups:
+            group["lr"] = lr
+        optimiser.zero_grad(set_to_none=True)
+        with dropout_from(key, x.device, self.execution.compiled):
+            loss, parts = self.objectives[place](x, y)
+        loss.backward()
+        optimiser.step()
+        return parts
+
+    def state(self, epoch: int) -> State:
+        """A state of its own, nets in eval mode and in the usual layout."""
+        usual = torch.contiguous_format
+        copies = tuple(copy.deepcopy(net).eval().to(memory_format=usual) for net in self.nets)
+        for net in copies:
+            net.zero_grad(set_to_none=True)
+        momenta = tuple(
+            tuple(_momentum(o, p).clone(memory_format=usual) for p in net.parameters())
+            if self.recipe.momentum
+            else ()
+            for net, o in zip(self.nets, self.optimisers, strict=True)
+        )
+        return State(epoch, copies, momenta, tuple(self.history))
+
+
+Objectives = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class Objective(nn.Module):
@@ -205,7 +250,7 @@ class Objective(nn.Module):
         return cross_entropy + self.recipe.weight * cost, parts
 
 
-def _objectives(nets: Sequence[VGG], recipe: Recipe, execution: Execution) -> list[Callable]:
+def _objectives(nets: Sequence[VGG], recipe: Recipe, execution: Execution) -> list[Objectives]:
     if not execution.compiled:
         return [Objective(net, recipe, execution) for net in nets]
     # One graph serves every net of a design: the parameters go in as arguments of a template's
@@ -219,41 +264,36 @@ def _objectives(nets: Sequence[VGG], recipe: Recipe, execution: Execution) -> li
     ]
 
 
-def _call(function, template: Objective, parameters: dict[str, Tensor], x: Tensor, y: Tensor):
-    return function(template, parameters, (x, y))
+def _call(
+    function: Callable[..., Any],
+    template: Objective,
+    parameters: dict[str, Tensor],
+    x: Tensor,
+    y: Tensor,
+) -> tuple[Tensor, Tensor]:
+    out: tuple[Tensor, Tensor] = function(template, parameters, (x, y))
+    return out
 
 
 def _optimiser(net: VGG, momenta: Sequence[Tensor], recipe: Recipe) -> torch.optim.SGD:
-    parameters = list(net.parameters())
+    moved = [p for p in net.parameters() if p.requires_grad]
     nesterov = recipe.momentum > 0
     optimiser = torch.optim.SGD(
-        parameters, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov, foreach=True
+        moved, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov, foreach=True
     )
     if momenta:
-        for parameter, momentum in zip(parameters, momenta, strict=True):
-            optimiser.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(
-                momentum
-            )
+        for p, momentum in zip(net.parameters(), momenta, strict=True):
+            if p.requires_grad:
+                optimiser.state[p]["momentum_buffer"] = torch.empty_like(p).copy_(momentum)
     return optimiser
 
 
-def _snapshot(epoch: int, nets, optimisers, recipe: Recipe, history) -> State:
-    usual = torch.contiguous_format
-    copies = tuple(copy.deepcopy(net).eval().to(memory_format=usual) for net in nets)
-    for net in copies:
-        for parameter in net.parameters():
-            parameter.grad = None
-    momenta = tuple(
-        (
-            tuple(
-                o.state[p]["momentum_buffer"].clone(memory_format=usual) for p in net.parameters()
-            )
-            if recipe.momentum
-            else ()
-        )
-        for net, o in zip(nets, optimisers, strict=True)
-    )
-    return State(epoch, copies, momenta, tuple(history))
+def _momentum(optimiser: torch.optim.SGD, parameter: Tensor) -> Tensor:
+    """The momentum of a parameter; a frozen one has none, and 0 stands for it."""
+    if not parameter.requires_grad:
+        return torch.zeros_like(parameter)
+    found: Tensor = optimiser.state[parameter]["momentum_buffer"]
+    return found
 
 
 def _key(*numbers: int) -> int:

@@ -4,6 +4,9 @@ have it."""
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -379,3 +382,42 @@ def test_spectrum_of_the_width_2_minimum_of_the_papers_target():
     np.testing.assert_allclose(
         found.eigenvalues, [1.31e-4, 6.50e-2, 1.06, 1.87, 3.05, 70.4], rtol=6e-3
     )  # as printed
+
+
+@pytest.mark.parametrize("code", ["from lib.width import split", "import lib.curvature"])
+def test_numba_is_imported_only_where_a_kernel_runs(code):
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; {code}; print('numba' in sys.modules)"],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[3],
+    )
+    assert done.stdout == "False\n", done.stderr
+
+
+@pytest.mark.parametrize("widths", [(2, 3, 2), (2, 40, 2)])
+def test_data_that_require_a_gradient_and_no_grad_change_nothing(widths):
+    net, x, y = problem(widths, "tanh", mse)
+    whole = hessian(net, x, y)
+    with torch.no_grad():
+        assert torch.equal(hessian(net, x.clone().requires_grad_(), y), whole)
+    watched = net.map(lambda p: p.clone().requires_grad_())
+    assert torch.equal(hessian(watched, x.clone().requires_grad_(), y.clone()), whole)
+    found = hessian(net, x.clone().requires_grad_(), y, lambda f, t: mse(f, t))
+    torch.testing.assert_close(found, whole, rtol=0, atol=1e-14)
+
+
+def test_curvature_refuses_what_is_no_sample():
+    net, x, y = problem((2, 3, 2), "tanh", mse)
+    labels = torch.zeros(len(x), dtype=torch.int64)
+    with pytest.raises(ValueError, match="expected .n, ..."):
+        hessian(net, x[:0], y[:0])
+    with pytest.raises(ValueError, match="x: 14 of 14 numbers are NaN or infinite"):
+        hessian(net, x * torch.nan, y)
+    with pytest.raises(ValueError, match="y: 14 of 14 numbers"):
+        decompose(net, x, y / 0)
+    with pytest.raises(ValueError, match="the parameters: 17 of 17"):
+        hessian(net.map(lambda p: p * torch.inf), x, y)
+    for wrong in (-1, 2, -100):
+        with pytest.raises(ValueError, match="expected 0"):
+            hessian(net, x, labels.index_fill(0, torch.tensor([3]), wrong), cross_entropy)

@@ -1,4 +1,4 @@
-"""Grafts of unusual nets and data: right, or refused in words; nothing of the caller's is changed."""
+"""Grafts of unusual nets and data: right or refused in words; nothing given is changed."""
 
 import copy
 import math
@@ -158,6 +158,10 @@ def test_loaders_lists_and_tensors_are_the_same_data():
         graft(a, b, [np.zeros((3, 2))], 1)
     with pytest.raises(ValueError, match="no images"):
         graft(a, b, [], 1)
+    with pytest.raises(TypeError, match="layer is tensor"):
+        graft(a, b, 1, X)  # the wrong way round
+    with pytest.raises(TypeError, match="x is int: expected a tensor"):
+        graft(a, b, 1, 1)
 
 
 def test_constant_features_and_constant_targets():

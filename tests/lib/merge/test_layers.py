@@ -124,6 +124,15 @@ def test_error_shrinks_with_the_square_of_the_spread():
     assert 50 < large / small < 200
 
 
+def test_a_layer_that_is_constant_on_the_data_has_no_error():
+    for seed in range(5):
+        x = torch.full((1, 2), 0.3 + seed, dtype=torch.float64)
+        found = merge_layers(init((2, 3, 3, 1), generator=seeded(seed)), x, 0.5, fit="neuron")
+        assert max(found.errors) < 1e-300
+        assert found.net.depth == 1
+        assert found.change < 1e-12
+
+
 def test_zero_tolerance_merges_nothing_that_is_only_nearly_affine():
     done = merge_layers(nearly_linear(), inputs())
     assert done.merged == () and done.change == 0 and 0 < done.errors[1] < 1e-2

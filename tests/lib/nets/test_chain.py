@@ -7,19 +7,22 @@ import copy
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from lib.certificate import module_gradient
+from lib.certificate.modules import module_hessian
 from lib.depth import insert_layer
 from lib.depth.modules import merge_layer
 from lib.merge import merge_channels
 from lib.merge.batchnorm import fold_batchnorm
-from lib.nets import VGG, Chain, from_sequential, initialise
+from lib.nets import VGG, Chain, flatten, from_sequential, gradient, init, initialise
 from lib.symmetry import aligned_distance, permute, rebasin
-from lib.width import merge_channel, split_channel
+from lib.width import embed, embedding, merge_channel, split, split_channel
 
 F64 = torch.float64
 
@@ -395,3 +398,81 @@ def test_splitting_imports_no_kernels():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# what callers do with their data and their nets
+
+
+@pytest.mark.parametrize("random", [nn.AlphaDropout(0.5), nn.FeatureAlphaDropout(0.2), nn.RReLU()])
+def test_active_randomness_before_the_layer_is_refused_with_one_type(random):
+    net = nn.Sequential(nn.Linear(3, 4), nn.SELU(), random, nn.Linear(4, 2))
+    x = torch.randn(8, 3, generator=seeded(0))
+    with pytest.raises(ValueError, match="is active, its outputs are random: call .eval()"):
+        insert_layer(net, x, 2, 5, "relu", generator=0)
+    with pytest.raises(ValueError, match="is active, its outputs are random: call .eval()"):
+        fold_batchnorm(net)
+    deep = insert_layer(net.eval(), x, 2, 5, "relu", generator=0)
+    torch.testing.assert_close(deep(x), net(x))
+
+
+def test_a_frozen_norm_stays_frozen_while_the_net_trains():
+    torch.manual_seed(0)
+    x = torch.randn(32, 3)
+    net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
+    net(2 * x + 1)
+    net[1].eval()
+    wanted = net(x)
+    deep = insert_layer(net, x, 2, 5, "relu", generator=0)
+    assert [m.training for m in deep] == [True, False, True, True, True, True]
+    torch.testing.assert_close(deep(x), wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(split_channel(net, 1, 2, 0.3)(x), wanted)
+
+
+def test_data_that_require_gradients_and_nets_under_no_grad():
+    x, y = (torch.randn(6, 2, generator=seeded(s), dtype=F64).requires_grad_() for s in (0, 1))
+    net = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 2)).double()
+    mlp = from_sequential(net)
+    wanted = module_hessian(net, x.detach(), y.detach())
+    with torch.no_grad():
+        torch.testing.assert_close(module_hessian(net, x, y), wanted)
+        torch.testing.assert_close(
+            flatten(gradient(mlp, x, y)), module_gradient(net, x, y), rtol=1e-12, atol=1e-15
+        )
+    assert x.grad is None
+    assert all(p.grad is None for p in net.parameters())
+
+
+def test_half_precision_is_split_permuted_and_merged():
+    net = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 2))
+    for dtype in (torch.bfloat16, torch.float16):
+        half = copy.deepcopy(net).to(dtype).eval()
+        x = images(4, 1, 6).to(dtype)
+        wide = split_channel(half, 1, 1, 0.25)
+        assert wide[0].weight.dtype == dtype
+        done = merge_channels(wide, x, cosine=1.0)
+        assert done.net[0].out_channels == 3
+        assert done.change <= 0.1 * (1 + done.size)
+        assert permute(half, {1: [2, 1, 0]})[0].weight.dtype == dtype
+
+
+def test_numbers_of_numpy_are_numbers():
+    net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+    wide = split_channel(net, np.int64(1), np.int32(2), np.float32(0.5))
+    assert torch.equal(wide[2].weight, split_channel(net, 1, 2, 0.5)[2].weight)
+    mlp = from_sequential(net)
+    assert torch.equal(
+        flatten(split(mlp, np.int64(1), np.int64(2), np.float64(0.5))),
+        flatten(split(mlp, 1, 2, 0.5)),
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_shares_that_add_up_to_1_are_told_by_the_rounding_of_the_net(dtype, scale):
+    net = init((64, 32, 10), generator=0, dtype=dtype).map(lambda p: scale * p)
+    for steps in ([(1, 0, 0.3)], [(1, 0, 0.3), (1, 0, -2.7), (1, 32, 0.1)]):
+        wide = embed(net, steps)
+        eps = 8 * torch.finfo(dtype).eps  # the shares multiply in another order
+        torch.testing.assert_close(
+            flatten(embedding(net, steps)(net)), flatten(wide), rtol=eps, atol=0
+        )

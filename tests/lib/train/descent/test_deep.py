@@ -13,9 +13,9 @@ from lib.nets import MLP, cross_entropy, flatten, init, mse
 from lib.nets.activations import elu, leaky_relu
 from lib.train.descent import Diverged, descend
 from lib.train.descent.deep import DeepEngine, obstacles
-from lib.train.descent.engine import NumbaEngine
 from lib.train.descent.front import _choose
 from lib.train.descent.reference import TorchEngine
+from lib.train.descent.two_layers import NumbaEngine
 
 torch.set_num_threads(1)
 
@@ -198,3 +198,40 @@ def test_at_least_five_times_faster_than_one_net_after_the_other():
     theirs = min(seconds("torch", nets[0], 20) for _ in range(3))
     assert theirs > 5 * ours, (theirs, ours)
     assert np.isfinite(ours)
+
+
+@pytest.mark.parametrize("hidden", [(3,), (3, 3)])
+@pytest.mark.parametrize("sigma", ["tanh", "sigmoid", "elu"])
+def test_a_saturated_neuron_moves_its_weights_no_more_than_in_the_reference(sigma, hidden):
+    """A rest of rounding in sigma' would be multiplied by the inputs, here of 1e18."""
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(20, 2, dtype=torch.float64, generator=g) * 1.7e18
+    y = torch.randn(20, 1, dtype=torch.float64, generator=g)
+    if sigma == "elu":
+        x = -x.abs()  # the side on which it is bounded
+    net = init((2, *hidden, 1), sigma, batch=(2,), generator=g)
+    if sigma == "elu":
+        net = MLP((net.weights[0].abs(), *net.weights[1:]), net.biases, net.activation)
+    a, b = (
+        descend(net, x, y, steps=100, lr=0.01, records=12, backend=backend)
+        for backend in ("numba", "torch")
+    )
+    assert torch.isfinite(a.losses).all()
+    assert float((flatten(a.net) - flatten(b.net)).abs().max()) < 1e-12
+    assert float((a.losses - b.losses).abs().max()) < 1e-12
+
+
+@pytest.mark.parametrize("wrong", [-1, 3, -100])
+def test_labels_outside_the_classes_are_refused(wrong):
+    x, _, labels = problem(30, 4, 3)
+    labels[7] = wrong
+    net = init((4, 6, 3), batch=(2,), generator=0)
+    with pytest.raises(ValueError, match="the labels run from .* expected 0..2"):
+        descend(net, x, labels, steps=5, lr=0.1, loss=cross_entropy)
+
+
+def test_data_that_require_a_gradient_are_taken_as_numbers():
+    x, y, _ = problem(30, 4, 3)
+    net = init((4, 6, 3), generator=0)
+    run = descend(net, x.clone().requires_grad_(), y, steps=5, lr=0.1)
+    assert torch.equal(flatten(run.net), flatten(descend(net, x, y, steps=5, lr=0.1).net))

@@ -17,7 +17,7 @@ import pytest
 import torch
 from triton_runs import CASES, DEVICE, SHAPES, problem, wide
 
-import lib.train.descent.front as front
+import lib.train.descent.checks as checks
 from lib.nets import cross_entropy, flatten, init, mse
 from lib.train.descent import Trajectory, descend
 from lib.train.descent.gpu import MAX_PADDED, obstacles, tile
@@ -217,7 +217,7 @@ def test_every_tile_holds_the_problem():
 
 def test_a_run_beyond_memory_is_refused_with_the_size_it_needs(monkeypatch):
     net, x, y = problem(*SHAPES[0])
-    monkeypatch.setattr(front, "MAX_BYTES", 1000)
+    monkeypatch.setattr(checks, "MAX_BYTES", 1000)
     with pytest.raises(
         ValueError, match=r"training 5 nets of 9 parameters with 8 records needs 0.0 GiB"
     ):

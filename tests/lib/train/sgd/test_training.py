@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from experiments import checkpoints as checkpoint
@@ -17,6 +19,7 @@ from experiments.families import Unfinished, checkpoint_epochs, train_family
 from experiments.processes import in_processes
 from lib.nets import VGG, initialise
 from lib.train.sgd import Execution, Recipe, State, evaluate, train
+from lib.train.sgd.dropout import dropout_from
 from lib.train.sgd.regulariser import l12
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -249,6 +252,57 @@ def test_bad_calls_are_refused():
         train(State(9, (tiny(),)), IMAGES, LABELS, SHORT)
 
 
+def test_training_in_threads_gives_the_same_nets():
+    nets = [tiny(1, width=1 / 16)]
+    alone = train(nets, IMAGES, LABELS, SHORT, seed=3)
+    with ThreadPoolExecutor(3) as pool:
+        for state in pool.map(lambda _: train(nets, IMAGES, LABELS, SHORT, seed=3), range(6)):
+            same(state, alone)
+
+
+def test_dropout_masks_are_those_of_the_global_stream():
+    """A generator of its own changes who may disturb the draws, not the draws."""
+    x = torch.randn(40, 30, generator=torch.Generator().manual_seed(0))
+    with torch.random.fork_rng([]):
+        torch.manual_seed(11)
+        expected = [functional.dropout(x, 0.3), functional.dropout(x, 0.5)]
+    with dropout_from(11, x.device):
+        got = [nn.Dropout(0.3)(x), nn.Dropout(0.5)(x)]
+    assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
+
+
+def test_frozen_layers_stay_as_they_are_and_resume(tmp_path):
+    net = tiny(1)
+    net.joints[0].requires_grad_(False)
+    whole = train([net], IMAGES, LABELS, SHORT)
+    assert torch.equal(whole.nets[0].joints[0].weight, net.joints[0].weight)
+    assert not torch.equal(whole.nets[0].joints[1].weight, net.joints[1].weight)
+    half = train(
+        [net], IMAGES, LABELS, SHORT, checkpoints={1}, on_checkpoint=lambda s: s.epoch == 1
+    )
+    checkpoint.save(half, tmp_path / "run.pt")
+    same(train(checkpoint.load(tmp_path / "run.pt"), IMAGES, LABELS, SHORT), whole)
+    with pytest.raises(ValueError, match="every parameter of a net is frozen"):
+        train([net.requires_grad_(False)], IMAGES, LABELS, SHORT)
+
+
+@pytest.mark.parametrize("wrong", [-1, -100, 10])
+def test_labels_outside_the_classes_are_refused(wrong):
+    labels = LABELS.clone()
+    labels[5] = wrong
+    with pytest.raises(ValueError, match="the labels run from .* expected 0..9"):
+        train([tiny()], IMAGES, labels, SHORT)
+    with pytest.raises(ValueError, match="the labels run from .* expected 0..9"):
+        evaluate(tiny(), IMAGES, labels)
+
+
+def test_numbers_that_are_not_finite_are_refused():
+    images = IMAGES.clone()
+    images[3, 0, 0, 0] = torch.nan
+    with pytest.raises(ValueError, match="images: 1 of"):
+        train([tiny()], images, LABELS, SHORT)
+
+
 # evaluation and execution
 
 
@@ -342,7 +396,7 @@ def test_bad_families_are_refused():
         train_family(tiny().design, [], IMAGES, LABELS, SHORT)
     with pytest.raises(ValueError, match="needs a folder"):
         train_family(tiny().design, [("he_normal", 0)], IMAGES, LABELS, SHORT, minutes=1)
-    with pytest.raises(ValueError, match="one number a net"):
+    with pytest.raises(ValueError, match="one number per net"):
         train([tiny()], IMAGES, LABELS, SHORT, numbers=[0, 1])
     with pytest.raises(ValueError, match="processes is 0"):
         in_processes(max, [(1, 2)], processes=0)
