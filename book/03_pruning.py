@@ -45,9 +45,7 @@ deep_nets: int = 8  # deep nets on Iris, >= 1
 deep_epochs: int = 25000  # epochs of gradient descent there, >= 1000
 spectrum_widths: list[int] = [1, 2, 3, 8, 30]  # of the loss spectra, >= 1
 spectrum_seeds: int = 20  # nets of each width, >= 2
-spectrum_neurons: int = (
-    2000  # neurons of all nets of a width, so that there are fewer of the widest, >= 2
-)
+spectrum_neurons: int = 2000  # of all nets of a width, so that the widest are fewer, >= 2
 spectrum_epochs: int = 400000  # epochs of gradient descent there, >= 20000
 seed: int = 0  # seed of every random draw, >= 0
 
@@ -55,25 +53,25 @@ seed: int = 0  # seed of every random draw, >= 0
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from companion import chapter
-from experiments.pruning.comparison import compare
+from companion import chapter, panels
+from experiments.pruning import contest, drawing, fewer_layers, loss_spectra
+from experiments.pruning.plateau import Setting, attempt, other_settings, outcome, wide_net
 from experiments.pruning.samples import accuracy, agreement, standardise
 from experiments.pruning.stuck_images import stuck
 from experiments.pruning.training import softmax_mse, train
-from lib.critical import slow_windows, smallest_gradient_iterates
+from experiments.tables import columns
+from lib.critical import slow_windows
 from lib.depth import lift
-from lib.merge import group_directions, merge_layers, merge_neurons, reduce
+from lib.merge import group_directions, merge_layers, merge_neurons
 from lib.nets import flatten, forward, init, mse, risk
 from lib.symmetry import rescale
-from lib.train.descent import descend
 from lib.width import embed
 
 run = chapter.start("03_pruning", globals())
-from companion.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, SKY  # after start()
+from companion.figures import BLUE, INK, ORANGE, RED  # after start()
 
 torch.set_num_threads(max(1, torch.get_num_threads() // 2))  # trainings run two at a time
 draws = torch.Generator().manual_seed(seed)
@@ -131,36 +129,24 @@ print(f"output: predicted to change by at most {back.predicted:.1e}, changed by 
 
 # %%
 def load(split: str, count: int | None = None):
-    pixels, labels = run.data(data, split)
-    return pixels[:count], labels[:count]
+    found, labels = run.data(data, split)
+    return found[:count], labels[:count]
 
 
-every = run.data(data, "train")[0]
-to_sample = partial(standardise, mean=float(every.mean()), std=float(every.std()))
+def start(number: int):
+    return wide_net(sample.x.shape[1], width, seed + number)
+
+
+every = run.data(data, "train")
+to_sample = partial(standardise, mean=float(every[0].mean()), std=float(every[0].std()))
 sample, test = to_sample(*load("train", images)), to_sample(*load("test"))
-
-
-def start(number: int, neurons: int = width):
-    generator = torch.Generator().manual_seed(seed + number)
-    return init(
-        (sample.x.shape[1], neurons, 10),
-        "relu",
-        std=neurons**-3,
-        bias=False,
-        generator=generator,
-        dtype=torch.float32,
-    )
-
-
 records = sorted({0, mark // 2, mark, epochs, *np.geomspace(1, epochs, 60).astype(int).tolist()})
-fit = partial(train, x=sample.x, y=sample.y, lr=rate, records=records)
+options = {"steps": epochs, "lr": rate, "records": records, "keep": True}
+fit = partial(train, start(0), sample.x, sample.y, **options)
 with ThreadPoolExecutor(2) as pool:
-    stated = pool.submit(fit, start(0), steps=epochs, loss=mse, keep=True)
-    soft = pool.submit(fit, start(0), steps=epochs, loss=softmax_mse, keep=True)
-    stated, soft = stated.result(), soft.result()
+    stated, soft = pool.map(lambda loss: fit(loss=loss), (mse, softmax_mse))
 windows = slow_windows(soft.steps, soft.losses, slope=0.5, ratio=1.25)
-dense = soft.kept[records.index(mark)]
-level = float(soft.losses[records.index(mark)])
+dense, level = soft.kept[records.index(mark)], float(soft.losses[records.index(mark)])
 given_up = stuck(forward(dense, sample.x), sample.labels)
 
 # %% [markdown]
@@ -185,8 +171,9 @@ given_up = stuck(forward(dense, sample.x), sample.labels)
 # ```
 #
 # So a sample that the net is sure to have wrong rests at a *saddle at infinity*: the way out is
-# downhill, but the slope is proportional to $p_t$, and it takes a time of order $1/p_t$ to get
-# away. Between two such events the loss of the whole sample is held up by
+# downhill, but the slope is proportional to $p_t$, and gradient flow takes a time of order $1/p_t$
+# to get away. (The runs here use Adam, whose steps do not shrink with the slope: for them this is
+# no prediction.) Between two such events the loss of the whole sample is held up by
 #
 # $$ \frac{1}{K n} \sum_{i\ \mathrm{stuck}} \Big( 1 + \frac{1}{s_i} \Big) . $$
 #
@@ -195,51 +182,27 @@ given_up = stuck(forward(dense, sample.x), sample.labels)
 #
 # The height of a plateau counts images. At epoch {glue:text}`mark` we find {glue:text}`stuck-count`
 # images whose true class has a probability below 0.05; their costs: {glue:text}`stuck-costs`. The
-# sum over $1 + 1/s_i$ predicts a loss of {glue:text}`stuck-level`; the loss is {glue:text}`level`.
+# sum over $1 + 1/s_i$ accounts for {glue:text}`stuck-level` of the loss of {glue:text}`level`. This
+# is accounting, not prediction: the $s_i$ are read off the same outputs.
 # Slow windows below a loss of 0.05: {glue:text}`late-windows`.
 
 # %% tags=["hide-input"]
 counts = [stuck(forward(n, sample.x), sample.labels) for n in soft.kept]
-fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.3), width_ratios=(3, 2))
-ax = axes[0]
-late = soft.steps > 0
-for k, w in enumerate(windows):
-    ax.axvspan(
-        w.first, w.last, color=SKY, alpha=0.25, lw=0, label="slow windows" if k == 0 else None
-    )
-ax.plot(stated.steps[late], stated.losses[late], color=RED, label="MSE of the outputs")
-ax.plot(soft.steps[late], soft.losses[late], color=BLUE, label="MSE of the softmax")
-ax.plot(
-    soft.steps[late],
-    [max(c.level, 1e-9) for c, ok in zip(counts, late, strict=True) if ok],
-    color=ORANGE,
-    lw=1,
-    label="stuck images alone",
-)
-ax.plot(mark, level, "o", color=BLUE)
+stuck_level = [c.level for c in counts]
+fig, axes = panels.frame(2, 3.3, ratios=(3, 2))
+drawing.windows(axes[0], windows)
+losses = {
+    "MSE of the outputs": (stated.losses, RED),
+    "MSE of the softmax": (soft.losses, BLUE),
+    "stuck images alone": (np.maximum(stuck_level, 1e-9), ORANGE),
+}
+drawing.curves(axes[0], soft.steps, losses)
+axes[0].plot(mark, level, "o", color=BLUE)
 if on_mnist:
-    ax.plot(5000, 6.34e-4, "x", color=INK, ms=7, label="printed")
-ax.set(
-    xscale="log",
-    yscale="log",
-    xlabel="epoch",
-    ylabel="loss",
-    ylim=(float(min(stated.losses.min(), soft.losses.min())) / 2, 0.3),
-)
-ax.legend(fontsize=8, loc="lower left")
-cost = (
-    (forward(dense, sample.x).softmax(-1) - sample.y).square().sum(-1).sort(descending=True).values
-)
-shown = cost[: max(30, 2 * len(given_up.index))]
-axes[1].plot(np.arange(1, len(shown) + 1), shown, ".", color=BLUE, ms=5)
-for s in (1, 2, 3, 4):
-    axes[1].axhline(1 + 1 / s, color=GREY, lw=0.8, ls=":")
-axes[1].set(
-    xlabel="image, by its cost",
-    ylabel=r"$\sum_k (p_k - y_k)^2$",
-    title=f"at epoch {mark:,}",
-    ylim=(0, 2.1),
-)
+    axes[0].plot(5000, 6.34e-4, "x", color=INK, ms=7, label="printed")
+axes[0].set_ylim(float(min(stated.losses.min(), soft.losses.min())) / 2, 0.3)
+axes[0].legend(fontsize=8, loc="lower left")
+drawing.image_costs(axes[1], forward(dense, sample.x), sample.y, len(given_up.index), mark)
 run.figure(
     fig,
     "plateau",
@@ -253,33 +216,21 @@ run.figure(
         "mse": stated.losses,
         "softmax_mse": soft.losses,
         "stuck_images": [len(c.index) for c in counts],
-        "stuck_level": [c.level for c in counts],
+        "stuck_level": stuck_level,
     },
 )
+
+# %% tags=["hide-input"]
 run.glue("data", {"digits": "the digits of scikit-learn", "mnist": "MNIST"}[data])
-for name, value in (
-    ("images", images),
-    ("width", width),
-    ("rate", rate),
-    ("mark", mark),
-    ("level", level),
-):
-    run.glue(name, value)
+for name in ("images", "width", "rate", "mark", "level"):
+    run.glue(name, globals()[name])
+costs = ", ".join(f"{c:.2f}" for c in given_up.cost[:12].tolist())
 run.glue("stuck-count", len(given_up.index))
-run.glue(
-    "stuck-costs",
-    ", ".join(f"{c:.2f}" for c in given_up.cost[:12].tolist())
-    + (", …" if len(given_up.cost) > 12 else "")
-    or "none",
-)
+run.glue("stuck-costs", costs + (", …" if len(given_up.cost) > 12 else "") or "none")
 run.glue("stuck-level", given_up.level)
 run.glue("stated-level", float(stated.losses[records.index(mark)]))
-late_windows = [w for w in windows if w.loss < 0.05]
-run.glue(
-    "late-windows",
-    "; ".join(f"epochs {w.first:,} to {w.last:,}, loss {w.loss:.2g}" for w in late_windows)
-    or "none",
-)
+spoken = [f"epochs {w.first:,} to {w.last:,}, loss {w.loss:.2g}" for w in windows if w.loss < 0.05]
+run.glue("late-windows", "; ".join(spoken) or "none")
 for w in windows:
     print(
         f"slow window: epochs {w.first:,} to {w.last:,}, loss {w.loss:.3g}, |d log loss / d log"
@@ -296,71 +247,32 @@ for w in windows:
 # gradient descent with momentum from there, and the precision.
 
 # %%
-unit_range = partial(standardise, mean=0.0, std=float(every.max()))
-double = partial(to_sample, dtype=torch.float64)
-pixels, exact = unit_range(*load("train", images)), double(*load("train", images))
-milder = start(0).map(lambda p: p * width**1.5)  # N(0, 1/m^3)
-momentum = {
-    "lr": 100.0,
-    "eps": 1e3,
-}  # Adam with so large an eps is descent with momentum, at rate lr / eps
-settings = {
-    "outputs, pixels in [0, 1]": (mse, pixels, start(0), {}),
-    "softmax, pixels in [0, 1]": (softmax_mse, pixels, start(0), {}),
-    "outputs, eps of Adam 1e-4": (mse, sample, start(0), {"eps": 1e-4}),
-    "outputs, three times the rate": (mse, sample, start(0), {"lr": 3 * rate}),
-    "outputs, start N(0, 1/m^3)": (mse, sample, milder, {}),
-    "outputs, descent with momentum": (mse, sample, milder, momentum),
-    "softmax, float64": (softmax_mse, exact, start(0).map(torch.Tensor.double), {}),
-}
-settings = dict(list(settings.items())[:others_tried])
+in_unit_range = partial(standardise, mean=0.0, std=float(every[0].max()))
+pixels = in_unit_range(*load("train", images))
+exact = to_sample(*load("train", images), dtype=torch.float64)
+others = list(other_settings(start(0), sample, pixels, exact, rate).items())[:others_tried]
 to_mark = [r for r in records if r <= mark]
-
-
-def tried(setting):
-    loss, on, begin, changed = setting
-    options = {"lr": rate} | changed
-    return train(begin, on.x, on.y, steps=mark, loss=loss, records=to_mark, **options)
-
-
 with ThreadPoolExecutor(2) as pool:
-    attempts = dict(zip(settings, pool.map(tried, settings.values()), strict=True))
-settings = {"outputs, as stated": (mse, sample), "softmax": (softmax_mse, sample)} | settings
-attempts = {"outputs, as stated": stated, "softmax": soft} | attempts
-curves, kept_share, grouped = {}, {}, {}
+    ends = list(pool.map(lambda o: attempt(o[1], rate, mark, to_mark), others))
+settings = {
+    "outputs, as stated": (Setting(mse, sample, start(0)), stated),
+    "softmax": (Setting(softmax_mse, sample, start(0)), soft),
+} | {name: (setting, end) for (name, setting), end in zip(others, ends, strict=True)}
+tried = {n: outcome(*settings[n], to_mark, amplitude) for n in sorted(settings)}
 print(f"{'MSE of the':32} loss at {mark:,}  over {mark // 2:,}  groups  agreement  stuck images")
-for name in sorted(attempts):
-    (loss, on), found = settings[name][:2], attempts[name]
-    at_mark = found.kept[len(to_mark) - 1] if found.kept else found.net
-    curves[name] = found.losses[: len(to_mark)]
-    kept_share[name] = float(curves[name][-1] / curves[name][to_mark.index(mark // 2)])
-    less = merge_neurons(at_mark, cosine=0.9, amplitude=amplitude, x=on.x)
-    grouped[name] = len(less.layers[0].groups)
-    same = float(agreement(at_mark, less.net, on).trace())
-    stays = len(stuck(forward(at_mark, on.x), on.labels).index) if loss is softmax_mse else ""
+for name, o in tried.items():
     print(
-        f"{name:32} {curves[name][-1]:13.2e}  {kept_share[name]:10.2f}"
-        f"  {grouped[name]:6}  {100 * same:7.1f} %  {stays:>12}"
+        f"{name:32} {o.curve[-1]:13.2e}  {o.kept:10.2f}"
+        f"  {o.groups:6}  {100 * o.agreement:7.1f} %  {'' if o.stuck is None else o.stuck:>12}"
     )
 
 # %% tags=["hide-input"]
-fig, ax = plt.subplots(figsize=(7.2, 3.3))
-for kind, colour in (("outputs", "Reds"), ("softmax", "Blues")):
-    names = sorted(name for name in curves if name.startswith(kind))
-    for k, name in enumerate(names):
-        tint = plt.get_cmap(colour)(0.9 - 0.55 * k / len(names))
-        ax.plot(
-            to_mark[1:],
-            curves[name][1:],
-            color=tint,
-            ls=("-", "--", ":")[k % 3],
-            label=name,
-            lw=1.4,
-        )
+fig, (ax,) = panels.frame(1, 3.3)
+curves = {name: o.curve for name, o in tried.items()}
+drawing.search(ax, to_mark, curves)
 if on_mnist:
     ax.plot(5000, 6.34e-4, "x", color=INK, ms=7, label="printed")
-ax.set(xscale="log", yscale="log", xlabel="epoch", ylabel="loss")
-ax.legend(fontsize=6.5, loc="center left", bbox_to_anchor=(1, 0.5))
+    panels.beside(ax, 6.5)
 run.figure(
     fig,
     "search",
@@ -370,8 +282,8 @@ run.figure(
 )
 run.glue("others-tried", others_tried)
 for kind in ("outputs", "softmax"):
-    moved = [name for name in curves if name.startswith(kind) and curves[name][-1] < 0.05]
-    left, groups = ([values[name] for name in moved] for values in (kept_share, grouped))
+    moved = [o for name, o in tried.items() if name.startswith(kind) and o.curve[-1] < 0.05]
+    left, groups = [o.kept for o in moved], [o.groups for o in moved]
     run.glue(f"left-{kind}", f"{min(left):.2f} to {max(left):.2f}" if moved else "none")
     run.glue(f"groups-{kind}", f"{min(groups)} to {max(groups)}" if moved else "none")
 
@@ -386,17 +298,14 @@ for kind in ("outputs", "softmax"):
 # {glue:text}`rival-epochs` epochs.
 
 # %% tags=["hide-input"]
-others = run.data(data, "train")
+rules = contest.Rules(cosines, amplitude, rival_epochs, rival_rate, tuning)
 
 
 def other_images(number: int):
-    chosen = np.random.default_rng([seed, number]).permutation(len(others[0]))[
-        : min(images, len(others[0]))
-    ]
-    drawn = to_sample(others[0][chosen], others[1][chosen])
-    end = train(
-        start(0), drawn.x, drawn.y, steps=rival_epochs, lr=rival_rate, loss=softmax_mse, records=2
-    )
+    order = np.random.default_rng([seed, number]).permutation(len(every[0]))
+    chosen = order[: min(images, len(order))]
+    drawn = to_sample(every[0][chosen], every[1][chosen])
+    end = contest.train_dense(start(0), drawn, rules)
     return float(end.losses[-1]), stuck(forward(end.net, drawn.x), drawn.labels)
 
 
@@ -405,11 +314,9 @@ with ThreadPoolExecutor(2) as pool:
 print("loss       stuck images   their 1 + 1/s alone")
 for loss, found in heights:
     print(f"{loss:.3e}  {len(found.index):12}   {found.level:.3e}")
-run.glue("heights", f"{min(h[0] for h in heights):.2g} to {max(h[0] for h in heights):.2g}")
-run.glue(
-    "height-counts",
-    f"{min(len(h[1].index) for h in heights)} to {max(len(h[1].index) for h in heights)}",
-)
+high, number = [h[0] for h in heights], [len(h[1].index) for h in heights]
+run.glue("heights", f"{min(high):.2g} to {max(high):.2g}")
+run.glue("height-counts", f"{min(number)} to {max(number)}")
 run.glue("rival-rate", rival_rate)
 run.glue("rival-epochs", rival_epochs)
 
@@ -447,20 +354,14 @@ else:
 
 # %%
 merged = merge_neurons(dense, cosine=0.9, amplitude=amplitude, x=sample.x)
-(layer,) = merged.layers
-small = merged.net
+(layer,), small = merged.layers, merged.net
 live = [k for k in range(width) if k not in set(layer.dropped)]
 directions = dense.weights[0][live]
-readings = {
-    rule: len(
-        group_directions(directions, 0.9, rule=rule, order=(-directions.norm(dim=1)).argsort())
-    )
-    for rule in ("complete", "leader", "connected")
-}
+by_norm = (-directions.norm(dim=1)).argsort()
+linkages = ("complete", "leader", "connected")
+readings = {r: len(group_directions(directions, 0.9, rule=r, order=by_norm)) for r in linkages}
 print(f"{width} neurons, {len(live)} of them live, {len(layer.groups)} groups; by rule: {readings}")
-print(
-    f"output: predicted to change by at most {merged.predicted:.3g}, changed by {merged.found:.3g}"
-)
+print(f"output: changed by at most {merged.predicted:.3g} predicted, by {merged.found:.3g} found")
 
 # %% tags=["hide-input"]
 by_size = sorted(layer.groups, key=len, reverse=True)
@@ -468,17 +369,8 @@ order = [k for g in by_size for k in g] + list(layer.dropped)
 unit = torch.nn.functional.normalize(dense.weights[0], dim=1)
 cosine = (unit[order] @ unit[order].T).numpy()
 size = (dense.weights[0].norm(dim=1) * dense.weights[1].norm(dim=0))[order]
-fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.5), width_ratios=(5, 3))
-image = axes[0].imshow(cosine, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
-for edge in (len(live) - 0.5,):
-    axes[0].axhline(edge, color=INK, lw=0.8)
-    axes[0].axvline(edge, color=INK, lw=0.8)
-axes[0].set(xlabel="neuron, by group", ylabel="neuron, by group")
-axes[0].grid(False)
-fig.colorbar(image, ax=axes[0], label="cosine similarity", shrink=0.85)
-axes[1].plot(np.arange(width), size, ".", color=BLUE, ms=3)
-axes[1].axvline(len(live) - 0.5, color=INK, lw=0.8)
-axes[1].set(xlabel="neuron, by group", ylabel="amplitude")
+fig, axes = panels.frame(2, 3.5, ratios=(5, 3))
+drawing.groups(axes, cosine, size, len(live))
 run.figure(
     fig,
     "groups",
@@ -521,52 +413,24 @@ else:
 # whether the merged net belongs to the same plateau.
 
 # %%
-steps = sorted(
-    {0, min(186, retraining), retraining, *np.geomspace(1, retraining, 60).astype(int).tolist()}
-)
-again = train(
-    small, sample.x, sample.y, steps=retraining, lr=rate, loss=softmax_mse, records=steps, keep=True
-)
+dot = min(186, retraining)
+steps = sorted({0, dot, retraining, *np.geomspace(1, retraining, 60).astype(int).tolist()})
+options = {"steps": retraining, "lr": rate, "records": steps, "keep": True}
+again = train(small, sample.x, sample.y, loss=softmax_mse, **options)
 alike = [float(agreement(n, dense, test).diagonal().sum()) for n in again.kept]
 rest = slow_windows(again.steps, again.losses, slope=0.3, ratio=1.25, begin=10)
-dot = min(186, retraining)
-nearest = min(float(abs(np.log(w.loss / level))) for w in rest) if rest else float("nan")
+first = float(np.exp(abs(np.log(rest[0].loss / level)))) if rest else 99.0
 table = agreement(again.kept[steps.index(dot)], dense, test)
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.2), width_ratios=(1, 1))
-ax = axes[0]
-for k, w in enumerate(rest):
-    ax.axvspan(
-        w.first, w.last, color=SKY, alpha=0.25, lw=0, label="slow windows" if k == 0 else None
-    )
-later = again.steps > 0
-ax.plot(again.steps[later], again.losses[later], color=BLUE, label="merged net")
-ax.axhline(level, color=GREY, lw=1, ls="--", label="wide net when merged")
-ax.plot(dot, float(again.losses[steps.index(dot)]), "o", color=BLUE)
-ax.set(xscale="log", yscale="log", xlabel="epoch of retraining", ylabel="loss")
-ax.legend(fontsize=8, loc="lower left")
-image = axes[1].imshow(100 * table, cmap="Blues")
-for i in range(10):
-    for j in range(10):
-        if table[i, j] > 0:
-            value = 100 * float(table[i, j])
-            axes[1].text(
-                j,
-                i,
-                f"{value:.1f}" if value >= 1 else f"{value:.1g}".lstrip("0"),
-                ha="center",
-                va="center",
-                fontsize=6,
-                color="white" if value > 6 else INK,
-            )
-axes[1].set(
-    xlabel="prediction of the wide net",
-    ylabel="prediction of the merged net",
-    xticks=range(10),
-    yticks=range(10),
-)
-axes[1].grid(False)
+fig, axes = panels.frame(2, 3.2, ratios=(1, 1))
+drawing.windows(axes[0], rest)
+drawing.curves(axes[0], again.steps, {"merged net": (again.losses, BLUE)})
+panels.limit(axes[0], level, label="wide net when merged")
+axes[0].plot(dot, float(again.losses[steps.index(dot)]), "o", color=BLUE)
+axes[0].set_xlabel("epoch of retraining")
+axes[0].legend(fontsize=8, loc="lower left")
+drawing.predictions(axes[1], table)
 run.figure(
     fig,
     "retraining",
@@ -577,13 +441,12 @@ run.figure(
     " diagonal.",
     {"epoch": again.steps, "loss": again.losses, "agreement": alike, "predictions": table},
 )
+rests = [f"{w.loss:.3g} (epochs {w.first:,} to {w.last:,})" for w in rest]
 run.glue("retrained-width", small.widths[1])
 run.glue("agreement-first", 100 * alike[0])
 run.glue("agreement-dot", 100 * alike[steps.index(dot)])
 run.glue("dot", dot)
-run.glue(
-    "rests", ", ".join(f"{w.loss:.3g} (epochs {w.first:,} to {w.last:,})" for w in rest) or "none"
-)
+run.glue("rests", ", ".join(rests) or "none")
 if on_mnist:
     run.claim(
         "A10-agreement",
@@ -595,11 +458,8 @@ if on_mnist:
     )
     run.claim(
         "A10-retraining",
-        float(np.exp(nearest)) if rest else 99.0,
-        note=(
-            "Loss of the slow window of retraining that is nearest to the wide net's plateau, over"
-            " the latter (or its inverse)."
-        ),
+        first,
+        note="Loss of the first slow window of retraining over that of the wide net, or its inverse.",
     )
 else:
     run.skip("A10-agreement", print_only)
@@ -625,92 +485,23 @@ else:
 # $\log_{10}$ of the loss over all its epochs and seeds.
 
 # %%
-relu = torch.relu
-x1 = torch.linspace(-2, 2, 40, dtype=torch.float64)[:, None]
-y1 = relu(2 * x1 + 0.6) - relu(x1) + relu(0.5 * x1 - 0.4) - relu(1.5 * x1 - 0.6)
-times = np.unique(
-    np.r_[
-        np.geomspace(1, spectrum_epochs, 100).astype(int),
-        np.linspace(0, spectrum_epochs, 1001).astype(int),
-    ]
-).tolist()
-walks, seats = {}, {}
-for m in spectrum_widths:
-    count = min(spectrum_seeds, max(2, spectrum_neurons // m))
-    first = init(
-        (1, m, 1), "relu", std=0.05 * m**-0.5, batch=(count,), output_bias=False, generator=draws
-    )
-    walks[m] = descend(
-        first, x1, y1, steps=spectrum_epochs, lr=1e-3, records=times, keep_smallest=False
-    )
-    # what a few of them compute on the way, on the plateau
-    seats[m] = descend(first[:3], x1, y1, steps=20000, lr=1e-3, records=2, keep_smallest=False)
-
-
-def plateaus(walk) -> list[list[float]]:
-    """The losses of the slow windows of every net, from epoch 300 on."""
-    return [
-        [
-            w.loss
-            for w in slow_windows(
-                walk.steps, walk.losses[:, k].clamp_min(1e-12), slope=0.1, ratio=1.5, begin=300
-            )
-        ]
-        for k in range(walk.losses.shape[1])
-    ]
-
-
-stalls = {m: plateaus(walk) for m, walk in walks.items()}
-narrow = min(float(w.losses[-1].min()) for m, w in walks.items() if m == min(spectrum_widths))
-zero = float(y1.square().mean())
+walks = loss_spectra.walk(spectrum_widths, spectrum_seeds, spectrum_neurons, spectrum_epochs, draws)
+x1, y1 = loss_spectra.target()
+narrow, zero = float(walks.runs[min(walks.runs)].losses[-1].min()), float(y1.square().mean())
 near = {
-    m: [
-        float(np.mean([any(abs(np.log10(v / at)) < 0.03 for v in s) for s in found]))
-        for at in (zero, narrow)
-    ]
-    for m, found in stalls.items()
+    m: [float(loss_spectra.visited(r, level).mean()) for level in (zero, narrow)]
+    for m, r in walks.runs.items()
 }
-even = np.isin(times, np.linspace(0, spectrum_epochs, 1001).astype(int))
-shares = {m: (walk.losses[even] < narrow / 2).double().mean(0) for m, walk in walks.items()}
+shares = loss_spectra.shares_below(walks, narrow / 2)
 below = {m: float(share.mean()) for m, share in shares.items()}
 error = {m: float(share.std() / len(share) ** 0.5) for m, share in shares.items()}
 
 # %% tags=["hide-input"]
-bins = np.linspace(-5, 0, 201)
-spectra = np.stack(
-    [
-        np.histogram(np.log10(walk.losses[even].clamp(1.001e-5, 0.999).numpy()), bins)[0]
-        / walk.losses[even].numel()
-        for walk in walks.values()
-    ]
-)
-fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.4), width_ratios=(3, 2))
-image = axes[0].imshow(
-    np.log10(spectra.T, out=np.full(spectra.T.shape, np.nan), where=spectra.T > 0),
-    origin="lower",
-    aspect="auto",
-    extent=(-0.5, len(walks) - 0.5, -5, 0),
-    interpolation="nearest",
-)
-fig.colorbar(image, ax=axes[0], label=r"$\log_{10}$ frequency")
-axes[0].set(xticks=range(len(walks)), xlabel="width", ylabel=r"$\log_{10}$ loss")
-axes[0].set_xticklabels([f"{m:,}" for m in walks])
-axes[0].grid(False)
-axes[1].plot(x1, y1, ".", color=GREY, ms=4, label="data")
-line = torch.linspace(-2, 2, 200, dtype=torch.float64)[:, None]
-seated = {}
-for m, walk in seats.items():
-    for k in range(len(walk.losses[-1])):
-        if abs(np.log10(float(walk.losses[-1, k]) / narrow)) < 0.03:
-            seated.setdefault(m, []).append(walk.net[k])
-for (m, nets), colour in zip(
-    seated.items(), (RED, BLUE, GREEN, PURPLE, ORANGE, SKY) * 3, strict=False
-):
-    # broad lines below thin ones, as they coincide
-    lw = 1 + 6 * (1 - list(seated).index(m) / max(1, len(seated) - 1))
-    axes[1].plot(line, forward(nets[0], line), color=colour, lw=lw, label=f"width {m:,}")
-axes[1].set(xlabel="x", title="outputs on the plateau")
-axes[1].legend(fontsize=7)
+fig, axes = panels.frame(2, 3.4, ratios=(3, 2))
+histograms = np.stack([loss_spectra.histogram(r, walks.even) for r in walks.runs.values()])
+drawing.spectra(axes[0], list(walks.runs), histograms)
+seated = loss_spectra.seated(walks.seats, narrow)
+drawing.outputs_on_plateau(axes[1], seated)
 run.figure(
     fig,
     "spectrum",
@@ -720,10 +511,10 @@ run.figure(
     "A heat map of loss frequencies by width with common bright bands, and outputs of nets of"
     " several widths that lie on each other.",
     {
-        "width": list(walks),
-        "spectrum": spectra,
-        "bins": bins,
-        "share_below": [below[m] for m in walks],
+        "width": list(walks.runs),
+        "spectrum": histograms,
+        "bins": loss_spectra.BINS,
+        "share_below": list(below.values()),
     },
 )
 
@@ -735,11 +526,11 @@ bent = {
     m: max(len(merge_neurons(n, 0.99, 0.05).layers[0].groups) for n in nets)
     for m, nets in seated.items()
 }
-wider = [m for m in walks if m > 1]
+wider = [m for m in walks.runs if m > 1]
 run.glue("zero-level", zero)
 run.glue("narrow-level", narrow)
-run.glue("near-narrow", "; ".join(f"{100 * near[m][1]:.0f} % at width {m:,}" for m in walks))
-run.glue("below", "; ".join(f"{100 * below[m]:.0f} % at width {m:,}" for m in walks))
+run.glue("near-narrow", "; ".join(f"{100 * near[m][1]:.0f} % at width {m:,}" for m in walks.runs))
+run.glue("below", "; ".join(f"{100 * below[m]:.0f} % at width {m:,}" for m in walks.runs))
 run.glue("apart", apart, digits=2)
 run.glue("bent", "; ".join(f"{k} at width {m:,}" for m, k in bent.items()))
 common = all(min(near[m]) >= 0.5 for m in wider)
@@ -755,9 +546,9 @@ run.claim(
         f"Share of the nets with a slow window within 0.03 decades of the losses {zero:.3g} (zero"
         f" function) and {narrow:.3g} (width-1 minimum): "
     )
-    + "; ".join(f"width {m}: {near[m][0]:.2f}, {near[m][1]:.2f}" for m in walks)
+    + "; ".join(f"width {m}: {near[m][0]:.2f}, {near[m][1]:.2f}" for m in walks.runs)
     + ". Share of the epochs below half the latter: "
-    + "; ".join(f"{below[m]:.2f} ± {error[m]:.2f}" for m in walks)
+    + "; ".join(f"{below[m]:.2f} ± {error[m]:.2f}" for m in walks.runs)
     + f". Outputs on the latter plateau differ by at most {apart:.2g} (root mean square).",
 )
 
@@ -776,10 +567,8 @@ run.claim(
 # each neuron, if the error is within a tolerance, and reports it.
 
 # %%
-shallow, xs = (
-    init((4, 6, 3), "relu", generator=draws),
-    torch.randn(50, 4, generator=draws, dtype=torch.float64),
-)
+shallow = init((4, 6, 3), "relu", generator=draws)
+xs = torch.randn(50, 4, generator=draws, dtype=torch.float64)
 lifted = lift(shallow, xs, 1, 9, generator=draws)
 gone = merge_layers(lifted, xs)
 exact_gap = float((flatten(gone.net) - flatten(shallow)).abs().max())
@@ -793,65 +582,19 @@ print(f"{shallow}\n{lifted}\n{gone.net}: back to within {exact_gap:.0e}")
 # and the reduced one, are trained on for as many epochs.
 
 # %%
-flowers, species = run.data("iris", "all")
-xi, yi = (
-    torch.tensor(flowers, dtype=torch.float64),
-    torch.eye(3, dtype=torch.float64)[torch.tensor(species)],
-)
-xi, kinds = (xi - xi.mean(0)) / xi.std(0), torch.tensor(species)
-deep = init((4, 20, 20, 20, 3), "relu", std=0.08, batch=(deep_nets,), generator=draws)
-descent = partial(descend, x=xi, y=yi, steps=deep_epochs, lr=0.01)
-trained = descent(deep, records=120)
-resting = smallest_gradient_iterates(trained, slope=0.7, ratio=1.3, begin=200)
-
-
-def right(net) -> float:
-    return float((forward(net, xi).argmax(-1) == kinds).double().mean())
-
-
-rows = []
-for k in range(len(resting.step)):
-    net, loss = resting.net[k], float(resting.loss[k])
-    less = reduce(net, xi, yi, budget=0.01 * loss)
-    after = [descent(n, records=2, keep_smallest=False) for n in (net, less.net)]
-    rows.append(
-        {
-            "step": int(resting.step[k]), "errors": merge_layers(net, xi, fit="neuron").errors, "loss": loss, "net": net, "less": less,
-            "reduced": float(risk(less.net, xi, yi)), "right": (right(net), right(less.net)),
-            "ends": [float(a.losses[-1]) for a in after], "ends_right": [right(a.net) for a in after],
-        }
-    )  # fmt: skip
+xi, yi, kinds = fewer_layers.scaled(*run.data("iris", "all"))
+trained = fewer_layers.train_deep(deep_nets, xi, yi, deep_epochs, draws)
+points = fewer_layers.slow_points(trained, xi, yi, kinds, deep_epochs)
 print("epoch  loss  reduced       right    after further training  layers")
-for r in rows:
-    right_before, right_after = (round(150 * v) for v in r["right"])
+for p in points:
     print(
-        f"{r['step']:5} {r['loss']:.4f} {r['reduced']:.4f} {right_before:4} -> {right_after:3}   "
-        f" {r['ends'][0]:.4f} -> {r['ends'][1]:.4f}      {'-'.join(map(str, r['less'].net.widths))}"
+        f"{p.step:5} {p.loss:.4f} {p.reduced:.4f} {p.right[0]:4} -> {p.right[1]:3}   "
+        f" {p.ends[0]:.4f} -> {p.ends[1]:.4f}      {'-'.join(map(str, p.less.net.widths))}"
     )
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.1), width_ratios=(3, 2))
-after_start = trained.steps > 0
-for k in range(deep_nets):
-    axes[0].plot(trained.steps[after_start], trained.losses[after_start, k], color=SKY, lw=0.9)
-for r in rows:
-    axes[0].plot(r["step"], r["loss"], "o", color=BLUE if r["loss"] > 0.15 else ORANGE, ms=4)
-    axes[1].plot(
-        range(1, 4),
-        np.maximum(r["errors"], 1e-6),
-        ".-",
-        color=BLUE if r["loss"] > 0.15 else ORANGE,
-        lw=0.8,
-        alpha=0.8,
-    )
-axes[0].set(xscale="log", yscale="log", xlabel="epoch", ylabel="loss", title="deep nets on Iris")
-axes[1].set(
-    yscale="log",
-    xlabel="hidden layer",
-    ylabel="linearisation error",
-    xticks=(1, 2, 3),
-    title="at the dots",
-)
+fig, axes = panels.frame(2, ratios=(3, 2))
+drawing.slow_layers(axes, trained, points)
 run.figure(
     fig,
     "layers",
@@ -862,38 +605,31 @@ run.figure(
     " the upper layers.",
     {"epoch": trained.steps, **{f"loss {k}": trained.losses[:, k] for k in range(deep_nets)}},
 )
-lost = max(r["reduced"] / r["loss"] - 1 for r in rows)
-flowers_lost = max(round(150 * (r["ends_right"][0] - r["ends_right"][1])) for r in rows)
-shorter = [r for r in rows if r["less"].net.depth < r["net"].depth]
+
+# %% tags=["hide-input"]
+lost = max(p.reduced / p.loss - 1 for p in points)
+flowers_lost = max(p.later for p in points)
+shorter = [p for p in points if p.is_shorter]
 stages = {"0.15 and more": (0.15, 1.0), "0.05 to 0.15": (0.05, 0.15), "less": (0.0, 0.05)}
 layers_left = {
-    name: [r["less"].net.depth - 1 for r in rows if low <= r["loss"] < high]
+    name: ", ".join(str(p.hidden) for p in points if low <= p.loss < high) or "none found"
     for name, (low, high) in stages.items()
 }
-run.glue("windows", len(rows))
+at_once = max((p.at_once for p in shorter), default=0)
+run.glue("windows", len(points))
 run.glue("shorter", len(shorter))
 run.glue("lost", f"{100 * lost:.2g} %")
-run.glue(
-    "layers-left",
-    "; ".join(
-        f"loss {name}: {', '.join(map(str, left)) or 'none found'}"
-        for name, left in layers_left.items()
-    ),
-)
+run.glue("layers-left", "; ".join(f"loss {name}: {left}" for name, left in layers_left.items()))
 run.glue("flowers-lost", flowers_lost)
-at_once = max(round(150 * (r["right"][0] - r["right"][1])) for r in shorter) if shorter else 0
 run.glue("at-once", at_once)
-run.glue(
-    "end-ratio",
-    float(np.median([r["ends"][1] / r["ends"][0] for r in shorter])) if shorter else float("nan"),
-    digits=2,
-)
+ratio = np.median([p.ends[1] / p.ends[0] for p in shorter]) if shorter else np.nan
+run.glue("end-ratio", float(ratio), digits=2)
 run.claim(
     "B11",
     holds=exact_gap < 1e-10 and len(shorter) > 0 and lost <= 0.01 and flowers_lost <= 3,
     note=(
         f"Exactly linear layers: parameters recovered to {exact_gap:.0e}. On Iris: {len(shorter)}"
-        f" of {len(rows)} slow points lose at least one layer, at a loss of at most"
+        f" of {len(points)} slow points lose at least one layer, at a loss of at most"
         f" {100 * lost:.2g} % more; at most {at_once} of 150 flowers change from right to wrong on"
         f" balance at once, and {flowers_lost} after further training of both."
     ),
@@ -913,7 +649,7 @@ run.claim(
 # `reduce` is on record; here are those of the first point:
 
 # %%
-for s in rows[0]["less"].steps:
+for s in points[0].less.steps:
     print(
         f"{s.action:14} {s.setting:6g}  {'-'.join(map(str, s.widths)):12} {s.n_parameters:5}"
         f" parameters  loss {s.risk:.5f}  {'kept' if s.accepted else 'refused'}"
@@ -942,178 +678,73 @@ for s in rows[0]["less"].steps:
 # the masks.
 
 # %%
-compare_all = partial(
-    compare,
-    sample=sample,
-    test=test,
-    cosines=cosines,
-    amplitude=amplitude,
-    fine_tune=tuning,
-    epochs=rival_epochs,
-    lr=rival_rate,
-    loss=softmax_mse,
-    tickets=cosines[1:2],
-)
-
-
-def contest(number: int):
-    first = start(number)
-    whole = train(
-        first, sample.x, sample.y, steps=rival_epochs, lr=rival_rate, loss=softmax_mse, records=2
-    )
-    return compare_all(first, whole.net, whole.work, seed=number)
-
-
-def usual():
-    """A net from an ordinary initialisation, trained as the others."""
-    inputs = sample.x.shape[1]
-    generator = torch.Generator().manual_seed(seed)
-    first = init(
-        (inputs, width, 10),
-        "relu",
-        std=inputs**-0.5,
-        bias=False,
-        generator=generator,
-        dtype=torch.float32,
-    )
-    return train(
-        first, sample.x, sample.y, steps=rival_epochs, lr=rival_rate, loss=softmax_mse, records=2
-    ).net
-
-
+usual = contest.ordinary_net(sample.x.shape[1], width, seed)
 with ThreadPoolExecutor(2) as pool:
-    ordinary = pool.submit(usual)
-    contests = list(pool.map(contest, range(seeds)))
-    ordinary = ordinary.result()
-
-# %% tags=["hide-input"]
+    ordinary = pool.submit(contest.train_dense, usual, sample, rules)
+    compete = partial(contest.contest, rules, sample, test, start)
+    contests = list(pool.map(compete, range(seeds)))
+    ordinary = ordinary.result().net
 points = [p for found in contests for p in found]
 
-
-def pick(method: str, trained: bool) -> dict[float, list]:
-    """cosine -> that method's points, one a seed; of Torch-Pruning the criterion of the best mean
-    accuracy."""
-    out = {}
-    for c in sorted({p.cosine for p in points}):
-        names = sorted({p.method for p in points if p.method.startswith(method)})
-        sets = [
-            [p for p in points if p.method == n and p.cosine == c and (p.trained > 0) == trained]
-            for n in names
-        ]
-        sets = [s for s in sets if s]
-        if sets:
-            out[c] = max(sets, key=lambda s: np.mean([p.accuracy for p in s]))
-    return out
-
-
-look = {
-    "merge": ("merging", BLUE, "o-"), "torch-pruning": ("Torch-Pruning, best", ORANGE, "s-"), "magnitude": ("magnitude", RED, "^-"),
-    "ticket": ("lottery ticket", PURPLE, "D"), "narrow": ("narrow net", GREEN, "v-"),
-}  # fmt: skip
-fig, axes = plt.subplots(1, 3, figsize=(7.2, 3.3), sharey=True)
-for ax, tuned in ((axes[0], False), (axes[1], True)):
-    for method, (label, colour, style) in look.items():
-        found = pick(method, tuned)
-        if not found:
-            continue
-        ax.plot(
-            [np.mean([p.n_weights for p in s]) / 1000 for s in found.values()],
-            [100 * np.mean([p.accuracy for p in s]) for s in found.values()],
-            style,
-            color=colour,
-            ms=4,
-            lw=1.2,
-            label=label,
-        )
-        for s in found.values():
-            ax.plot(
-                [p.n_weights / 1000 for p in s],
-                [100 * p.accuracy for p in s],
-                ".",
-                color=colour,
-                ms=2.5,
-                alpha=0.6,
-            )
-    ax.axhline(
-        100 * np.mean([p.accuracy for p in points if p.method == "dense"]),
-        color=GREY,
-        lw=1,
-        ls="--",
-    )
-    ax.set(xlabel="weights, thousands", title=f"tuned, {tuning} epochs" if tuned else "just pruned")
-axes[0].set_ylabel("test accuracy, %")
-axes[1].legend(fontsize=7, loc="lower right")
-for method, (_, colour, style) in look.items():
-    for s in pick(method, True).values():
-        axes[2].plot(
-            np.mean([p.work for p in s]) / 1e9,
-            100 * np.mean([p.accuracy for p in s]),
-            style[0],
-            color=colour,
-            ms=4,
-        )
-axes[2].axhline(
-    100 * np.mean([p.accuracy for p in points if p.method == "dense"]), color=GREY, lw=1, ls="--"
-)
-axes[2].set(xlim=(0, None), xlabel="multiply-adds, $10^9$", title="against compute")
+# %% tags=["hide-input"]
+fig, axes = panels.frame(3, 3.3, share="y")
+drawing.rivals(axes, points, tuning)
 run.figure(
     fig,
     "rivals",
-    "Test accuracy of pruned nets, mean over the seeds (small dots: each seed); dashed: the nets before pruning. Left: without further training. Middle: tuned, with tickets and narrow nets "
-    "trained from the start. Right: the same nets against the compute of all training, that of the dense net included where one is needed.",
-    "Three panels of accuracies by method, against the number of weights twice and against compute.",
+    "Test accuracy of pruned nets, mean over the seeds (small dots: each seed); dashed: the nets"
+    " before pruning. Left: without further training. Middle: tuned, with tickets and narrow nets"
+    " trained from the start. Right: the same nets against the compute of all training, that of"
+    " the dense net included where one is needed.",
+    "Three panels of accuracies by method, against the number of weights twice and against"
+    " compute.",
     {
-        "method": [p.method for p in points], "cosine": [p.cosine for p in points], "seed": np.repeat(range(seeds), [len(c) for c in contests]),
-        "weights": [p.n_weights for p in points], "epochs": [p.trained for p in points], "accuracy": [p.accuracy for p in points], "loss": [p.loss for p in points], "work": [p.work for p in points],
+        "seed": np.repeat(range(seeds), [len(c) for c in contests]),
+        "weights": [p.n_weights for p in points],
+        "epochs": [p.trained for p in points],
+        **columns(points, "method", "cosine", "accuracy", "loss", "work"),
     },
-)  # fmt: skip
-
+)
 
 # %% tags=["hide-input"]
-def summary(method: str, trained: bool, cosine: float) -> str:
-    found = pick(method, trained).get(cosine)
-    if not found:
-        return "–"
-    values = 100 * np.array([p.accuracy for p in found])
-    return f"{values.mean():.1f} ± {values.std():.1f}"
-
-
-print("cosine weights       " + "".join(f"{m.removeprefix('torch-'):>13}" for m in look))
-for c in sorted({p.cosine for p in points if p.method != "dense"}, reverse=True):
-    kept = np.mean([p.n_weights for p in pick("merge", False)[c]])
+found = {
+    (m, tuned): contest.pick(points, m, tuned) for m in drawing.METHODS for tuned in (False, True)
+}
+print("cosine weights       " + "".join(f"{m.removeprefix('torch-'):>13}" for m in drawing.METHODS))
+for c in sorted(cosines, reverse=True):
+    kept = np.mean([p.n_weights for p in found["merge", False][c]])
     for tuned in (False, True):
+        row = [contest.summary(found[m, tuned], c) for m in drawing.METHODS]
         print(
             f"{c:6g} {kept:7,.0f} {'tuned' if tuned else 'cut':6}"
-            + "".join(f"{summary(m, tuned, c):>13}" for m in look)
+            + "".join(f"{text:>13}" for text in row)
         )
-best = {
-    c: s[0].method.removeprefix("torch-pruning ") for c, s in pick("torch-pruning", True).items()
-}
+best = {c: s[0].method.split()[-1] for c, s in found["torch-pruning", True].items()}
 print("best criteria of Torch-Pruning, tuned:", *(f"{n} at {c:g};" for c, n in best.items()))
+
+# %% tags=["hide-input"]
 middle = cosines[1]
 for name, method, tuned in (
-    ("merge-cut", "merge", False), ("merge-tuned", "merge", True), ("magnitude-cut", "magnitude", False), ("magnitude-tuned", "magnitude", True), ("torch-cut", "torch-pruning", False),
-    ("torch-tuned", "torch-pruning", True), ("ticket", "ticket", True), ("narrow", "narrow", True),
-):  # fmt: skip
-    run.glue(f"rival-{name}", summary(method, tuned, middle))
-run.glue("rival-dense", f"{100 * np.mean([p.accuracy for p in points if p.method == 'dense']):.1f}")
+    ("merge-cut", "merge", False),
+    ("merge-tuned", "merge", True),
+    ("magnitude-cut", "magnitude", False),
+    ("magnitude-tuned", "magnitude", True),
+    ("torch-cut", "torch-pruning", False),
+    ("torch-tuned", "torch-pruning", True),
+    ("ticket", "ticket", True),
+    ("narrow", "narrow", True),
+):
+    run.glue(f"rival-{name}", contest.summary(found[method, tuned], middle))
+dense_accuracy = contest.mean_accuracy([p for p in points if p.method == "dense"])
+kept = np.mean([p.n_weights for p in found["merge", False][middle]])
+work = {m: np.mean([p.work for p in found[m, True][middle]]) for m in ("merge", "narrow")}
+run.glue("rival-dense", f"{dense_accuracy:.1f}")
 run.glue("rival-cosine", middle)
-run.glue(
-    "rival-weights",
-    f"{np.mean([p.n_weights for p in pick('merge', False)[middle]]):,.0f} of"
-    f" {points[0].n_weights:,}",
-)
+run.glue("rival-weights", f"{kept:,.0f} of {points[0].n_weights:,}")
 run.glue("rival-seeds", seeds)
 run.glue("usual-groups", len(merge_neurons(ordinary, middle, amplitude).layers[0].groups))
 run.glue("usual-accuracy", 100 * accuracy(ordinary, test))
-run.glue(
-    "rival-work",
-    float(
-        np.mean([p.work for p in pick("merge", True)[middle]])
-        / np.mean([p.work for p in pick("narrow", True)[middle]])
-    ),
-    digits=2,
-)
+run.glue("rival-work", float(work["merge"] / work["narrow"]), digits=2)
 
 # %% [markdown]
 # At cosine {glue:text}`rival-cosine`, with {glue:text}`rival-weights` weights left, mean and

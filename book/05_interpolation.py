@@ -477,8 +477,8 @@ run.glue("interpolation-penalty-share", f"{100 * share:.0f}%")
 # and the ends of the feature path are not $\theta_1$ and $\theta_2$ but mixtures of one net with
 # itself whose last layer is refitted. (The authors' path ends at 37% accuracy where $\theta_1$ has
 # 18%; ours at {glue:text}`interpolation-end-accuracy` where it has
-# {glue:text}`interpolation-own-accuracy`.) Everything is fitted on {glue:text}`interpolation-fitted`
-# images and scored on as many others.
+# {glue:text}`interpolation-own-accuracy`.) Everything is fitted on
+# {glue:text}`interpolation-fitted` images and scored on as many others.
 
 # %%
 coarse = LayerTraining(seed=seed, epochs=adam_epochs, weight=penalty)
@@ -669,8 +669,8 @@ ax.legend(fontsize=8)
 run.figure(
     fig,
     "ensemble",
-    r"Cross entropy between $\theta_2$ and $\theta_1$, first seed: in weight space, with and without"
-    r" a refitted last layer, along the mixtures of Fig. 3(b), and for the mixture of weights and"
+    r"Cross entropy between $\theta_2$ and $\theta_1$, first seed: in weight space, with and"
+    r" without a refitted last layer, along the mixtures of Fig. 3(b), and for the mixture of weights and"
     r" masses that the theorem speaks of, which averages outputs. Dashed: guessing.",
     "Four curves of cross entropy against gamma: barriers between the weights, two curves without.",
     {
@@ -727,8 +727,8 @@ axes[1].legend(fontsize=7.5)
 run.figure(
     fig,
     "initialiser",
-    r"Overall loss between $\theta_2$ (normal) and four choices of $\theta_1$: median and range over"
-    f" {seeds} seeds.",
+    r"Overall loss between $\theta_2$ (normal) and four choices of $\theta_1$: median and range"
+    f" over {seeds} seeds.",
     "Four curves in weight space with barriers, and the same four in feature space without.",
     {**{f"gamma_{way}": first[way].gammas for way in ("weights", "features")}, **overall},
 )

@@ -16,7 +16,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import FancyArrowPatch, Rectangle
 from numpy.typing import ArrayLike, NDArray
 
-from companion.figures import GREY, INK, WIDTH
+from companion.figures import BLUE, GREY, INK, RED, WIDTH
 
 Numbers = NDArray[np.float64]
 
@@ -241,3 +241,42 @@ def arrow(
 def word(ax: Axes, x: float, y: float, text: str, size: float = 8, **settings: Any) -> None:
     """A text of a schematic drawing, centred on its place unless the settings say otherwise."""
     ax.text(x, y, text, fontsize=size, **({"ha": "center", "va": "center"} | settings))
+
+
+def strip(
+    ax: Axes, place: float, values: ArrayLike, colour: str, *, across: str = "x", alpha: float = 0.6
+) -> None:
+    """Dots of one group side by side around its place, values along the other axis.
+
+    >>> fig, (ax,) = frame(); strip(ax, 1, [0.5, 2.0], INK); ax.lines[0].get_xdata().tolist()
+    [0.75, 1.25]
+    >>> plt.close(fig)
+    """
+    dots = np.asarray(values, dtype=float)
+    beside_place = place + np.linspace(-0.25, 0.25, len(dots))
+    pair = (beside_place, dots) if across == "x" else (dots, beside_place)
+    ax.plot(*pair, ".", ms=4, alpha=alpha, color=colour)
+
+
+def spectrum(
+    ax: Axes,
+    place: float,
+    eigenvalues: ArrayLike,
+    threshold: float,
+    *,
+    marker: str = ".",
+    size: float = 5,
+    spread: float = 0.22,
+) -> None:
+    """Sizes of the eigenvalues of one Hessian in a column: positive blue, negative red, zero grey.
+
+    >>> fig, (ax,) = frame(); spectrum(ax, 0, [-1.0, 0.0, 2.0], 1e-9); len(ax.lines)
+    3
+    >>> plt.close(fig)
+    """
+    values = np.asarray(eigenvalues, dtype=float)
+    signs = np.where(np.abs(values) <= threshold, 0, np.sign(values))
+    for sign, colour in ((1, BLUE), (-1, RED), (0, GREY)):
+        sizes = np.maximum(np.abs(values[signs == sign]), 1e-19)
+        at = place + np.linspace(-spread, spread, max(len(sizes), 1))[: len(sizes)]
+        ax.plot(at, sizes, marker, color=colour, ms=size)

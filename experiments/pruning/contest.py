@@ -1,0 +1,107 @@
+"""Merging against the known methods from several seeds, and what the page says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from experiments.pruning.comparison import Point, compare
+from experiments.pruning.samples import Sample
+from experiments.pruning.training import softmax_mse, train
+from lib.nets import MLP, init
+
+Found = dict[float, list[Point]]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is the same for all methods.
+
+    Args:
+        cosines, amplitude: of the merges that set the sizes.
+        epochs, lr: of the dense nets, and of those trained from the start;  tuning: epochs after
+            pruning.
+    """
+
+    cosines: Sequence[float]
+    amplitude: float
+    epochs: int
+    lr: float
+    tuning: int
+
+
+def contest(
+    rules: Rules, sample: Sample, test: Sample, start: Callable[[int], MLP], seed: int
+) -> list[Point]:
+    """Train the wide net of one seed and cut it by every method."""
+    first = start(seed)
+    dense = train_dense(first, sample, rules)
+    return list(
+        compare(
+            first,
+            dense.net,
+            dense.work,
+            sample,
+            test,
+            cosines=rules.cosines,
+            amplitude=rules.amplitude,
+            fine_tune=rules.tuning,
+            epochs=rules.epochs,
+            lr=rules.lr,
+            loss=softmax_mse,
+            tickets=rules.cosines[1:2],
+            seed=seed,
+        )
+    )
+
+
+def train_dense(net: MLP, sample: Sample, rules: Rules):
+    """The training of a dense net by these rules."""
+    return train(
+        net, sample.x, sample.y, steps=rules.epochs, lr=rules.lr, loss=softmax_mse, records=2
+    )
+
+
+def ordinary_net(inputs: int, neurons: int, seed: int) -> MLP:
+    """A net from an ordinary initialisation, of deviation 1 / sqrt(inputs).
+
+    >>> round(float(ordinary_net(100, 500, 0).weights[0].std()), 2)
+    0.1
+    """
+    return init(
+        (inputs, neurons, 10),
+        "relu",
+        std=inputs**-0.5,
+        bias=False,
+        generator=torch.Generator().manual_seed(seed),
+        dtype=torch.float32,
+    )
+
+
+def pick(points: Sequence[Point], method: str, trained: bool) -> Found:
+    """Cosine -> that method's points, one for each seed; of Torch-Pruning the criterion of the
+    best mean accuracy."""
+    found = {}
+    for cosine in sorted({p.cosine for p in points}):
+        here = [p for p in points if p.cosine == cosine and (p.trained > 0) == trained]
+        names = sorted({p.method for p in here if p.method.startswith(method)})
+        sets = [[p for p in here if p.method == name] for name in names]
+        if sets:
+            found[cosine] = max(sets, key=mean_accuracy)
+    return found
+
+
+def mean_accuracy(points: Sequence[Point]) -> float:
+    """Mean test accuracy in per cent."""
+    return float(100 * np.mean([p.accuracy for p in points]))
+
+
+def summary(found: Found, cosine: float) -> str:
+    """Mean and deviation of the test accuracy in per cent, or a dash."""
+    if cosine not in found:
+        return "–"
+    values = 100 * np.array([p.accuracy for p in found[cosine]])
+    return f"{values.mean():.1f} ± {values.std():.1f}"
