@@ -20,7 +20,6 @@ from companion.claims import Claim
 from companion.measurement import UNDECIDED, UNTESTABLE, Measurement, from_json
 from companion.plan import Job
 
-
 # verdicts that decide nothing: on another processor trials near their bound may end there
 OPEN = {UNDECIDED, UNTESTABLE}
 
