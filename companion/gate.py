@@ -17,11 +17,12 @@ from typing import Any
 from nbformat import NotebookNode
 
 from companion.claims import Claim
-from companion.measurement import UNDECIDED, UNTESTABLE, Measurement, from_json
+from companion.measurement import NOT_RUN, UNDECIDED, UNTESTABLE, Measurement, from_json
 from companion.plan import Job
 
-# verdicts that decide nothing: on another processor trials near their bound may end there
-OPEN = {UNDECIDED, UNTESTABLE}
+# Verdicts that decide nothing: on another processor trials near their bound may end there, and a
+# claim with nothing to score is not run.
+OPEN = {UNDECIDED, UNTESTABLE, NOT_RUN}
 
 
 class Refused(RuntimeError):
@@ -150,7 +151,7 @@ def changed_verdicts(
         except ValueError:  # named by the gate
             continue
         both = {verdict, claim.expected[profile]}
-        near = not claim.exact and bool(both & OPEN) and "not run" not in both
+        near = not claim.exact and bool(both & OPEN)
         if len(both) == 2 and not (regressions and near):
             lines.append(
                 f"claim {name}: the verdict is “{verdict}” (measured {m.text}, bound"
