@@ -61,10 +61,10 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
         settings = {"lr": LR, "optimizer": "adam", "threads": threads}
 
         def ours(steps: int, net: MLP = net, x: Tensor = x, y: Tensor = y) -> object:
-            return descend(net, x, y, steps=steps, **settings)
+            return descend(net, x, y, steps=steps, **settings)  # noqa: B023
 
         def batched(steps: int, net: MLP = net, x: Tensor = x, y: Tensor = y) -> object:
-            return descend(net, x, y, steps=steps, backend="torch", **settings)
+            return descend(net, x, y, steps=steps, backend="torch", **settings)  # noqa: B023
 
         theirs = one_after_the_other(net[0], x, y, False)(100)
         gap = float(

@@ -179,7 +179,7 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
                     torch_descent(torch_net(width), x, y, by_hand), 300, share=1 / nets
                 )
                 targets[rival] = None if by_hand else torch_target
-            batched = lambda amount, net=net: descend(
+            batched = lambda amount, net=net: descend(  # noqa: E731
                 net, x, y, steps=amount, lr=LR, backend="torch"
             )  # noqa: E731
             contenders["torch, batched (our reference)"] = Contender(batched, 150)
@@ -291,7 +291,7 @@ def _compile_times() -> dict[str, object]:
     code = (
         "import time, torch; from lib.train.descent import descend; from lib.nets import init\n"
         "x = torch.ones(2, 1, dtype=torch.float64); start = time.perf_counter()\n"
-        "descend(init((1, 2, 1), generator=0), x, x, steps=1, lr=0.1); print(time.perf_counter() - start)"
+        "descend(init((1, 2, 1), generator=0), x, x, steps=1, lr=0.1); print(time.perf_counter() - start)"  # noqa: E501
     )
     facts: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as folder:

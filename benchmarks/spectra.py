@@ -5,7 +5,7 @@ ends of its spectrum.
 
 curvlinops' `HessianLinearOperator` takes any module and data loader; ours, `lib.curvature.matrix_free.hvp`,
 takes an `MLP` and a batch of vectors. Both go through the same ARPACK iteration, so only the
-product differs."""
+product differs."""  # noqa: E501
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def compare(
 def table(rows: Sequence[Row]) -> str:
     """The rows as text."""
     lines = [
-        f"{'problem':34} {'rival':34} {'ours':>10} {'rival':>10} {'ratio':>8}   {'middle half':17}"
+        f"{'problem':34} {'rival':34} {'ours':>10} {'rival':>10} {'ratio':>8}   {'middle half':17}"  # noqa: ISC004
         " target"
     ]
     for row in rows:
@@ -190,7 +190,7 @@ now = lambda name: int(re.search(name + r":\\s+(\\d+) kB", Path("/proc/self/stat
 before = now("VmRSS")
 {call}
 print((now("VmHWM") - before) / 1024)
-"""
+"""  # noqa: E501
     here = Path(__file__).parent.parent
     # glibc returns what is freed at once, or the second call would be served from what the first
     # one left
@@ -227,7 +227,7 @@ def _cpu() -> str:
     info = Path("/proc/cpuinfo")
     if not info.exists():
         return platform.processor() or platform.machine()
-    fields = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)
+    fields = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)  # noqa: PLW1514
     names = {key.strip(): value.strip() for key, value in fields.items()}
     flags = names.get("flags", "").split()
     vectors = next((name for name in ("avx512f", "avx2", "avx", "sse2") if name in flags), "")

@@ -128,7 +128,7 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
             for who in ("ours", PLAIN, EVERY):
                 facts[f"{name}: images a second, {who}"] = float(1 / np.median(times[who]))
     setup = (
-        "from benchmarks.vgg import *\nx, y = images(); net = initialise(VGG(width=1 / 8), generator=0);"
+        "from benchmarks.vgg import *\nx, y = images(); net = initialise(VGG(width=1 / 8), generator=0);"  # noqa: E501
         " torch.set_num_threads(1)"
     )
     call = (

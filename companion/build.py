@@ -32,6 +32,8 @@ BOOKKEEPING = (
 # The reader's own settings for clusters and the like do not belong to this build.
 UNTOUCHED = ("--profile", "none", "--workflow-profile", "none")
 
+CHANGED = "  changed:"
+
 
 @dataclass(frozen=True)
 class Options:
@@ -71,8 +73,9 @@ def run(request: Request, options: Options, root: Path) -> int:
     if code:
         print(f"The book was not built. {_kept(jobs, root)}", file=sys.stderr)
     elif options.until is None:
-        if request.chapter:
-            print(*verdicts(jobs, root), sep="\n")
+        # of the whole book only what came out otherwise than the ledger expects
+        lines = [v for v in verdicts(jobs, root) if request.chapter or v.startswith(CHANGED)]
+        print("".join(f"{line}\n" for line in lines), end="")
         print(f"The book: {book / 'index.html'}")
         if request.chapter:
             print(f"All runs of your own: {book.parents[1] / 'index.html'}")
@@ -118,4 +121,4 @@ def verdicts(jobs: list[plan.Job], root: Path) -> Iterator[str]:
             found = "" if m.skipped else f": measured {m.text}, bound {ledger[name].bound_text}"
             yield f"  {name} {m.verdict(ledger[name])}{found}"
         for line in gate.changed_verdicts(measured, ledger, job.profile):
-            yield f"  changed: {line}"
+            yield f"{CHANGED} {line}"

@@ -102,7 +102,7 @@ class Run:
         meta = {k: v for k, v in asdict(drawn).items() if k != "image"}
         _show({drawn.mime: drawn.image, "text/plain": f"{alt}\n{caption}"}, {"figure": meta})
 
-    def claim(
+    def claim(  # noqa: PLR0913
         self,
         name: str,
         measured: object = None,

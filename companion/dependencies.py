@@ -38,7 +38,7 @@ def direct_imports(path: Path, root: Path) -> set[Path]:
     >>> from companion import paths
     >>> root = paths.root(); found = direct_imports(root / "companion" / "ledger.py", root)
     >>> sorted(p.name for p in found)
-    ['__init__.py', 'claims.py', 'numbers.py']
+    ['__init__.py', 'claims.py', 'measurement.py']
     """
     tree = parse(path)
     names: set[str] = set(_dynamic_imports(tree, path.name))

@@ -31,7 +31,7 @@ SHAPES = [
 ]
 
 
-def problem(d, m, k, n, batch, bias, output_bias, activation="tanh", seed=0, dtype=torch.float64):
+def problem(d, m, k, n, batch, bias, output_bias, activation="tanh", seed=0, dtype=torch.float64):  # noqa: PLR0913
     g = torch.Generator().manual_seed(seed)
     x = torch.randn(n, d, dtype=dtype, generator=g)
     y = torch.randn(n, k, dtype=dtype, generator=g)
@@ -109,7 +109,7 @@ CASES = {
     },
     **{f"shape {i}": lambda b, i=i: shaped(i, b) for i in range(len(SHAPES))},
     **{f"parameter {a}": lambda b, a=a: parametrised(a, b) for a in ("leaky_relu", "elu")},
-    **{f"{name} {o}": lambda b, f=f, o=o: f(o, b) for name, f in (("resumed", resumed), ("whole", whole)) for o in ("gd", "adam")},
+    **{f"{name} {o}": lambda b, f=f, o=o: f(o, b) for name, f in (("resumed", resumed), ("whole", whole)) for o in ("gd", "adam")},  # noqa: E501
     "wide": wide, "diverging": diverging, "unkept": unkept,
 }  # fmt: skip
 

@@ -82,7 +82,7 @@ def swapped_path(strength: tuple[float, float] = (0.01, 0.01), steps: int = 21) 
     """Both paths between `experiments.convexity.swapped_neurons`.
 
     >>> swapped_path(steps=3).features.round(6).tolist()
-    [0.03, 0.03, 0.03]
+    [0.05, 0.05, 0.05]
     """
     first, second, x, y = swapped_neurons()
     space, p, q = union(from_net(first, x), from_net(second, x))

@@ -37,7 +37,7 @@ class Point:
     work: float
 
 
-def compare(
+def compare(  # noqa: PLR0913
     start: MLP,
     dense: MLP,
     work: float,
@@ -74,7 +74,7 @@ def compare(
     >>> found = compare(net, net, 0.0, s, s, cosines=[0.5], amplitude=0.0, fine_tune=2, epochs=3, lr=0.1, loss=mse, criteria=())
     >>> [(p.method, p.trained) for p in found]
     [('dense', 0), ('merge', 0), ('merge', 2), ('magnitude', 0), ('magnitude', 2), ('narrow', 3)]
-    """
+    """  # noqa: E501
     points = [_point("dense", 1.0, dense, None, 0, work, sample, test, loss)]
     for cosine in cosines:
         small = merge_neurons(dense, cosine, amplitude).net
@@ -119,7 +119,7 @@ def compare(
     return tuple(points)
 
 
-def _point(
+def _point(  # noqa: PLR0913
     method: str,
     cosine: float,
     net: MLP,

@@ -83,7 +83,7 @@ def rewind(start: MLP, trained: MLP, keep: int) -> Masked:
     >>> start, trained = (MLP((torch.tensor([[a]]), torch.tensor([[b]]))) for a, b in ((0.1, 0.2), (2.0, 1.0)))
     >>> rewind(start, trained, 1).net.weights
     (tensor([[0.1000]]), tensor([[0.]]))
-    """
+    """  # noqa: E501
     if start.widths != trained.widths:
         raise ValueError(f"start is {start!r}, trained {trained!r}: expected one shape")
     mask = magnitude_prune(trained, keep).mask

@@ -56,7 +56,7 @@ class Training:
     work: float
 
 
-def train(
+def train(  # noqa: PLR0913
     net: MLP,
     x: Tensor,
     y: Tensor,

@@ -3,7 +3,7 @@ Iris."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from lib.critical import polish
 from lib.critical.polishing import CriticalPoint
 from lib.curvature import Inertia, hessian, inertia
 from lib.nets import MLP, flatten, init
+from lib.symmetry import permute
 from lib.train.descent import Trajectory, descend
 from lib.width import split_into
 
@@ -24,11 +25,16 @@ def three_steps() -> tuple[Tensor, Tensor]:
 
 
 def width_two_minimum(x: Tensor, y: Tensor, *, epochs: int, generator: Generator) -> CriticalPoint:
-    """The lowest end of twenty trained and polished tanh nets of width 2."""
+    """The lowest end of twenty trained and polished tanh nets of width 2, its steeper neuron first.
+
+    The two neurons differ in what a split does to them, so their order must not depend on rounding.
+    """
     start = init((1, 2, 1), std=2**-1.5, output_bias=False, batch=(20,), generator=generator)
     trained = descend(start, x, y, steps=epochs, lr=0.005, records=60)
     ends = polish(trained.net, x, y, max_steps=300).found
-    return ends[int(ends.loss.argmin())]
+    best = ends[int(ends.loss.argmin())]
+    order = best.net.weights[0].abs().flatten().argsort(descending=True).tolist()
+    return replace(best, net=permute(best.net, {1: order}))
 
 
 def equal_splits(net: MLP, x: Tensor, y: Tensor, copies: tuple[int, ...]) -> list[Inertia]:

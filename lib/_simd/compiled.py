@@ -6,7 +6,7 @@ file cut short ends every later run. `cached` mends all three."""
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import pickle
 import warnings
 import zlib
@@ -57,8 +57,9 @@ def cached(*modules: str, name: str = "") -> Callable[[Kernel], Kernel]:
             their source becomes part of the kernel's name, so that a change of them is seen.
         name: what tells kernels of one factory apart.
     """
-    files = [importlib.import_module(module).__file__ for module in ("lib._simd.lanes", *modules)]
-    source = zlib.crc32(b"".join(Path(cast(str, file)).read_bytes() for file in files))
+    specs = [importlib.util.find_spec(module) for module in ("lib._simd.lanes", *modules)]
+    files = [spec.origin for spec in specs if spec is not None and spec.origin is not None]
+    source = zlib.crc32(b"".join(Path(file).read_bytes() for file in files))
 
     def compiled(function: Kernel) -> Kernel:
         function.__qualname__ += f"_{name}_{source:08x}"

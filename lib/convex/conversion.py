@@ -139,7 +139,10 @@ def to_net(
         w = point.u if top else point.w[layer - 1][rows] / mass[layer][rows][:, None, None]
         b = point.c if top else point.b[layer - 1][rows] / mass[layer][rows]
         w = w[:, columns] / (mass[layer - 1][columns][:, None] * len(columns))
-        shape = replace(Geometry.of(joint), inputs=w.shape[1], outputs=w.shape[0])
+        shape = Geometry.of(joint)
+        # behind a flattening every channel brings its pixels
+        inputs = w[0].numel() if shape.linear else w.shape[1]
+        shape = replace(shape, inputs=inputs, outputs=w.shape[0])
         joints.append(shape.build(w, b))
     return Chain(joints, list(net.activations))
 

@@ -33,7 +33,7 @@ RELATIVE = 1e-15
 
 
 @njit
-def _apply(kind, parameter, scale, safe, table, z, in_code, t, slope):
+def _apply(kind, parameter, scale, safe, table, z, in_code, t, slope):  # noqa: PLR0913
     const = literal(kind) if in_code else in_lanes(table)
     for i in range(z.size // 8):
         u = load(z, i) * splat(scale)

@@ -335,7 +335,7 @@ def test_bad_input_is_refused() -> None:
             2,
             draw(0),
         )
-    with pytest.raises(ValueError, match="one vector an input"):
+    with pytest.raises(ValueError, match="one vector an input"):  # noqa: PT012
         keep = Stage(nn.Identity(), lambda f, w: torch.einsum("nghw,kgt->nkhw", f, w))
         output(
             Space(images(), (images(),), (keep, keep)),

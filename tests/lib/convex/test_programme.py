@@ -25,7 +25,7 @@ from lib.convex import (
 from lib.convex.terms import violation
 from lib.nets import MLP, cross_entropy, init
 
-SOLVER = 1e-6  # Clarabel stops at a relative gap of 1e-8; a factor 100 for the rounding of masses to zero
+SOLVER = 1e-6  # Clarabel stops at a relative gap of 1e-8; a factor 100 for the rounding of masses to zero  # noqa: E501
 
 
 def draw(seed: int) -> torch.Generator:
@@ -183,7 +183,7 @@ def test_bad_input_is_refused() -> None:
         solve_programme(space, ys, strength=(1, 1), known=torch.ones(3, 1, 1).double())
     with pytest.raises(ValueError, match="do not reproduce the atoms"):
         solve_programme(space, ys, strength=(1, 1), known=torch.ones(2, 1, 1).double())
-    with pytest.raises(ValueError, match="status infeasible"):
+    with pytest.raises(ValueError, match="status infeasible"):  # noqa: PT012
         unreachable = type(space)(xs, (space.atoms[0] ** 2 + 1,), space.stages)
         solve_programme(unreachable, ys, strength=(1, 1), biases=False)
     with pytest.raises(TypeError, match="float32"):

@@ -79,8 +79,8 @@ def test_hessian_is_that_of_autograd(sigma, loss, bias):
 @pytest.mark.parametrize("loss", [mse, cross_entropy])
 @pytest.mark.parametrize("sigma", SIGMAS, ids=repr)
 @pytest.mark.parametrize(("widths", "count", "biases"), [
-    ((1, 1, 1), 1, (True, True)), ((4, 2, 3), 8, (True, False)), ((2, 5, 1), 9, (False, False)), ((3, 4, 2), 17, (True, True)),
-    ((3, 2), 3, (True, True)), ((2, 3, 3, 1), 9, (True, False)), ((2, 1, 3, 2, 4), 10, (False, True)), ((4, 9, 9, 3), 5, (True, True)),
+    ((1, 1, 1), 1, (True, True)), ((4, 2, 3), 8, (True, False)), ((2, 5, 1), 9, (False, False)), ((3, 4, 2), 17, (True, True)),  # noqa: E501
+    ((3, 2), 3, (True, True)), ((2, 3, 3, 1), 9, (True, False)), ((2, 1, 3, 2, 4), 10, (False, True)), ((4, 9, 9, 3), 5, (True, True)),  # noqa: E501
 ])  # fmt: skip
 def test_eight_nets_side_by_side_give_the_hessians_of_matrix_products(
     sigma, widths, count, biases, loss, monkeypatch

@@ -19,7 +19,7 @@ SMALL = settings(max_examples=60, deadline=None, derandomize=True)
 @st.composite
 def problems(draw):
     """A joint of any kernel, padding and dilation, and the size of an image that it fits on."""
-    pair = lambda low, high: (
+    pair = lambda low, high: (  # noqa: E731
         draw(st.integers(low, high)),
         draw(st.integers(low, high)),
     )  # noqa: E731
@@ -47,7 +47,7 @@ def patches_by_loops(maps: np.ndarray, shape: Geometry) -> np.ndarray:
                 patches[(c * shape.kernel[0] + a) * shape.kernel[1] + b, sample] = maps[
                     image, c, row, column
                 ]
-        sample += 1
+        sample += 1  # noqa: SIM113
     return patches
 
 

@@ -21,8 +21,8 @@ def convnet(sigma=nn.ReLU, padding: int = 1, seed: int = 0, bias: bool = True) -
     torch.manual_seed(seed)
     return (
         nn.Sequential(
-            nn.Conv2d(2, 4, 3, padding=padding, bias=bias), sigma(), nn.MaxPool2d(2), nn.Conv2d(4, 3, 3, padding=padding, bias=bias),
-            sigma(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(12, 5, bias=bias), sigma(), nn.Linear(5, 3, bias=bias),
+            nn.Conv2d(2, 4, 3, padding=padding, bias=bias), sigma(), nn.MaxPool2d(2), nn.Conv2d(4, 3, 3, padding=padding, bias=bias),  # noqa: E501
+            sigma(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(12, 5, bias=bias), sigma(), nn.Linear(5, 3, bias=bias),  # noqa: E501
         )
         .double()
         .eval()

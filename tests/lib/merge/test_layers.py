@@ -184,8 +184,8 @@ def test_sequential_with_batch_normalisation(with_flatten):
 def test_folding_changes_no_output(affine, bias):
     torch.manual_seed(1)
     net = nn.Sequential(
-        nn.BatchNorm1d(4, affine=affine), nn.Linear(4, 5, bias=bias), nn.BatchNorm1d(5, affine=affine), nn.Tanh(),
-        nn.BatchNorm1d(5, affine=affine), nn.Linear(5, 2, bias=bias), nn.BatchNorm1d(2, affine=affine),
+        nn.BatchNorm1d(4, affine=affine), nn.Linear(4, 5, bias=bias), nn.BatchNorm1d(5, affine=affine), nn.Tanh(),  # noqa: E501
+        nn.BatchNorm1d(5, affine=affine), nn.Linear(5, 2, bias=bias), nn.BatchNorm1d(2, affine=affine),  # noqa: E501
     ).double()  # fmt: skip
     x = 3 + 2 * torch.randn(50, 4, generator=seeded(1), dtype=torch.float64)
     with torch.no_grad():

@@ -19,7 +19,7 @@ from lib.mixture.channels import candidates, chosen, counts
 from lib.nets import VGG, Chain, initialise
 from lib.train.sgd.regulariser import l12
 
-F32 = 2e-4  # outputs of nets in float32 whose weights came from a least-squares problem with condition up to 1e6
+F32 = 2e-4  # outputs of nets in float32 whose weights came from a least-squares problem with condition up to 1e6  # noqa: E501
 
 
 def draw(seed: int) -> torch.Generator:

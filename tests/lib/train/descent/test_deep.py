@@ -54,7 +54,7 @@ def agree(a, b, tolerance: float) -> None:
     bias=st.sampled_from([(True, True), (True, False), (False, False)]),
     seed=st.integers(0, 99),
 )
-def test_trajectories_equal_the_reference(hidden, sigma, n, d, k, entropy, adam, bias, seed):
+def test_trajectories_equal_the_reference(hidden, sigma, n, d, k, entropy, adam, bias, seed):  # noqa: PLR0913
     x, y, labels = problem(n, d, k, seed)
     g = torch.Generator().manual_seed(seed)
     net = init(

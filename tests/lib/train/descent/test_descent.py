@@ -41,7 +41,7 @@ SHAPES = [
 ]
 
 
-def problem(d, m, k, n, batch, bias, output_bias, activation="tanh", seed=0):
+def problem(d, m, k, n, batch, bias, output_bias, activation="tanh", seed=0):  # noqa: PLR0913
     g = torch.Generator().manual_seed(seed)
     x = torch.randn(n, d, dtype=torch.float64, generator=g)
     y = torch.randn(n, k, dtype=torch.float64, generator=g)

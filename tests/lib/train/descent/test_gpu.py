@@ -146,7 +146,7 @@ kinds |= dict.fromkeys(fixed, "constexpr")
 source = ASTSource(fn=gpu_kernel.run, signature=kinds, constexprs=fixed)
 done = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=dict(num_warps=shape.warps))
 print(done.asm["ttgir"].count("convert_layout"), done.metadata.shared, done.asm["ptx"].count("ld.local"))
-"""
+"""  # noqa: E501
     settings = {"TRITON_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(HERE.parent)}
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | settings
     done = subprocess.run(
