@@ -60,7 +60,8 @@ def hessian(net: MLP, x: Tensor, y: Tensor, loss: Loss = mse, *, memory: int = M
 
     >>> from lib.nets import init
     >>> net = init((1, 2, 1), batch=(4,), output_bias=False, generator=0)
-    >>> hessian(net, torch.ones(5, 1, dtype=torch.float64), torch.zeros(5, 1, dtype=torch.float64)).shape
+    >>> x = torch.ones(5, 1, dtype=torch.float64)
+    >>> hessian(net, x, 0 * x).shape
     torch.Size([4, 6, 6])
     """
     check_samples(x, y)
@@ -207,10 +208,10 @@ def _check_targets(net: MLP, x: Tensor, y: Tensor, loss: Loss) -> None:
             f"targets are {y.dtype} of shape {tuple(y.shape)}: cross_entropy takes class indices"
             f" ({x.shape[0]},)"
         )
-    with torch.no_grad():
-        risk(net[:1], x, y, loss)  # names any other mismatch, at the cost of one net
     if loss is cross_entropy:
         check_classes(y, net.widths[-1])
+    with torch.no_grad():
+        risk(net[:1], x, y, loss)  # names any other mismatch, at the cost of one net
     check_finite("the parameters", flatten(net))
 
 

@@ -84,7 +84,9 @@ def extreme_eigenvalues(
 
     >>> from lib.nets import init
     >>> x = torch.linspace(-1, 1, 5, dtype=torch.float64)[:, None]
-    >>> float(extreme_eigenvalues(init((1, 30, 1), generator=0), x, x, k=2, which="largest").residuals.max()) < 1e-8
+    >>> net = init((1, 30, 1), generator=0)
+    >>> found = extreme_eigenvalues(net, x, x, k=2, which="largest")
+    >>> float(found.residuals.max()) < 1e-8
     True
     """
     check_single(net)

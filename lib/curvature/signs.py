@@ -97,7 +97,8 @@ def inertia(
         gap: least ratio between non-zero and zero eigenvalues, > 1.
         uncertainty: what else blurs the eigenvalues, in their unit, () or (*batch). At a polished
             point with gradient norm r, a zero mode made by splitting neuron s is off by at most r /
-            ||W^[l+1]_{:,s}||: ||H V theta|| <= sqrt(2) r by the gradient transport of Theorem 1, and ||V theta|| = sqrt(2) ||W^[l+1]_{:,s}||.
+            ||W^[l+1]_{:,s}||: ||H V theta|| <= sqrt(2) r by the gradient transport of Theorem 1,
+            and ||V theta|| = sqrt(2) ||W^[l+1]_{:,s}||.
         threshold: use this in place of 100 noise, () or (*batch), e.g. the dashed line of a figure.
         require: raise where the gap is too narrow; otherwise `clear` tells.
     Returns:
@@ -110,7 +111,8 @@ def inertia(
 
     Source: (Zhang et al. 2021, Sec. 3.2, Fig. 3), whose threshold is a line drawn by eye.
 
-    >>> inertia(torch.diag(torch.tensor([1e-14, 1e-12, 1.0], dtype=torch.float64)))  # doctest: +ELLIPSIS
+    >>> h = torch.diag(torch.tensor([1e-14, 1e-12, 1.0], dtype=torch.float64))
+    >>> inertia(h)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
     lib.curvature.signs.NoSpectralGap: zero and non-zero eigenvalues are only a factor 100 apart ...
