@@ -207,10 +207,10 @@ def _check_targets(net: MLP, x: Tensor, y: Tensor, loss: Loss) -> None:
             f"targets are {y.dtype} of shape {tuple(y.shape)}: cross_entropy takes class indices"
             f" ({x.shape[0]},)"
         )
-    with torch.no_grad():
-        risk(net[:1], x, y, loss)  # names any other mismatch, at the cost of one net
     if loss is cross_entropy:
         check_classes(y, net.widths[-1])
+    with torch.no_grad():
+        risk(net[:1], x, y, loss)  # names any other mismatch, at the cost of one net
     check_finite("the parameters", flatten(net))
 
 
