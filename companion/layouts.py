@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
@@ -37,7 +39,7 @@ def warp(ax: Axes) -> None:
         word(ax, -0.15, 3.42 - s, f"sample $i+{s}$", ha="right")
     arrow(ax, (-1.9, 3.9), (-1.9, 0))
     word(ax, -2.0, 2, "blocks of\nsamples", ha="right")
-    aside = {"ha": "left", "va": "top"}
+    aside: dict[str, Any] = {"ha": "left", "va": "top"}
     kept = "in the registers of each thread:\n$w, b, a$ of its net,\nits share of the gradient"
     word(ax, 8.4, 3.4, kept, **aside)
     word(ax, 8.4, 1.2, "once a step: sums over the\nfour threads of a net", color=RED, **aside)

@@ -42,12 +42,17 @@ def parts(net: MLP, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
     ends, w_ends = _offsets(net)
     xt = x.T if net.biases[0] is None else torch.cat([x.T, x.new_ones(1, x.shape[0])])  # (d', n)
 
-    values, firsts, seconds, f = [], [], [], x.T
+    values: list[Tensor] = []
+    firsts: list[Tensor] = []
+    seconds: list[Tensor] = []
+    f = x.T
     for w, b in zip(net.weights, net.biases, strict=True):
         a = w @ f if b is None else w @ f + b.unsqueeze(-1)  # (B, m_l, n)
         if len(values) < depth - 1:
             f, s1, s2 = jet(net.activation, a)
-            values.append(f), firsts.append(s1), seconds.append(s2)
+            values.append(f)
+            firsts.append(s1)
+            seconds.append(s2)
     delta, root = loss_jet(loss, a, y)
     deltas, pulled = [delta], []  # pulled: W^[l+1]^T delta_{l+1}
     for w, s1 in zip(net.weights[:0:-1], firsts[::-1], strict=True):

@@ -74,9 +74,10 @@ def squared_error_parts(net: MLP, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]
     p, q = (neuron.unsqueeze(1) == neuron).nonzero(as_tuple=True)
     h2[:, p, q] = block[:, neuron[p], column[p] * len(xt) + column[q]]
     coupling = (t[:, :own] @ delta.mT).mT  # (B, k, own)
-    at = own + torch.arange(k, device=x.device).unsqueeze(1) * m + neuron
-    h2[:, torch.arange(own, device=x.device), at] = coupling
-    h2[:, at, torch.arange(own, device=x.device)] = coupling
+    outer = own + torch.arange(k, device=x.device).unsqueeze(1) * m + neuron
+    inner = torch.arange(own, device=x.device)
+    h2[:, inner, outer] = coupling
+    h2[:, outer, inner] = coupling
     return h1, h2
 
 

@@ -14,7 +14,7 @@ from lib.nets.flow import flow, reindex_channels
 from lib.nets.mlp import MLP
 from lib.nets.surgery import reindex
 
-N = TypeVar("N", MLP, nn.Module)
+N = TypeVar("N", bound=MLP | nn.Module)
 Order = Sequence[int]
 
 

@@ -3,8 +3,6 @@ Re-Basin."""
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -60,7 +58,7 @@ def rebasin(
             orders[place] = best
         if not changed:
             break
-    return cast(Net, permute(net2, [order.tolist() for order in orders]))
+    return permute(net2, [order.tolist() for order in orders])
 
 
 def _best_order(net1: Chain, net2: Chain, orders: list[Order], layer: int) -> Order:

@@ -123,7 +123,8 @@ class Layout:
     def live(self) -> Floats:
         """1 for every number of a unit that is a parameter, 0 for padding and absent biases:
         (vectors, 8)."""
-        return self.pack(self.like.map(torch.ones_like))[0]
+        ones: Floats = self.pack(self.like.map(torch.ones_like))[0]
+        return ones
 
     def _to_lanes(self, flat: Floats, axis: int) -> Floats:
         # The last lanes repeat the last net: work that is thrown away, and that cannot diverge on

@@ -84,11 +84,12 @@ class TorchEngine:
     def progress(self) -> Progress:
         """What there is after the steps done so far."""
         past = self.intervals
-        like = (self.gradient, self.step, self.loss)
-        gradient, step, loss = (_stacked([p[i] for p in past], like[i]) for i in range(3))
+        gradient = _stacked([interval[0] for interval in past], self.gradient)
+        step = _stacked([interval[1] for interval in past], self.step)
+        loss = _stacked([interval[2] for interval in past], self.loss)
         kept = None
         if self.best_net is not None:
-            nets: list[Tensor] = [p[3] for p in past if isinstance(p[3], Tensor)]
+            nets = [net for _, _, _, net in past if net is not None]
             kept = self._net(_stacked(nets, self.theta))
         first, second = (self._net(m) for m in self.moments) if self.moments else (None, None)
         best = None if self.best_net is None else self._net(self.best_net)

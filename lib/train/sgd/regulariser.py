@@ -4,6 +4,7 @@ code; weight decay."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -79,7 +80,7 @@ def layer_penalties(net: Chain, kind: str = "l12") -> tuple[Tensor, ...]:
     """
     if kind not in PENALTIES:
         raise ValueError(f"no penalty {kind!r}: expected {', '.join(PENALTIES)}")
-    weights = [joint.weight for joint in net.joints]
+    weights = [cast(Tensor, joint.weight) for joint in net.joints]
     if kind == "l12":
         return tuple(l12(w) for w in weights)
     if kind == "l12_paper":

@@ -8,10 +8,10 @@ had happened, and a net trains the same alone as beside others.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -170,9 +170,7 @@ class _Loop:
         layout = torch.channels_last if execution.channels_last else torch.contiguous_format
         self.images = images.to(device).contiguous(memory_format=layout)
         self.labels = labels.to(device)
-        self.nets = [
-            copy.deepcopy(net).to(device, memory_format=layout).train() for net in state.nets
-        ]
+        self.nets = [_copied(net, device, layout).train() for net in state.nets]
         momenta = state.momenta or ((),) * len(self.nets)
         self.optimisers = [
             _optimiser(net, m, recipe) for net, m in zip(self.nets, momenta, strict=True)
@@ -216,7 +214,8 @@ class _Loop:
     def state(self, epoch: int) -> State:
         """A state of its own, nets in eval mode and in the usual layout."""
         usual = torch.contiguous_format
-        copies = tuple(copy.deepcopy(net).eval().to(memory_format=usual) for net in self.nets)
+        device = self.execution.device
+        copies = tuple(_copied(net, device, usual).eval() for net in self.nets)
         for net in copies:
             net.zero_grad(set_to_none=True)
         momenta = tuple(
@@ -226,6 +225,11 @@ class _Loop:
             for net, o in zip(self.nets, self.optimisers, strict=True)
         )
         return State(epoch, copies, momenta, tuple(self.history))
+
+
+def _copied(net: VGG, device: str, layout: torch.memory_format) -> VGG:
+    copied: Any = copy.deepcopy(net)  # PyTorch's types know no memory format of a module
+    return cast(VGG, copied.to(device, memory_format=layout))
 
 
 Objectives = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -267,7 +271,7 @@ def _objectives(nets: Sequence[VGG], recipe: Recipe, execution: Execution) -> li
 def _call(
     function: Callable[..., Any],
     template: Objective,
-    parameters: dict[str, Tensor],
+    parameters: Mapping[str, Tensor],
     x: Tensor,
     y: Tensor,
 ) -> tuple[Tensor, Tensor]:
