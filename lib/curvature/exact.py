@@ -62,7 +62,7 @@ def hessian(net: MLP, x: Tensor, y: Tensor, loss: Loss = mse, *, memory: int = M
     >>> net = init((1, 2, 1), batch=(4,), output_bias=False, generator=0)
     >>> hessian(net, torch.ones(5, 1, dtype=torch.float64), torch.zeros(5, 1, dtype=torch.float64)).shape
     torch.Size([4, 6, 6])
-    """
+    """  # noqa: E501
     check_samples(x, y)
     x, y = x.detach(), y.detach()
     if lanes.fits(net, loss):

@@ -86,7 +86,7 @@ def extreme_eigenvalues(
     >>> x = torch.linspace(-1, 1, 5, dtype=torch.float64)[:, None]
     >>> float(extreme_eigenvalues(init((1, 30, 1), generator=0), x, x, k=2, which="largest").residuals.max()) < 1e-8
     True
-    """
+    """  # noqa: E501
     check_single(net)
     if net.dtype != torch.float64:
         raise TypeError(f"the net is {net.dtype}: curvature is float64; pass net.to(torch.float64)")
