@@ -102,7 +102,7 @@ class Run:
         meta = {k: v for k, v in asdict(drawn).items() if k != "image"}
         _show({drawn.mime: drawn.image, "text/plain": f"{alt}\n{caption}"}, {"figure": meta})
 
-    def claim(  # noqa: PLR0913
+    def claim(
         self,
         name: str,
         measured: object = None,
@@ -112,8 +112,6 @@ class Run:
         requires: Sequence[Need] = (),
         cause: Cause | None = None,
         note: str = "",
-        holds: bool | None = None,
-        why: str = "",
     ) -> None:
         """Enter a measurement into the ledger and show the verdict that follows.
 
@@ -128,9 +126,6 @@ class Run:
             ValueError: not a claim of this chapter, entered twice, or nothing that a verdict could
                 follow from.
         """
-        if why or holds is not None:  # entries of the ledger that have no bound yet
-            note = " ".join(t for t in (note, why) if t)
-            measured = measured if holds is None or (holds and measured is not None) else 1 - holds
         self._enter(
             name,
             Measurement(plain(measured), trials, nulls or {}, tuple(requires), cause, note),

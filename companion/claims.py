@@ -27,7 +27,7 @@ from pathlib import Path
 
 import yaml
 
-from companion import legacy, paths
+from companion import paths
 from companion.bounds import bounds
 from companion.numbers import pretty
 
@@ -115,8 +115,6 @@ def load(path: Path | None = None) -> dict[str, Claim]:
 
 
 def _claim(entry: Mapping[str, object], name: str) -> Claim:
-    if not {"bound", "kind"} & set(entry) and {"expected", "paper"} <= set(entry):
-        entry = legacy.converted(entry)
     if missing := [f for f in NEEDED if f not in entry]:
         raise ValueError(f"claim {name} lacks {', '.join(missing)}")
     if unknown := set(entry) - set(NEEDED) - set(FREE):

@@ -48,7 +48,7 @@ def checkpoint_epochs(epochs: int) -> tuple[int, ...]:
     return tuple(e for e in range(1, epochs + 1) if e in (1, 2, 5, 8) or e % 10 == 0)
 
 
-def train_family(
+def train_family(  # noqa: PLR0913
     design: Design,
     members: Sequence[tuple[str, int]],
     images: Tensor,
@@ -86,7 +86,7 @@ def train_family(
     >>> family = train_family(design, [("he_normal", 0)], x, y, Recipe(epochs=1, batch=8), processes=1)
     >>> family[0].nets.keys()
     dict_keys([0, 1])
-    """
+    """  # noqa: E501
     if not members:
         raise ValueError("got no members to train")
     if folder is None and minutes != float("inf"):
@@ -106,7 +106,7 @@ def train_family(
     return tuple(found[number] for number in range(len(members)))
 
 
-def _train_share(design, share, images, labels, recipe, seed, keep, execution, folder, minutes):
+def _train_share(design, share, images, labels, recipe, seed, keep, execution, folder, minutes):  # noqa: PLR0913
     device = (execution or Execution()).device
     numbers = [number for number, _ in share]
     start = State(

@@ -229,7 +229,7 @@ def test_curvature_refuses_single_precision_and_wrong_shapes():
         hessian(net, x.float(), y)
     with pytest.raises(ValueError, match="inputs have shape"):
         hessian(net, x[:, :1], y)
-    with pytest.raises(ValueError, match="7 samples and targets of shape"):
+    with pytest.raises(ValueError, match="targets of shape"):
         hessian(net, x, y[:3])
     with pytest.raises(ValueError, match=r"targets have shape \(7,\): mse takes"):
         hessian(net, x, y[:, 0])
