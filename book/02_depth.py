@@ -750,8 +750,7 @@ run.claim(
         "losses spread evenly": Trials(levels.by_net(even, stalls["relu"])),
     },
     note=f"One row for each of the deeper ReLU nets on Iris, {seeds} of each depth: the share of"
-    " its"
-    " slow periods within 2 % of a level of shallower nets, whose bands cover"
+    " its slow periods within 2 % of a level of shallower nets, whose bands cover"
     f" {100 * shares['relu'][1]:.0f} % of the logarithmic range.",
 )
 of_images = training.stalls_of_nets(image_runs)
