@@ -190,8 +190,8 @@ run.claim(
 # ```
 #
 # Along each direction the loss is constant, so each split adds at least one zero eigenvalue to the
-# Hessian. A *silent* neuron (no output weights) adds none this way. Below, four splits give rank four, and
-# rank three when one of the split neurons is silent.
+# Hessian. A *silent* neuron (no output weights) adds none this way. Below, four splits give rank
+# four, and rank three when one of the split neurons is silent.
 
 # %%
 net = init((2, 3, 3, 1), std=0.8, generator=draws)
@@ -215,13 +215,13 @@ run.claim(
 # The long paper {cite}`zhang2022embedding` describes all embeddings of this kind at once. A
 # *general compatible embedding* assigns to wide neuron $i$ of layer $l$ a neuron $I_l(i)$ of the
 # narrow net, or none (a *null* neuron), and multiplies every weight by a coefficient,
-# $W'^{[l]}_{ij} = \alpha^{[l]}_{ij} W^{[l]}_{I_l(i), I_{l-1}(j)}$ (null: $\alpha^{[l]}_{ij}$ alone),
-# such that
+# $W'^{[l]}_{ij} = \alpha^{[l]}_{ij} W^{[l]}_{I_l(i), I_{l-1}(j)}$ (null: $\alpha^{[l]}_{ij}$
+# alone), such that
 #
 # - (I) for factors $\beta^{[l]}_j$ with $\beta^{[L]} = 1$: *forward*, the coefficients of a
 #   non-null neuron $i$ over the copies $j$ of one neuron add up to one, those of a null neuron to
-#   zero; *backward*, $\sum_{i \in I_l^{-1}(k)} \beta^{[l]}_i \alpha^{[l]}_{ij}$ is $\beta^{[l-1]}_j$
-#   for every $k$ and non-null $j$, and zero for null $j$;
+#   zero; *backward*, $\sum_{i \in I_l^{-1}(k)} \beta^{[l]}_i \alpha^{[l]}_{ij}$ is
+#   $\beta^{[l-1]}_j$ for every $k$ and non-null $j$, and zero for null $j$;
 # - (II) null neurons are constant, and what they write is taken back by the biases.
 #
 # Copies then have the feature of their neuron and $\beta$ times its error, so the gradient is
@@ -287,8 +287,8 @@ run.claim("A11", norms, note=f"Gradient $L^1$ norms: {listed}.")
 #
 # ```{prf:theorem} No way back (Zhang et al. 2022, Thm 6.2)
 # :label: thm-width-inertia
-# Under a general compatible embedding, with $\sigma$ and $\ell$ twice differentiable, the numbers of
-# negative, zero and positive eigenvalues of the Hessian never decrease.
+# Under a general compatible embedding, with $\sigma$ and $\ell$ twice differentiable, the numbers
+# of negative, zero and positive eigenvalues of the Hessian never decrease.
 # ```
 #
 # ```{prf:proof}
@@ -486,10 +486,11 @@ run.claim("A5", [i.counts[0] for i in steps_up])
 # ```
 #
 # With one neuron above, and $a \ne 0$, a critical point has $C = 0$: each copy adds $1 + n_0(B)$
-# zeros, and as many negative eigenvalues as $B$ has. (The matrix $B$ is the one of {cite}`fukumizu2000local`, who treat one
-# output.) The split neuron of the width-2 minimum has the counts {glue:text}`width-two-adds` for
-# $B$ and $C$ together, which gives the figure's steps. With three outputs, as below, $C$
-# generically has rank two, and *two* negative eigenvalues a split are the least that can happen.
+# zeros, and as many negative eigenvalues as $B$ has. (The matrix $B$ is the one of
+# {cite}`fukumizu2000local`, who treat one output.) The split neuron of the width-2 minimum has the
+# counts {glue:text}`width-two-adds` for $B$ and $C$ together, which gives the figure's steps. With
+# three outputs, as below, $C$ generically has rank two, and *two* negative eigenvalues a split are
+# the least that can happen.
 
 # %%
 adds = [split_spectrum(two.net, x1, y1, mse, 1, 0).inertia().counts]
@@ -559,13 +560,14 @@ run.figure(
 # The figure is a vector graphic, so all 72 eigenvalues can be read off. At width 4 exactly
 # {glue:text}`doublets` of them stand twice, and by {prf:ref}`thm-width-spectrum` so they must: they
 # are the spectrum of $M_3$, with $M_k = \begin{pmatrix} B/k & C \\ C^\top & 0 \end{pmatrix}$, of
-# signs {glue:text}`doublet-signs` (negative, zero, positive). So $C$ has rank two, $B$ is positive on
-# $\ker C^\top$, and $\operatorname{tr} B = 3 \operatorname{tr} M_3 =$ {glue:text}`doublet-trace`. At
-# width 3 the spectrum of $M_2$ must be there, with $\operatorname{tr} M_2 = \frac32
-# \operatorname{tr} M_3$ and the product of its seven nonzero eigenvalues $(3/2)^3$ times that of
-# $M_3$. Of {glue:text}`split-choices` ways to pick it, {glue:text}`split-fits` meet both within what
-# can be read; in the column of width 2, which has no reason to hold it, {glue:text}`split-null` do.
-# The printed spectra are those of equal splits of one point.
+# signs {glue:text}`doublet-signs` (negative, zero, positive). So $C$ has rank two, $B$ is positive
+# on $\ker C^\top$, and $\operatorname{tr} B = 3 \operatorname{tr} M_3 =$
+# {glue:text}`doublet-trace`. At width 3 the spectrum of $M_2$ must be there, with
+# $\operatorname{tr} M_2 = \frac32 \operatorname{tr} M_3$ and the product of its seven nonzero
+# eigenvalues $(3/2)^3$ times that of $M_3$. Of {glue:text}`split-choices` ways to pick it,
+# {glue:text}`split-fits` meet both within what can be read; in the column of width 2, which has no
+# reason to hold it, {glue:text}`split-null` do. The printed spectra are those of equal splits of
+# one point.
 
 # %%
 column = printed_spectra.by_width(run.printed("zhang2021-fig3b-iris"))
@@ -593,10 +595,11 @@ run.claim(
 )
 
 # %% [markdown]
-# Which point it was, they do not say. The counts can be checked at critical points that exist. Polishing random
-# nets of width 1 gives saddles with one negative eigenvalue; we embed them into widths 2, 3 and 4
-# by equal splitting. (They are sought with standardised inputs. Moving the change of inputs into
-# the first layer gives the same function of the raw ones, critical as well, with the same counts.)
+# Which point it was, they do not say. The counts can be checked at critical points that exist.
+# Polishing random nets of width 1 gives saddles with one negative eigenvalue; we embed them into
+# widths 2, 3 and 4 by equal splitting. (They are sought with standardised inputs. Moving the change
+# of inputs into the first layer gives the same function of the raw ones, critical as well, with the
+# same counts.)
 
 # %%
 zi = spectra.scaled_inputs(xi)[0]
@@ -658,7 +661,8 @@ run.claim(
 run.claim(
     "A6-point",
     min(largest, key=lambda v: abs(v - printed_largest)),
-    note=f"Printed {printed_largest}; the saddles found have {', '.join(f'{v:.2f}' for v in largest)}."
+    note=f"Printed {printed_largest}; the saddles found have"
+    f" {', '.join(f'{v:.2f}' for v in largest)}."
     " The origin of the printed point is unknown.",
 )
 growth = (reach[-1] / reach[len(reach) // 2]).tolist()
@@ -691,9 +695,9 @@ run.claim(
 # %% [markdown]
 # Every split adds one zero, and two negative eigenvalues or more, as it must. But none of these
 # points is the paper's: the largest eigenvalue is $10^{x}$ with $x$ = {glue:text}`iris-largest` at
-# ours, against {glue:text}`iris-largest-printed` in the figure, and points with the same counts are no
-# evidence that they are the same. What the authors split is an equal split's origin with a rank-two
-# $C$; which point it was, and how training came to rest there, is unknown.
+# ours, against {glue:text}`iris-largest-printed` in the figure, and points with the same counts are
+# no evidence that they are the same. What the authors split is an equal split's origin with a
+# rank-two $C$; which point it was, and how training came to rest there, is unknown.
 #
 # ## A diagram of the landscape
 #
@@ -811,8 +815,8 @@ run.glue("single-loss", float(single.loss), digits=4)
 # must start exponentially slowly, which is false.) The two coefficients give
 # $\eta$ = {glue:text}`start-rate` and a standard deviation of {glue:text}`start-std`. But descent
 # with these leaves the printed curve soon after: the mean $|\log_{10}|$ of the loss ratio over the
-# first 400 epochs is {glue:text}`start-derived` decades, {glue:text}`start-best` at the best of four
-# rates, and {glue:text}`start-adam` for Adam with a short memory. This is what speaks for an
+# first 400 epochs is {glue:text}`start-derived` decades, {glue:text}`start-best` at the best of
+# four rates, and {glue:text}`start-adam` for Adam with a short memory. This is what speaks for an
 # adaptive method.
 
 # %%
@@ -1069,14 +1073,14 @@ run.claim(
 
 # %% [markdown]
 # The linear theory is exact enough to be used: the measured time is the predicted one over the
-# whole range, from {glue:text}`escape-fastest` to {glue:text}`escape-slowest`. At the width-1 minimum
-# the share matters far more than the width: with shares between 0 and 1 the curvature that embedding
-# adds is weak, and leaving takes hundreds of times longer than with shares of opposite signs. This
-# is no law. Between $\alpha$ and $1 - \alpha$ the sign of $\alpha (1 - \alpha)$ decides which
-# eigenvalues of $B$ become negative, and $B$ has {glue:text}`bend-one` at the width-1 minimum but
-# {glue:text}`bend-two` at the width-2 minimum, where it is equal shares that leave fast: the most
-# negative eigenvalues at $\alpha = -\frac12, \frac12$ are {glue:text}`steep-one` at the one and
-# {glue:text}`steep-two` at the other.
+# whole range, from {glue:text}`escape-fastest` to {glue:text}`escape-slowest`. At the width-1
+# minimum the share matters far more than the width: with shares between 0 and 1 the curvature that
+# embedding adds is weak, and leaving takes hundreds of times longer than with shares of opposite
+# signs. This is no law. Between $\alpha$ and $1 - \alpha$ the sign of $\alpha (1 - \alpha)$ decides
+# which eigenvalues of $B$ become negative, and $B$ has {glue:text}`bend-one` at the width-1 minimum
+# but {glue:text}`bend-two` at the width-2 minimum, where it is equal shares that leave fast: the
+# most negative eigenvalues at $\alpha = -\frac12, \frac12$ are {glue:text}`steep-one` at the one
+# and {glue:text}`steep-two` at the other.
 #
 # ### Do more copies help?
 #
@@ -1118,8 +1122,8 @@ run.claim(
 
 # %% [markdown]
 # The median times for $k$ = 2, 4, 8 are {glue:text}`kick-times`: for equal splits the inference is
-# {glue:text}`kick-verdict`. Small initialisation leads to condensed neurons of equal sign, that is to
-# shares inside $[0, 1]$, and hence to the long plateaus of Fig. 1.
+# {glue:text}`kick-verdict`. Small initialisation leads to condensed neurons of equal sign, that is
+# to shares inside $[0, 1]$, and hence to the long plateaus of Fig. 1.
 #
 # ## What was found
 

@@ -587,8 +587,8 @@ run.claim(
 # Condition (ii) does not mention the sample, and (i) asks for every $x$ in it, which gives the
 # inclusion. An affine piece is an interval, and $w \cdot f + b$ is affine in $f$: if it lies in the
 # interval at some points, it does so on their hull. A point outside the hull is cut off by some
-# $v \cdot f$. If $\hat m > \mathrm{rank}\, W$, one neuron can read $v$ and not write ($A_j = 0$), and
-# the others do the work; its bias puts $S$ inside the piece and the point outside. If $\hat m =
+# $v \cdot f$. If $\hat m > \mathrm{rank}\, W$, one neuron can read $v$ and not write ($A_j = 0$),
+# and the others do the work; its bias puts $S$ inside the piece and the point outside. If $\hat m =
 # \mathrm{rank}\, W$, then $A \Lambda$ has full column rank, so $W' = (A \Lambda)^+ W$ reads $f$
 # through $W f$ alone, and every direction of $W f$ can be one of its rows. Test:
 # `test_theorem_volume_shrinks_with_data_unless_they_fall_into_the_hull`.
@@ -749,8 +749,8 @@ run.claim(
         "levels of nets on shuffled species": Trials(levels.by_net(found, null_levels)),
         "losses spread evenly": Trials(levels.by_net(even, stalls["relu"])),
     },
-    note=f"One row for each of the deeper ReLU nets on Iris, {seeds} of each depth: the share of its"
-    " slow periods within 2 % of a level of shallower nets, whose bands cover"
+    note=f"One row for each of the deeper ReLU nets on Iris, {seeds} of each depth: the share of"
+    " its slow periods within 2 % of a level of shallower nets, whose bands cover"
     f" {100 * shares['relu'][1]:.0f} % of the logarithmic range.",
 )
 of_images = training.stalls_of_nets(image_runs)
@@ -868,9 +868,9 @@ run.claim(
 # {glue:text}`plateau-levels`). But {glue:text}`plateau-constant` of them are the constant function,
 # which is critical at every depth and says nothing; of the other {glue:text}`plateau-varied`,
 # {glue:text}`plateau-matched` match. Unpolished, the outputs are {glue:text}`plateau-way` from a
-# known critical function in the median. On the upper two levels the layers are linearised as the theory wants
-# ({glue:text}`plateau-upper` plateaus), on the lower ones only in {glue:text}`plateau-lower`: there
-# several layers bend the data.
+# known critical function in the median. On the upper two levels the layers are linearised as the
+# theory wants ({glue:text}`plateau-upper` plateaus), on the lower ones only in
+# {glue:text}`plateau-lower`: there several layers bend the data.
 #
 # Merging is more delicate than the theory of lifting suggests. In {glue:text}`plateau-merged` cases
 # layers are linearised exactly, most of them with neurons that are constant on the data. Without

@@ -457,7 +457,7 @@ if on_mnist:
     run.claim(
         "A10-retraining",
         first,
-        note="Loss of the first slow window of retraining over that of the wide net, or its inverse.",
+        note="Loss of the first slow window of retraining over that of the wide net (or inverse).",
     )
 else:
     run.skip("A10-agreement", print_only)

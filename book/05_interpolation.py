@@ -670,8 +670,8 @@ run.figure(
     fig,
     "ensemble",
     r"Cross entropy between $\theta_2$ and $\theta_1$, first seed: in weight space, with and"
-    r" without a refitted last layer, along the mixtures of Fig. 3(b), and for the mixture of weights and"
-    r" masses that the theorem speaks of, which averages outputs. Dashed: guessing.",
+    r" without a refitted last layer, along the mixtures of Fig. 3(b), and for the mixture of"
+    r" weights and masses that the theorem speaks of, which averages outputs. Dashed: guessing.",
     "Four curves of cross entropy against gamma: barriers between the weights, two curves without.",
     {
         "gamma": theorem.gammas,

@@ -189,7 +189,7 @@ def check_site(html: Path, pages: Sequence[str], figures: Mapping[str, Sequence[
         if not file.is_file():
             faults.append(f"page {page} is missing")
             continue
-        text = file.read_text()
+        text = file.read_text(encoding="utf-8")
         faults += [
             f"page {page} lacks figure {f}"
             for f in figures.get(page, ())
