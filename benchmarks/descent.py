@@ -181,7 +181,7 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
                 targets[rival] = None if by_hand else torch_target
             batched = lambda amount, net=net: descend(  # noqa: E731
                 net, x, y, steps=amount, lr=LR, backend="torch"
-            )  # noqa: E731
+            )
             contenders["torch, batched (our reference)"] = Contender(batched, 150)
             targets["torch, batched (our reference)"] = None
         evaluations = nets * width * 50

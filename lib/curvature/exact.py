@@ -63,7 +63,7 @@ def hessian(net: MLP, x: Tensor, y: Tensor, loss: Loss = mse, *, memory: int = M
     >>> x = torch.ones(5, 1, dtype=torch.float64)
     >>> hessian(net, x, 0 * x).shape
     torch.Size([4, 6, 6])
-    """  # noqa: E501
+    """
     check_samples(x, y)
     x, y = x.detach(), y.detach()
     if lanes.fits(net, loss):

@@ -88,7 +88,7 @@ def extreme_eigenvalues(
     >>> found = extreme_eigenvalues(net, x, x, k=2, which="largest")
     >>> float(found.residuals.max()) < 1e-8
     True
-    """  # noqa: E501
+    """
     check_single(net)
     if net.dtype != torch.float64:
         raise TypeError(f"the net is {net.dtype}: curvature is float64; pass net.to(torch.float64)")

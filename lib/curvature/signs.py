@@ -116,7 +116,7 @@ def inertia(
     Traceback (most recent call last):
     ...
     lib.curvature.signs.NoSpectralGap: zero and non-zero eigenvalues are only a factor 100 apart ...
-    """  # noqa: E501
+    """
     _check(h, gap)
     values = torch.linalg.eigvalsh(h)
     size = values.abs()

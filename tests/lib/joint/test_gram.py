@@ -22,7 +22,7 @@ def problems(draw):
     pair = lambda low, high: (  # noqa: E731
         draw(st.integers(low, high)),
         draw(st.integers(low, high)),
-    )  # noqa: E731
+    )
     kernel, dilation, padding = pair(1, 4), pair(1, 2), (*pair(0, 3), *pair(0, 3))
     size = pair(1, 7)
     for axis in (0, 1):  # the smallest image that the kernel fits on, at least

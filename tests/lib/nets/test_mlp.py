@@ -124,7 +124,7 @@ def test_it_is_frozen_and_compares_by_identity():
     net = init((1, 2, 1), generator=0)
     with pytest.raises(AttributeError):
         net.weights = ()
-    assert net == net  # noqa: PLR0124
+    assert net == net
     assert net != init((1, 2, 1), generator=0)
     assert len({net, init((1, 2, 1), generator=0)}) == 2
 
