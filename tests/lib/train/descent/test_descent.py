@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -400,7 +399,7 @@ def test_a_kernel_has_another_name_in_the_disk_cache_when_a_module_it_is_built_f
     tmp_path, monkeypatch
 ):
     part = tmp_path / "part.py"
-    monkeypatch.setitem(sys.modules, "part", SimpleNamespace(__file__=str(part)))
+    monkeypatch.syspath_prepend(tmp_path)
     names = []
     for source in ("one = 1", "one = 1", "one = 2"):
         part.write_text(source)
