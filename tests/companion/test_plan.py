@@ -76,7 +76,7 @@ def test_a_file_reached_only_through_others_counts(toy) -> None:
 @pytest.mark.parametrize(
     "file",
     [
-        "lib/nets/mlp.py",
+        "lib/width/splitting.py",
         "book/01_toy.py",
         "book/index.md",
         "book/claims.yaml",
