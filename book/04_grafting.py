@@ -44,17 +44,17 @@ pools: int = 3  # blocks of the net that end in pooling, in [1, 5]
 depth: int = 11  # layers of the VGG, one of 11, 16, 19
 width: float = 0.125  # width multiplier; 1 is the paper's, in (0, 2]
 replicas: int = 5  # nets of each initialiser, >= 2
-epochs: int = 14  # epochs of training, >= 2
-checkpoints: list[int] = [1, 3, 8]  # epochs of comparison besides the last, in [1, epochs]
+epochs: int = 9  # epochs of training, >= 2
+checkpoints: list[int] = [1, 3, 6]  # epochs of comparison besides the last, in [1, epochs]
 batch: int = 32  # images in a minibatch, >= 8
 rate: float = 0.02  # learning rate after warm-up, in (0, 1]
-milestones: list[int] = [11]  # epochs after which the rate falls by a factor 5, >= 1
+milestones: list[int] = [7]  # epochs after which the rate falls by a factor 5, >= 1
 pad: int = 0  # pixels that random crops move an image, >= 0
 flip: bool = False  # mirror half of the training images; digits do not survive it
 penalty: float = 1.0  # weight of the l_{1,2} penalty over the width multiplier, >= 0
 partner: float = 0.0625  # width multiplier of the nets grafted with the main ones, in (0, 2]
 heavy: float = 16.0  # the penalty, over the width multiplier, that claim C9 tries, >= 0
-side_epochs: int = 8  # epochs of those further nets, >= 2
+side_epochs: int = 6  # epochs of those further nets, >= 2
 rival_steps: int = 16  # minibatches an epoch of Algorithm 1, which takes six epochs, >= 1
 device: str = "cpu"  # where tensors live, one of cpu, cuda
 store: str = ""  # folder that keeps what is finished, so that a long run resumes; empty for none

@@ -175,7 +175,10 @@ def _cases(
     half = max(1, last // 2)
     second = trained[NORMAL][last]
     order = torch.randperm(len(data.y), generator=torch.Generator().manual_seed(seed))
-    wrong = train_kinds(setting, width, (CODE,), data.x, data.y[order], seed=seed)[CODE][last]
+    # checkpoints of its own, or a run with a store would resume the net of the true labels
+    apart = setting.folder and setting.folder / "shuffled"
+    misled = replace(setting, folder=apart)
+    wrong = train_kinds(misled, width, (CODE,), data.x, data.y[order], seed=seed)[CODE][last]
     plain = replace(join, control=False)
     others = {
         "he": (trained[HE][last], second),
