@@ -647,7 +647,7 @@ listed = "; ".join(
     f"{level:.4f}: {[s.counts[0] for s in row]}"
     for level, row in zip(ones.losses, embedded, strict=True)
 )
-largest = [float(np.log10(row[0].eigenvalues.abs().max() / 2)) for row in raw]
+largest = [np.log10(row[0].eigenvalues.abs().max().item() / 2) for row in raw]
 printed_largest = float(column[2].sizes.max())
 steepest = max(float(flatten(gradient(n, xi, yi)).abs().sum()) for n in ones.raw)
 run.glue("iris-largest", largest, digits=2)

@@ -250,7 +250,7 @@ setting = f"VGG-{depth}, width multiplier {width:g}, {len(x):,} images of {data}
 run.glue("graft-setting", f"{setting}, {epochs} epochs")
 run.glue("graft-lambda", f"{penalty * width:g} = {penalty:g} $c$")
 cost = torch.nn.functional.cross_entropy(ends[0](held[0]), held[1]).item()
-pull = recipe.weight * float(penalty_of(ends[0]))
+pull = recipe.weight * penalty_of(ends[0]).item()
 run.glue("graft-penalty-share", f"{100 * pull / (pull + cost):.0f}%")
 run.glue("graft-accuracy", f"{100 * accuracy[:replicas, -1].mean():.1f}%")
 run.glue("graft-accuracy-uniform", f"{100 * accuracy[replicas:, -1].mean():.1f}%")
