@@ -94,6 +94,8 @@ class Parameter:
             raise ParameterError(
                 f"{self.name} = {value!r} is {type(value).__name__}: expected {self.kind}"
             )
+        if isinstance(value, str) and not _writable(value):
+            raise ParameterError(f"{self.name} = {value!r} is no text that can be written as UTF-8")
         if isinstance(value, float) and not math.isfinite(value):
             raise ParameterError(f"{self.name} = {value}: expected a finite number")
         if type(value) is int and abs(value) > LARGEST:
@@ -133,6 +135,11 @@ class Parameter:
         except (ValueError, KeyError):
             a = "an" if self.scalar == "int" else "a"
             raise ParameterError(f"{self.name} = {text!r} is not {a} {self.scalar}") from None
+
+
+def _writable(text: str) -> bool:
+    """Whether it is UTF-8, and may be the name of a file."""
+    return "\0" not in text and text.encode("utf-8", "replace").decode("utf-8") == text
 
 
 def holds(value: Any, operator: str, bound: float) -> bool:

@@ -19,7 +19,7 @@ def least(source: str) -> dict[str, object]:
     """Parameter -> the least value allowed once all that it depends on have theirs; a text and a
     truth keep their defaults, the first of several choices is taken.
 
-    >>> cell = '# %% tags=["parameters"]\\nn: int = 9  # nets, >= 2\\nm: list[int] = [3]  # of them, >= 1'
+    >>> cell = '# %% tags=["parameters"]\\nn: int = 9  # nets, >= 2\\nm: list[int] = [3]  # x, >= 1'
     >>> least(cell)
     {'n': 2, 'm': [1]}
     """
@@ -36,7 +36,9 @@ def _least(p: Parameter) -> object:
         assert not isinstance(bound, str)  # no chapter has a lower bound by another parameter
         one = bound + (0 if operator == ">=" else NEXT)
         one = math.ceil(one) if p.scalar == "int" else float(one)
-    return [one + i * (1 if p.scalar == "int" else NEXT) for i in range(p.least)] if p.is_list else one
+    return (
+        [one + i * (1 if p.scalar == "int" else NEXT) for i in range(p.least)] if p.is_list else one
+    )
 
 
 if __name__ == "__main__":
