@@ -95,7 +95,7 @@ def _kept(jobs: list[plan.Job], root: Path) -> str:
 
 
 def _snakemake(request: Request, options: Options, root: Path) -> int:
-    command = [sys.executable, "-m", "snakemake"]
+    command = [sys.executable, "-m", "companion.executors"]
     command += [options.until] if options.until else []
     command += ["--cores", str(options.cores), "--keep-going", "--scheduler", "greedy"]
     command += [*BOOKKEEPING, *UNTOUCHED]
