@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from companion import asking, assignments, data, params, paths
+from companion import asking, assignments, data, params, paths, stores
 from companion.contents import chapters, profile_values
 from companion.dependencies import all_imports
 from companion.digests import digest_chapter, digest_files, digest_of, digest_pins
@@ -94,6 +94,7 @@ def job(chapter: str, profile: str, overrides: Mapping[str, assignments.Text], r
     known = params.declared(source)
     given = {**profile_values(profile, root).get(chapter, {}), **overrides}
     values = params.resolve(known, given, f"{chapter} ({profile})", texts=True)
+    stores.check(chapter, values, root)
     imported = [f for f in all_imports(path, root) if f != path.resolve()]
     stamp = Stamp(
         code=digest_of(digest_chapter(source), digest_files(imported, root.resolve())),
