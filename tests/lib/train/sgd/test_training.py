@@ -1,11 +1,12 @@
 """Training: the update rule, the same minibatches for every net, and resuming after a kill at any
 point."""
 
+import multiprocessing
 import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from torch.nn import functional
 from experiments import checkpoints as checkpoint
 from experiments.families import Run, Unfinished, checkpoint_epochs, train_family
 from experiments.processes import in_processes
+from lib.graft import JointTraining, graft_fresh, graft_trained
+from lib.mixture import MixtureOptions, mix
 from lib.nets import VGG, initialise
 from lib.train.sgd import Execution, Recipe, State, evaluate, train
 from lib.train.sgd.dropout import dropout_from
@@ -252,12 +255,44 @@ def test_bad_calls_are_refused():
         train(State(9, (tiny(),)), IMAGES, LABELS, SHORT)
 
 
-def test_training_in_threads_gives_the_same_nets():
-    nets = [tiny(1, width=1 / 16)]
-    alone = train(nets, IMAGES, LABELS, SHORT, seed=3)
+def drawn(_=0):
+    """Parameters of everything that draws, from seeds: training with dropout, Algorithm 1, fresh
+    joints, mixtures and initial weights."""
+    nets = [tiny(1, width=1 / 16), tiny(2, width=1 / 16)]
+    once = JointTraining(epochs=1, batch=8)
+    found = [
+        train(nets[:1], IMAGES, LABELS, SHORT, seed=3).nets[0],
+        graft_trained(*nets, IMAGES, 2, once, generator=5).net,
+        graft_fresh(*nets, IMAGES, 2, generator=5).net,
+        mix(*nets, IMAGES, 0.5, MixtureOptions(ridge=0.01), generator=7).net,
+    ]
+    return [parameters(net).numpy() for net in (*nets, *found)]
+
+
+@pytest.fixture
+def one_thread():
+    """Sums of two threads round otherwise than those of one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.filterwarnings("ignore:.* multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.usefixtures("one_thread")
+def test_threads_and_processes_draw_the_same():
+    """One thread, three at once, a forked process and a spawned one; nobody touches the global
+    stream."""
+    stream, alone = torch.get_rng_state(), drawn()
     with ThreadPoolExecutor(3) as pool:
-        for state in pool.map(lambda _: train(nets, IMAGES, LABELS, SHORT, seed=3), range(6)):
-            same(state, alone)
+        found = list(pool.map(drawn, range(3)))
+    for start in ("fork", "spawn"):
+        context = multiprocessing.get_context(start)
+        with ProcessPoolExecutor(1, context, initializer=torch.set_num_threads, initargs=(1,)) as p:
+            found.append(p.submit(drawn).result())
+    for others in found:
+        assert all(np.array_equal(a, b) for a, b in zip(alone, others, strict=True))
+    assert torch.equal(torch.get_rng_state(), stream)
 
 
 def test_dropout_masks_are_those_of_the_global_stream():
