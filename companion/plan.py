@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from companion import asking, assignments, data, params, paths
+from companion import asking, assignments, data, params, paths, stores
 from companion.contents import chapters, profile_values
 from companion.dependencies import all_imports
 from companion.digests import digest_chapter, digest_files, digest_of, digest_pins
@@ -122,6 +122,7 @@ class Reader:
             ParameterError: as `values`.  MissingData: to be downloaded first.
         """
         values = self.values(overrides)
+        stores.check(self.chapter, values, self._root)
         stamp = Stamp(
             code=self.code,
             parameters=self.parameters_digest(values),

@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib as mpl
 import pytest
 
-from companion import assignments, build, children, figures, own, plan, request
+from companion import assignments, build, children, figures, own, plan, request, surroundings
 
 
 @pytest.fixture
