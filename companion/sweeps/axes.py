@@ -163,10 +163,12 @@ def _called(name: str, kind: str, arguments: str, seed: int) -> list[str]:
         if low != int(low) or high != int(high):
             raise ValueError(f"{name}: integers({arguments}): expected whole ends")
         return [str(v) for v in random.integers(int(low), int(high) + 1, count).tolist()]
-    values = {
-        "linspace": lambda: np.linspace(low, high, count),
-        "logspace": lambda: np.geomspace(low, high, count),
-        "uniform": lambda: random.uniform(low, high, count),
-        "loguniform": lambda: np.exp(random.uniform(math.log(low), math.log(high), count)),
-    }[kind]()
+    if kind == "linspace":
+        values = np.linspace(low, high, count)
+    elif kind == "logspace":
+        values = np.geomspace(low, high, count)
+    elif kind == "uniform":
+        values = random.uniform(low, high, count)
+    else:
+        values = np.exp(random.uniform(math.log(low), math.log(high), count))
     return [repr(v) for v in values.tolist()]

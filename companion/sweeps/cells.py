@@ -68,7 +68,7 @@ def run(
     """
     os.environ["BOOK_COMMAND"] = command
     shell = InteractiveShell(config=Config({"HistoryManager": {"enabled": False}}))
-    InteractiveShell._instance = shell  # display() asks for it
+    setattr(InteractiveShell, "_instance", shell)  # noqa: B010  # display() asks for it
     shown = shell.display_pub = CapturingDisplayPublisher(shell=shell)
     said, began = io.StringIO(), time.perf_counter()
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):

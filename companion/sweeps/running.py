@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
+import yaml
 
 from companion import build, children, claims, gate, plan, provenance
 from companion.sweeps import picture, store, tables
@@ -120,9 +121,17 @@ def _batches(
         where = [p.relative_to(root).as_posix() for p in (shard, done)]
         Batch(sweep.chapter, sweep.profile, entries, *where).save(file)
     try:
+        if len(split) == 1 and not options.on:
+            return _alone(work / "00000.json", root)
         return _snakemake(work.relative_to(root), options, root)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _alone(file: Path, root: Path) -> int:
+    """One batch needs no scheduler."""
+    command = [sys.executable, "-m", "companion", "batch", "--file", str(file)]
+    return children.run(command, root, build.environment(root, "/tmp"))
 
 
 def _snakemake(work: Path, options: Options, root: Path) -> int:
@@ -136,7 +145,9 @@ def _snakemake(work: Path, options: Options, root: Path) -> int:
     command += ["--config", f"batches={work.as_posix()}"]
     with tempfile.TemporaryDirectory(prefix="book-", dir="/tmp") as scratch:
         seen = build.environment(root, scratch)
-        seen["BOOK_EXECUTOR"] = profile.name if profile else ""
+        if profile:
+            text = (profile / "config.yaml").read_text(encoding="utf-8")
+            seen["BOOK_EXECUTOR"] = yaml.safe_load(text)["executor"]
         return children.run(command, root, seen)
 
 

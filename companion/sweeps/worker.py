@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -40,7 +40,7 @@ class Batch:
 
     chapter: str
     profile: str
-    points: list[Mapping[str, Any]]
+    points: Sequence[Mapping[str, Any]]
     shard: str
     done: str
 

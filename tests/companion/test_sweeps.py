@@ -197,7 +197,7 @@ def test_a_sweep_runs_keeps_what_is_done_and_reports_what_fails(toy) -> None:
     dry = call(toy, *given, "--dry")
     assert dry.returncode == 0 and "4 points of 02_slow, 0 done" in dry.stdout, dry.stderr
     assert "to run  wait=0.0 fail=true" in dry.stdout and not (toy / "_build" / "sweeps").exists()
-    first = call(toy, *given)
+    first = call(toy, *given, timeout=900)
     assert first.returncode == 1 and "2 points done" in first.stdout, first.stdout + first.stderr
     assert "failed: wait=0.01 fail=true: under “A second chapter”: RuntimeError" in first.stderr
     (folder,) = (toy / "_build" / "sweeps" / "02_slow").glob("sweep-*")
