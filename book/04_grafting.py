@@ -45,7 +45,7 @@ depth: int = 11  # layers of the VGG, one of 11, 16, 19
 width: float = 0.125  # width multiplier; 1 is the paper's, in (0, 2]
 replicas: int = 5  # nets of each initialiser, >= 2
 epochs: int = 9  # epochs of training, >= 2
-checkpoints: list[int] = [1, 3, 6]  # epochs of comparison besides the last, in [1, epochs]
+checkpoints: list[int] = [1, 6]  # epochs of comparison besides the last, in [1, epochs]
 batch: int = 32  # images in a minibatch, >= 8
 rate: float = 0.02  # learning rate after warm-up, in (0, 1]
 milestones: list[int] = [7]  # epochs after which the rate falls by a factor 5, >= 1
