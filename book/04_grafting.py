@@ -770,8 +770,8 @@ between = {name: across[name] for name in shown_pairs}
 run.figure(
     drawing.widths(shown, stages, between, within_each),
     "width",
-    f"Left: grafts between nets of widths {width:g} (main) and {partner:g} (partner) after epoch {stop}. Right: error increase between two"
-    " nets of one width over training, mean over layers. Median and range over pairs.",
+    f"Left: grafts between nets of widths {width:g} (main) and {partner:g} (partner) after epoch"
+    f" {stop}. Right: error increase between two nets of one width over training, mean over layers. Median and range over pairs.",
     "Error increase against layer for pairs of widths, and against epoch for each width.",
     {
         "layers": layers,

@@ -798,7 +798,8 @@ run.figure(
     drawing.widths(scale, values, recorded),
     "width",
     "How far the three paths are from convex, against width: height above the chord, and smallest"
-    " second difference as a share of the range, both on one grid (heights logarithmic above 1); median and range over"
+    " second difference as a share of the range, both on one grid (heights logarithmic above 1);"
+    " median and range over"
     f" {seeds} pairs, a dot for each."
     + (" Open diamonds: a recorded run on digits, one pair a width." if wide_run else ""),
     "Two panels against width. The barriers of weights and aligned weights stay at all widths.",
