@@ -19,7 +19,7 @@ from lib.nets.kinds import check_by_sample
 from lib.nets.samples import Data, check_alone, check_classes, check_finite, in_batches, whole
 
 Array = NDArray[np.float64]
-_OPTIONS = {"maxcor": 20, "ftol": 1e-12, "gtol": 1e-8}
+_OPTIONS = {"maxcor": 20, "ftol": 1e-10, "gtol": 1e-7}
 
 
 @torch.no_grad()
