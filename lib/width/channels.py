@@ -12,9 +12,10 @@ from lib.nets.chain import Net, as_chain, as_given, plain
 from lib.nets.checks import check_neuron, finite_number
 from lib.nets.flow import Flow, flow, reindex_channels, runs, set_parameter
 from lib.nets.kinds import check_deterministic
+from lib.width.traced import merge_traced, split_traced
 
 
-def split_channel(net: Net, layer: int, channel: int, alpha: float) -> Net:
+def split_channel(net: Net, layer: int | str, channel: int, alpha: float) -> Net:
     """One-step splitting of a channel: a copy, placed last, takes the part alpha of all weights
     that read the channel.
 
@@ -28,8 +29,10 @@ def split_channel(net: Net, layer: int, channel: int, alpha: float) -> Net:
 
     Args:
         net: a `Chain` (a VGG is one), or an nn.Sequential of Conv2d, Linear, elementwise
-            activations, pooling, BatchNorm, PReLU and Flatten; left as it is.
-        layer: l in 1..L-1, the number of the Conv2d or Linear whose output channel is split.
+            activations, pooling, BatchNorm, PReLU and Flatten; or any module that torch.fx traces,
+            such as a residual net; left as it is.
+        layer: l in 1..L-1, the number of the Conv2d or Linear whose output channel is split; for
+            a net that is traced its name, and all channels that belong together are split.
         channel: counted from 0.
         alpha: any real number.
     Returns:
@@ -46,6 +49,8 @@ def split_channel(net: Net, layer: int, channel: int, alpha: float) -> Net:
     >>> split_channel(net, 1, channel=1, alpha=0.3)[3]
     Linear(in_features=12, out_features=1, bias=True)
     """
+    if isinstance(layer, str):
+        return split_traced(net, layer, channel, alpha)
     chain = copy.deepcopy(as_chain(net))
     check_neuron(chain, layer, channel)
     alpha = finite_number("alpha", alpha)
@@ -58,7 +63,7 @@ def split_channel(net: Net, layer: int, channel: int, alpha: float) -> Net:
     return as_given(net, plain(chain))
 
 
-def merge_channel(net: Net, layer: int, channel: int, copied: int | None = None) -> Net:
+def merge_channel(net: Net, layer: int | str, channel: int, copied: int | None = None) -> Net:
     """The left inverse of `split_channel`: removes an exact copy of a channel and adds up the
     weights reading the two.
 
@@ -72,6 +77,8 @@ def merge_channel(net: Net, layer: int, channel: int, copied: int | None = None)
     >>> merge_channel(split_channel(net, 1, 1, 0.3), 1, 1)[0]
     Conv2d(1, 2, kernel_size=(3, 3), stride=(1, 1))
     """
+    if isinstance(layer, str):
+        return merge_traced(net, layer, channel, copied)
     chain = copy.deepcopy(as_chain(net))
     check_neuron(chain, layer, channel)
     found = flow(chain, layer)
