@@ -141,10 +141,9 @@ every = run.data(data, "train")
 to_sample = partial(standardise, mean=float(every[0].mean()), std=float(every[0].std()))
 sample, test = to_sample(*load("train", images)), to_sample(*load("test"))
 records = sorted({0, mark // 2, mark, epochs, *np.geomspace(1, epochs, 60).astype(int).tolist()})
-options = {"steps": epochs, "lr": rate, "records": records, "keep": True}
-fit = partial(train, start(0), sample.x, sample.y, **options)
+fit = partial(train, start(0), sample.x, sample.y, records=records, keep=True)
 with ThreadPoolExecutor(2) as pool:
-    stated, soft = pool.map(lambda loss: fit(loss=loss), (mse, softmax_mse))
+    stated, soft = pool.map(lambda loss: fit(Adam(epochs, rate, loss)), (mse, softmax_mse))
 windows = slow_windows(soft.steps, soft.losses, slope=0.5, ratio=1.25)
 dense, level = soft.kept[records.index(mark)], float(soft.losses[records.index(mark)])
 given_up = stuck(forward(dense, sample.x), sample.labels)

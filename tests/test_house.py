@@ -54,9 +54,6 @@ def test_functions_with_more_than_eight_parameters_are_known() -> None:
         "lib.curvature.lanes_kernel.run",
         "experiments.families.train_family",
         "experiments.families._train_share",
-        "experiments.pruning.training.train",
-        "experiments.pruning.comparison.compare",
-        "experiments.pruning.comparison._point",
         "companion.chapter.claim",
     }
     assert many - triton <= waiting
