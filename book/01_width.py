@@ -273,6 +273,8 @@ run.claim(
 # shifts the output. So both zeros are needed for all activations and data, with two exceptions: a
 # copy of another neuron may be silent (it is a splitting with $\alpha = 0$), and a neuron that is
 # inactive on all data, such as a ReLU with $w = 0$ and $b < 0$, may write what it likes.
+# (Embeddings that are critical for every sample are not yet all known: {cite}`zhang2025lifting`
+# give some that are neither splittings nor null.)
 
 # %%
 norms = theorems.neurons_without_effect(draws)
@@ -487,10 +489,13 @@ run.claim("A5", [i.counts[0] for i in steps_up])
 #
 # With one neuron above, and $a \ne 0$, a critical point has $C = 0$: each copy adds $1 + n_0(B)$
 # zeros, and as many negative eigenvalues as $B$ has. (The matrix $B$ is the one of
-# {cite}`fukumizu2000local`, who treat one output.) The split neuron of the width-2 minimum has the
-# counts {glue:text}`width-two-adds` for $B$ and $C$ together, which gives the figure's steps. With
-# three outputs, as below, $C$ generically has rank two, and *two* negative eigenvalues a split are
-# the least that can happen.
+# {cite}`fukumizu2000local`, who treat one output; {cite}`ding2026plateau` call it the inner Hessian
+# and classify every point of the plateau by it and the shares. Such plateaus are also where
+# {cite}`martinelli2025channels` find channels: two copies drift apart to infinity beside them,
+# while the loss hardly falls.) The split neuron of the width-2 minimum has the counts
+# {glue:text}`width-two-adds` for $B$ and $C$ together, which gives the figure's steps. With three
+# outputs, as below, $C$ generically has rank two, and *two* negative eigenvalues a split are the
+# least that can happen.
 
 # %%
 adds = [split_spectrum(two.net, x1, y1, mse, 1, 0).inertia().counts]
@@ -1010,7 +1015,8 @@ run.claim(
 # %% [markdown]
 # ## Leaving a plateau
 #
-# Beyond the paper: how much do the negative eigenvalues help? We embed the width-1 minimum into
+# Beyond the paper: how much do the negative eigenvalues help? (That descent goes from one embedded
+# saddle to the next is the picture of {cite}`zhang2025saddle`.) We embed the width-1 minimum into
 # widths 2 and 3 with many different shares, step a distance $\varepsilon$ along the most negative
 # eigenvector, and let gradient descent (at a rate small enough to follow the gradient flow) leave.
 # If the Hessian tells the story, the amplitude grows like $\varepsilon e^{|\lambda| t}$ in the time

@@ -1036,12 +1036,13 @@ run.claim(
 # The first plateau is that of a constant output, of loss $2/9 = 0.222$ for three equally frequent
 # species. With normalisation no neuron is ever linearised ({prf:ref}`thm-depth-norm`), and the
 # first plateau is gone after {glue:text}`norm-normed` epochs instead of {glue:text}`norm-plain`.
-# But two things change at once: normalised features have unit size however small the weights are,
-# so these nets do not start near the zero net. The control changes this alone: from weights of
-# deviation $\sqrt{2/\text{inputs}}$ and without normalisation the nets leave after
-# {glue:text}`norm-ordinary` epochs, with a linearised share of {glue:text}`norm-share-ordinary`
-# against {glue:text}`norm-share`. How much of the effect is due to normalisation itself cannot be
-# more than what is left between the two.
+# (From small weights the time on it grows as a power of their size with the number of layers that
+# are small {cite}`rawal2026escape`.) But two things change at once: normalised features have unit
+# size however small the weights are, so these nets do not start near the zero net. The control
+# changes this alone: from weights of deviation $\sqrt{2/\text{inputs}}$ and without normalisation
+# the nets leave after {glue:text}`norm-ordinary` epochs, with a linearised share of
+# {glue:text}`norm-share-ordinary` against {glue:text}`norm-share`. How much of the effect is due to
+# normalisation itself cannot be more than what is left between the two.
 #
 # More data lower the share of linearised neurons if each net is judged on the flowers it was
 # trained on (from left to right {glue:text}`size-shares`). But then the larger sample is the harder

@@ -297,8 +297,9 @@ for kind in ("outputs", "softmax"):
 # {glue:text}`left-softmax` with that of the softmax; 1 would be a plateau. The neurons form
 # {glue:text}`groups-outputs` and {glue:text}`groups-softmax` groups.
 #
-# To see how much the height depends on the choice, we draw other images and other starts, and follow
-# each to the marked epoch in the same way, and on to the merge and the retraining that come next.
+# To see how much the height depends on the choice, we draw other images and other starts, and
+# follow each to the marked epoch in the same way, and on to the merge and the retraining that come
+# next.
 
 # %%
 plan = redrawn.Plan(rate, mark, amplitude, min(186, retraining), retraining)
@@ -494,7 +495,8 @@ else:
 #
 # ## Nets of all widths stall at the same losses
 #
-# A critical point of a narrow net is one of all wider nets. If training visits them, nets of
+# A critical point of a narrow net is one of all wider nets, and small initial weights lead descent
+# from one such saddle to the next {cite}`zhang2025saddle`. If training visits them, nets of
 # different widths should stall at common levels. The authors' book chapter shows this for the
 # target
 #
@@ -618,9 +620,9 @@ print(f"{shallow}\n{lifted}\n{gone.net}: back to within {exact_gap:.0e}")
 # layers in turn, as long as the loss rises by no more than one per cent of what the net has
 # *learned*, the loss of the best constant less its own. Three things are measured beside it, with
 # the same budget: the net with its entries permuted, a net from ordinary weights (deviation
-# $\sqrt{2/\text{inputs}}$) at the same loss, and that net after as many layers were merged by force.
-# Then the deep and the reduced net are trained on, and a third from which all hidden layers were
-# merged by force.
+# $\sqrt{2/\text{inputs}}$) at the same loss, and that net after as many layers were merged by
+# force. Then the deep and the reduced net are trained on, and a third from which all hidden layers
+# were merged by force.
 
 # %%
 flowers = fewer_layers.scaled(*run.data("iris", "all"))
