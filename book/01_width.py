@@ -25,12 +25,12 @@
 # where it matters.
 
 # %% tags=["parameters"]
-trials: int = 200  # trained nets of each width in Fig. 4, >= 10
-epochs: int = 300000  # epochs of gradient descent there, >= 1000
-width: int = 500  # hidden neurons of the net of Fig. 1, >= 10
-wide_epochs: int = 200000  # epochs of that net, >= 100000
-iris_epochs: int = 500000  # epochs of Adam on Iris, >= 1000
-escapes: int = 25  # embeddings of each kind to escape from, >= 3
+trials: int = 200  # trained nets of each width in Fig. 4, in [10, 10000]
+epochs: int = 300000  # epochs of gradient descent there, in [1000, 10000000]
+width: int = 500  # hidden neurons of the net of Fig. 1, in [10, 10000]
+wide_epochs: int = 200000  # epochs of that net, in [100000, 10000000]
+iris_epochs: int = 500000  # epochs of Adam on Iris, in [1000, 10000000]
+escapes: int = 25  # embeddings of each kind to escape from, in [3, 1000]
 seed: int = 0  # seed of every random draw, >= 0
 
 # %% tags=["hide-input"]

@@ -40,25 +40,25 @@ images: int = 1437  # training images, in [256, train(data)]
 tested: int = 360  # test images, in [100, test(data)]
 fitted: int = 512  # training images on which joints are matched, in [256, images]
 side: int = 16  # pixels a side that images are resized to, one of 8, 16, 32
-pools: int = 3  # blocks of the net that end in pooling, in [1, 5]
+pools: int = 3  # blocks of the net that end in pooling, in [1, log2(side)]
 depth: int = 11  # layers of the VGG, one of 11, 16, 19
 width: float = 0.125  # width multiplier; 1 is the paper's, in (0, 2]
-replicas: int = 5  # nets of each initialiser, >= 2
-epochs: int = 9  # epochs of training, >= 2
+replicas: int = 5  # nets of each initialiser, in [2, 20]
+epochs: int = 9  # epochs of training, in [2, 1000]
 checkpoints: list[int] = [1, 3, 6]  # epochs of comparison besides the last, in [1, epochs]
-batch: int = 32  # images in a minibatch, >= 8
+batch: int = 32  # images in a minibatch, in [8, fitted]
 rate: float = 0.02  # learning rate after warm-up, in (0, 1]
-milestones: list[int] = [7]  # epochs after which the rate falls by a factor 5, >= 1
-pad: int = 0  # pixels that random crops move an image, >= 0
+milestones: list[int] = [7]  # epochs after which the rate falls by a factor 5, rising, in [1, 1000]
+pad: int = 0  # pixels that random crops move an image, in [0, side]
 flip: bool = False  # mirror half of the training images; digits do not survive it
-penalty: float = 1.0  # weight of the l_{1,2} penalty over the width multiplier, >= 0
+penalty: float = 1.0  # weight of the l_{1,2} penalty over the width multiplier, in [0, 100]
 partner: float = 0.0625  # width multiplier of the nets grafted with the main ones, in (0, 2]
-heavy: float = 16.0  # the penalty, over the width multiplier, that claim C9 tries, >= 0
-side_epochs: int = 6  # epochs of those further nets, >= 2
-rival_steps: int = 16  # minibatches an epoch of Algorithm 1, which takes six epochs, >= 1
+heavy: float = 16.0  # the penalty, over the width multiplier, that claim C9 tries, in [0, 1000]
+side_epochs: int = 6  # epochs of those further nets, in [2, 1000]
+rival_steps: int = 16  # minibatches an epoch of Algorithm 1, which takes six epochs, in [1, 100000]
 device: str = "cpu"  # where tensors live, one of cpu, cuda
 store: str = ""  # folder that keeps what is finished, so that a long run resumes; empty for none
-minutes: float = 6.5  # after which a stage begins nothing new, when there is a store, > 0
+minutes: float = 6.5  # after which a stage begins nothing new, when there is a store, in (0, 10000]
 seed: int = 0  # seed of every random draw, >= 0
 
 # %% tags=["hide-input"]

@@ -38,30 +38,30 @@
 # %% tags=["parameters"]
 data: str = "digits"  # images, one of digits, cifar10
 images: int = 1437  # training images, in [512, train(data)]
-measured: int = 256  # on which mixtures are fitted; as many others score them, >= 128
+measured: int = 256  # that mixtures are fitted on; as many others score them, in [128, images // 2]
 side: int = 8  # pixels a side that images are resized to, one of 8, 16, 32
-pools: int = 2  # blocks of the net that end in pooling, in [1, 5]
+pools: int = 2  # blocks of the net that end in pooling, in [1, log2(side)]
 depth: int = 11  # layers of the VGG, one of 11, 16
 width: float = 0.125  # width multiplier; 1 is the paper's, in (0, 2]
-hidden: int = 64  # neurons of the fully connected layers, >= 8
-seeds: int = 5  # pairs of nets, each with its own draws, >= 2
-epochs: int = 7  # epochs after which paths are drawn (the paper: 2), >= 2
-steps: int = 44  # minibatches an epoch (the paper: 780), >= 1
-batch: int = 32  # images in a minibatch, >= 8
+hidden: int = 64  # neurons of the fully connected layers, in [8, 4096]
+seeds: int = 5  # pairs of nets, each with its own draws, in [2, 100]
+epochs: int = 7  # epochs after which paths are drawn (the paper: 2), in [2, 1000]
+steps: int = 44  # minibatches an epoch (the paper: 780), in [1, images // batch]
+batch: int = 32  # images in a minibatch, in [8, images]
 rate: float = 0.02  # learning rate after warm-up, in (0, 1]
-penalty: float = 0.125  # weight of the l_{1,2} penalty (the paper: 1), >= 0
+penalty: float = 0.125  # weight of the l_{1,2} penalty (the paper: 1), in [0, 100]
 crops: bool = False  # random crops, of side / 8 pixels, and flips; digits do not survive them
 widths: list[float] = [0.03125]  # further width multipliers, in (0, 2]
-ridge: float = 0.01  # penalty on the squared weights of the exact fits, relative, >= 0
-adam_points: int = 5  # mixtures made as the authors made theirs (the paper: 11), >= 3
-adam_epochs: int = 3  # epochs of Adam a layer for those (the paper: 7), >= 1
-simplex: int = 3  # steps along a side of the triangle of three nets, >= 3
-descents: int = 5  # nets of each width that descend towards the convex optimum, >= 3
-descent_steps: int = 4000  # steps of that descent, >= 100
-processes: int = 2  # processes over which pairs of nets are dealt out, one a core, >= 1
+ridge: float = 0.01  # penalty on the squared weights of the exact fits, relative, in [0, 100]
+adam_points: int = 5  # mixtures made as the authors made theirs (the paper: 11), in [3, 101]
+adam_epochs: int = 3  # epochs of Adam a layer for those (the paper: 7), in [1, 1000]
+simplex: int = 3  # steps along a side of the triangle of three nets, in [3, 20]
+descents: int = 5  # nets of each width that descend towards the convex optimum, in [3, 1000]
+descent_steps: int = 4000  # steps of that descent, in [100, 1000000]
+processes: int = 2  # processes over which pairs of nets are dealt out, one a core, in [1, 64]
 device: str = "cpu"  # where nets are trained, one of cpu, cuda
 store: str = ""  # folder that keeps finished stages, so that a long run resumes; empty for none
-minutes: float = 8.5  # training time of one stage with a store, > 0
+minutes: float = 8.5  # training time of one stage with a store, in (0, 10000]
 seed: int = 0  # seed of every random draw, >= 0
 
 # %% tags=["hide-input"]
@@ -417,7 +417,7 @@ setting = Setting(
 exact = MixtureOptions(ridge=ridge, redraw=True)  # channels drawn anew at every share
 pictures = Data(x, y, measured)  # mixtures are fitted on some images and scored on others
 numbers = range(seed, seed + seeds)
-scale = [width, *widths]
+scale = list(dict.fromkeys([width, *widths]))
 trials = pair_trials(
     setting, scale, pictures, exact, seeds=numbers, simplex=simplex, processes=processes
 )
