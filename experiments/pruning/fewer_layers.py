@@ -99,13 +99,14 @@ class Place:
     rival: MLP
 
 
-def slow_places(trained: Trajectory, ordinary: Trajectory) -> list[Place]:
-    """The iterate of least gradient in each slow window of each net."""
+def slow_places(trained: Trajectory, ordinary: Trajectory, task: Task) -> list[Place]:
+    """The iterate of least gradient in each slow window of each net that has learned something."""
     found = smallest_gradient_iterates(trained, **SLOW)
     owners, steps = found.index.tolist(), found.step.tolist()
     return [
         Place(k, step, found.net[i], loss, at_loss(ordinary, k, loss)[1])
         for i, (k, step, loss) in enumerate(zip(owners, steps, found.loss.tolist(), strict=True))
+        if loss <= (1 - LEARNED) * task.constant
     ]
 
 
