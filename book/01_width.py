@@ -993,14 +993,14 @@ else:
     run.skip("A21", "No critical function of width 2 was met.")
 
 # %% [markdown]
-# One setting of nine (this run tried {glue:text}`settings-tried` of them, a run of the profile `cpu`
-# tries all) follows the printed curve through all its stages, the fall, the shoulder
-# at 0.17, the plateau, the departure near epoch 40,000, the pause near 0.065 and the final power
-# law: Adam with rate $1.9 \cdot 10^{-4}$, a memory of about two epochs ($\beta_1 = \beta_2 = 0.5$),
-# and standard deviation $m^{-3/4}$. Its distance is {glue:text}`score-best` decades on average,
-# that of the stated setting {glue:text}`score-stated`. Both changes are needed: with the default
-# memory the second-moment estimate remembers the large first gradients and the shoulder lasts ten
-# times too long; from the stated initialisation the start is wrong.
+# One setting of nine (this run tried {glue:text}`settings-tried` of them, a run of the profile
+# `cpu` tries all) follows the printed curve through all its stages, the fall, the shoulder at 0.17,
+# the plateau, the departure near epoch 40,000, the pause near 0.065 and the final power law: Adam
+# with rate $1.9 \cdot 10^{-4}$, a memory of about two epochs ($\beta_1 = \beta_2 = 0.5$), and
+# standard deviation $m^{-3/4}$. Its distance is {glue:text}`score-best` decades on average, that of
+# the stated setting {glue:text}`score-stated`. Both changes are needed: with the default memory the
+# second-moment estimate remembers the large first gradients and the shoulder lasts ten times too
+# long; from the stated initialisation the start is wrong.
 #
 # What remains undetermined: other short memories come close (see the list above), the departure
 # from the plateau varies with the seed, over five seeds from {glue:text}`departures` epochs, and

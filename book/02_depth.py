@@ -759,8 +759,8 @@ if lower["value"]:
                 levels.by_net(levels.moved(found, seed), known_levels)
             ),
         },
-        note=f"One row for each of the deeper ReLU nets on Iris, {seeds} of each depth: the share of"
-        " its slow periods within 2 % of a level of shallower nets, whose bands cover"
+        note=f"One row for each deeper ReLU net on Iris, {seeds} of each depth: the share of its"
+        " slow periods within 2 % of a level of shallower nets, whose bands cover"
         f" {100 * shares['relu'][1]:.0f} % of the logarithmic range.",
     )
 else:
