@@ -68,7 +68,7 @@ import torch
 from companion import chapter, panels
 from companion.measurement import Cause, Need
 from companion.trials import Trials
-from experiments.pruning import contest, drawing, fewer_layers, loss_spectra, redrawn
+from experiments.pruning import contest, drawing, fewer_layers, loss_spectra, redrawn, shortening
 from experiments.pruning.plateau import Setting, attempt, other_settings, outcome, wide_net
 from experiments.pruning.samples import accuracy, agreement, standardise
 from experiments.pruning.stuck_images import stuck
@@ -634,8 +634,8 @@ print(f"{shallow}\n{lifted}\n{gone.net}: back to within {exact_gap:.0e}")
 flowers = fewer_layers.scaled(*run.data("iris", "all"))
 trained, ordinary = fewer_layers.train_flowers(flowers, deep_nets, deep_epochs, draws)
 places = fewer_layers.slow_places(trained, ordinary, flowers)
-points = [fewer_layers.shorten(p, flowers, draws) for p in places]
-ends = fewer_layers.train_on(points, flowers, further)
+points = [shortening.shorten(p, flowers, draws) for p in places]
+ends = shortening.train_on(points, flowers, further)
 print("epoch  loss    rise    right    after further training  layers that go (permuted, ordinary)")
 for p, e in zip(points, ends, strict=True):
     print(
@@ -652,9 +652,7 @@ deep_sample = to_sample(*load("train", deep_images), dtype=torch.float64)
 task = fewer_layers.Task(deep_sample.x, deep_sample.y, deep_sample.labels)
 on_images = fewer_layers.train_images(task, seeds + 2, image_epochs)
 levels = [task.constant * share for share in (0.75, 0.5, 0.25)]
-of_images = [
-    fewer_layers.shorten(p, task, draws) for p in fewer_layers.places_at(*on_images, levels)
-]
+of_images = [shortening.shorten(p, task, draws) for p in fewer_layers.places_at(*on_images, levels)]
 
 # %% tags=["hide-input"]
 fig, axes = panels.frame(2, ratios=(3, 2))
@@ -693,7 +691,7 @@ run.claim("B11", exact_gap, note=f"{lifted} merged back into {gone.net}.")
 
 def layers_go(name: str, points, note: str) -> None:
     def one(flags) -> Trials:
-        return Trials(fewer_layers.by_net(points, [float(f) for f in flags]))
+        return Trials(shortening.by_net(points, [float(f) for f in flags]))
 
     run.claim(
         name,
@@ -716,7 +714,7 @@ layers_go("B11-images", of_images, f"{len(task.x)} images ({data}), {seeds + 2} 
 # %% tags=["hide-input"]
 def kept(pairs) -> Trials:
     changes = [(after - before) / len(flowers.x) for before, after in pairs]
-    return Trials(fewer_layers.by_net([p for p, _ in shorter], changes))
+    return Trials(shortening.by_net([p for p, _ in shorter], changes))
 
 
 if shorter:

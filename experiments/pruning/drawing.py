@@ -15,8 +15,8 @@ from companion import panels
 from companion.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, SKY
 from experiments.pruning import contest
 from experiments.pruning.comparison import Point
-from experiments.pruning.fewer_layers import Shorter
 from experiments.pruning.loss_spectra import target
+from experiments.pruning.shortening import Shorter
 from lib.critical.windows import Window
 from lib.nets import MLP, forward
 from lib.train.descent import Trajectory

@@ -7,7 +7,7 @@ from draws import seeded
 
 from companion.bounds import Bound, Place
 from companion.trials import Trials
-from experiments.pruning import fewer_layers, loss_spectra, redrawn
+from experiments.pruning import fewer_layers, loss_spectra, redrawn, shortening
 from experiments.pruning.samples import Sample
 from lib.depth import lift
 from lib.nets import MLP, forward, init, mse, risk
@@ -35,12 +35,12 @@ def test_a_lifted_layer_goes_and_layers_that_bend_stay():
     shallow = init((4, 8, 8, 3), "relu", std=0.5, generator=seeded(1))
     task = task_of(shallow, x)
     deep = lift(shallow, x, 1, 8, generator=seeded(2))
-    gone = fewer_layers.shorten(place(deep, bent(3), task), task, seeded(4))
+    gone = shortening.shorten(place(deep, bent(3), task), task, seeded(4))
     assert gone.gone == 1 and gone.rise < 1e-20 and gone.right == (60, 60)
     assert min(gone.errors) < 1e-20 and gone.forced[1] < gone.forced[0] + 60
     # the null of B11-layers: a net whose layers all bend, at the same loss
     own = task_of(bent(5), x)
-    stays = fewer_layers.shorten(place(bent(5), bent(5), own), own, seeded(6))
+    stays = shortening.shorten(place(bent(5), bent(5), own), own, seeded(6))
     assert stays.gone == stays.ordinary == 0 and stays.rise <= 0.01 * own.constant
 
 
@@ -51,7 +51,7 @@ def test_the_budget_is_a_part_of_what_was_learned():
     task = task_of(bent(1), x)
     useless = bent(2)
     assert float(risk(useless, x, task.y)) > task.constant
-    found = fewer_layers.shorten(place(useless, useless, task), task, seeded(3))
+    found = shortening.shorten(place(useless, useless, task), task, seeded(3))
     assert found.rise <= 1e-12  # the budget is zero
 
 
@@ -65,10 +65,10 @@ def test_layers_merged_by_force_cost_accuracy():
     net = MLP((first, second), biases, "relu")
     task = task_of(net, x)
     deep = lift(net, x, 1, 4, generator=seeded(1))
-    found = fewer_layers.shorten(place(deep, deep, task), task, seeded(2))
-    (end,) = fewer_layers.train_on([found], task, 5)
+    found = shortening.shorten(place(deep, deep, task), task, seeded(2))
+    (end,) = shortening.train_on([found], task, 5)
     assert found.gone == 1 and end.right[:2] == (150, 150) and end.right[2] < 120
-    forced = fewer_layers.merged_by_force(deep, x, 2)
+    forced = shortening.merged_by_force(deep, x, 2)
     assert forced.depth == 1 and task.right(forced) < 120
     assert Bound.parse(">= -0.02").place(*[task.right(forced) / 150 - 1] * 2) is Place.OUTSIDE
 
