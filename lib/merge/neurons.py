@@ -12,8 +12,8 @@ from lib.merge.grouping import Groups
 from lib.merge.rows import Likeness, RowMerge, lipschitz, plan_merge
 from lib.nets import MLP, features, forward
 from lib.nets.checks import check_single
+from lib.nets.dense import check_inputs, check_precise
 from lib.nets.drawing import Randomness
-from lib.nets.samples import check_samples
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,8 @@ def merge_neurons(
     """
     check_single(net)
     if x is not None:
-        check_samples(x)
+        check_inputs(net, x)
+        check_precise("the net", net.dtype)
     like = Likeness(cosine, amplitude, tolerance, rule, representative, generator)
     before, reports, predicted = net, [], 0.0
     for layer in range(1, net.depth):

@@ -7,10 +7,11 @@ from torch import Tensor
 
 from lib.nets import MLP
 from lib.nets.checks import check_layer, check_neuron, real
+from lib.nets.dense import Dense, as_dense, as_kind_of
 from lib.nets.surgery import expand, reindex, replace
 
 
-def null_embed(net: MLP, layer: int, bias: float | Tensor = 0.0) -> MLP:
+def null_embed(net: Dense, layer: int, bias: float | Tensor = 0.0) -> Dense:
     """One-step null embedding T^b_{l,0}: a new last neuron with zero input weights, bias b and zero
     output weights.
 
@@ -19,7 +20,7 @@ def null_embed(net: MLP, layer: int, bias: float | Tensor = 0.0) -> MLP:
     gradient.
 
     Args:
-        net: one net or a batch of nets.
+        net: one net or a batch of nets, or an nn.Sequential as in `split`.
         layer: l in 1..L-1.
         bias: b, a finite number or a tensor (*batch).
     Returns:
@@ -34,18 +35,18 @@ def null_embed(net: MLP, layer: int, bias: float | Tensor = 0.0) -> MLP:
     >>> null_embed(init((1, 1, 1), generator=0), layer=1, bias=0.3).biases[0]
     tensor([-0.2934,  0.3000], dtype=torch.float64)
     """
-    check_layer(net, layer)
-    bias = real("bias", bias, net)
-    feature = net.activation.value(bias)
-    if net.biases[layer] is None and (feature != 0).any():
+    mlp = as_dense(net)
+    check_layer(mlp, layer)
+    bias = real("bias", bias, mlp)
+    feature = mlp.activation.value(bias)
+    if mlp.biases[layer] is None and (feature != 0).any():
         raise ValueError(
-            f"layer {layer + 1} of {net} has no biases and sigma(bias) ="
+            f"layer {layer + 1} of {mlp} has no biases and sigma(bias) ="
             f" {float(feature.abs().max()):g}: a null neuron keeps criticality only with"
             " sigma(bias) = 0 or with biases in that layer; use append to build it anyway"
         )
-    m_in, m_out = net.widths[layer - 1], net.widths[layer + 1]
-    zeros = bias.new_zeros
-    return append(net, layer, zeros(m_in), bias, zeros(m_out))
+    into, out = (bias.new_zeros(mlp.widths[at]) for at in (layer - 1, layer + 1))
+    return as_kind_of(net, append(mlp, layer, into, bias, out))
 
 
 def append(net: MLP, layer: int, incoming: Tensor, bias: float | Tensor, outgoing: Tensor) -> MLP:
