@@ -28,17 +28,17 @@
 # %% tags=["parameters"]
 data: str = "digits"  # images to train on, one of digits, mnist
 images: int = 300  # training images, in [50, train(data)]
-image_width: int = 20  # neurons of each hidden layer of nets on images, >= 2
-image_epochs: int = 3000  # epochs of Adam on images, >= 200
-image_seeds: int = 5  # nets of each depth on images, >= 1
-hidden: list[int] = [1, 2, 3, 4]  # numbers of hidden layers of Fig. 1, >= 1
-seeds: int = 30  # nets of each depth on Iris, >= 4
-epochs: int = 10000  # epochs of Adam on Iris, >= 500
+image_width: int = 20  # neurons of each hidden layer of nets on images, in [2, 1000]
+image_epochs: int = 3000  # epochs of Adam on images, in [200, 1000000]
+image_seeds: int = 5  # nets of each depth on images, in [1, 100]
+hidden: list[int] = [1, 2, 3, 4]  # numbers of hidden layers of Fig. 1, in [1, 20]
+seeds: int = 30  # nets of each depth on Iris, in [4, 1000]
+epochs: int = 10000  # epochs of Adam on Iris, in [500, 10000000]
 polished: int = 20  # of these, polished on their plateaus, in [2, seeds]
-lifts: int = 12  # random lifts of each kind, >= 2
-exits_tried: int = 12  # lifted minima of each kind to leave, >= 3
-descent: int = 20000  # epochs of descent from there, >= 1000
-norm_epochs: int = 2000  # epochs with batch normalisation, >= 200
+lifts: int = 12  # random lifts of each kind, in [2, 1000]
+exits_tried: int = 12  # lifted minima of each kind to leave, in [3, 1000]
+descent: int = 20000  # epochs of descent from there, in [1000, 10000000]
+norm_epochs: int = 2000  # epochs with batch normalisation, in [200, 1000000]
 seed: int = 0  # seed of every random draw, >= 0
 
 # %% tags=["hide-input"]

@@ -28,25 +28,25 @@
 # %% tags=["parameters"]
 data: str = "digits"  # images to train on, one of digits, mnist
 images: int = 1000  # training images, in [100, train(data)]
-width: int = 200  # hidden neurons of the net of Fig. 5, >= 20
+width: int = 200  # hidden neurons of the net of Fig. 5, in [20, 10000]
 rate: float = 3e-4  # learning rate of Adam there, in (0, 0.1]
-epochs: int = 800  # epochs of the wide net, >= 100
+epochs: int = 800  # epochs of the wide net, in [100, 1000000]
 mark: int = 400  # epoch of the merge, the paper's blue dot, in [50, epochs]
 amplitude: float = 0.1  # share of the largest amplitude to stay, in [0, 1)
 others_tried: int = 7  # changes of one setting tried for the plateau, in [0, 7]
-retraining: int = 600  # epochs of the merged net, >= 50
-subsets: int = 4  # other choices of the training images, >= 1
-seeds: int = 3  # nets in the comparison with other methods, >= 1
+retraining: int = 600  # epochs of the merged net, in [50, 1000000]
+subsets: int = 4  # other choices of the training images, in [1, 100]
+seeds: int = 3  # nets in the comparison with other methods, in [1, 100]
 rival_rate: float = 3e-4  # learning rate of that comparison, in (0, 0.1]
-rival_epochs: int = 500  # epochs of its dense nets, >= 50
-tuning: int = 100  # epochs after pruning, >= 1
+rival_epochs: int = 500  # epochs of its dense nets, in [50, 100000]
+tuning: int = 100  # epochs after pruning, in [1, 100000]
 cosines: list[float] = [0.95, 0.9, 0.8, 0.6]  # merges compared, at least 2 of them, in [0, 1]
-deep_nets: int = 8  # deep nets on Iris, >= 1
-deep_epochs: int = 25000  # epochs of gradient descent there, >= 1000
-spectrum_widths: list[int] = [1, 2, 3, 8, 30]  # of the loss spectra, >= 1
-spectrum_seeds: int = 20  # nets of each width, >= 2
-spectrum_neurons: int = 2000  # of all nets of a width, so that the widest are fewer, >= 2
-spectrum_epochs: int = 400000  # epochs of gradient descent there, >= 20000
+deep_nets: int = 8  # deep nets on Iris, in [1, 1000]
+deep_epochs: int = 25000  # epochs of gradient descent there, in [1000, 10000000]
+spectrum_widths: list[int] = [1, 2, 3, 8, 30]  # of the loss spectra, rising, in [1, 5000]
+spectrum_seeds: int = 20  # nets of each width, in [2, 1000]
+spectrum_neurons: int = 2000  # of all nets of a width, so the widest are fewer, in [2, 1000000]
+spectrum_epochs: int = 400000  # epochs of gradient descent there, in [20000, 10000000]
 seed: int = 0  # seed of every random draw, >= 0
 
 # %% tags=["hide-input"]

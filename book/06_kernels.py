@@ -26,8 +26,8 @@
 # this page was made, on whatever machine made it.
 
 # %% tags=["parameters"]
-rounds: int = 5  # rounds of the live measurements, >= 1
-steps: int = 2000  # steps of descent in each, a tenth for large problems, >= 10
+rounds: int = 5  # rounds of the live measurements, in [1, 1000]
+steps: int = 2000  # steps of descent in each, a tenth for large problems, in [10, 1000000]
 seed: int = 0  # seed of every random draw, >= 0
 
 # %% tags=["hide-input"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nbformat
 
-from companion import children, claims, gate, paths, plan, provenance, site
+from companion import children, claims, data, gate, paths, plan, provenance, site
 from companion.request import Request
 
 # Snakemake orders the work, runs it side by side and goes on when a chapter fails. Its own records
@@ -64,6 +64,7 @@ def run(request: Request, options: Options, root: Path) -> int:
         return 0
     waiting = [job.chapter for job in jobs if not (root / job.executed).is_file()]
     if waiting:
+        _check_data([job for job in jobs if job.chapter in waiting])
         print(f"To run at the {request.profile} profile: {', '.join(waiting)}", flush=True)
     try:
         code = _snakemake(request, options, root)
@@ -82,13 +83,19 @@ def run(request: Request, options: Options, root: Path) -> int:
     return code
 
 
+def _check_data(jobs: list[plan.Job]) -> None:
+    """Read the downloaded sets once, so that a damaged file is told before anything runs."""
+    for name in sorted({name for job in jobs for name in plan.sets(job.parameters)}):
+        data.load(name, "all", paths.data_dir())
+
+
 def _kept(jobs: list[plan.Job], root: Path) -> str:
     done = [job.chapter for job in jobs if (root / job.executed).is_file()]
     return f"Kept: {', '.join(done) or 'nothing'}."
 
 
 def _snakemake(request: Request, options: Options, root: Path) -> int:
-    command = [sys.executable, "-m", "snakemake"]
+    command = [sys.executable, "-m", "companion.executors"]
     command += [options.until] if options.until else []
     command += ["--cores", str(options.cores), "--keep-going", "--scheduler", "greedy"]
     command += [*BOOKKEEPING, *UNTOUCHED]

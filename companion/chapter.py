@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from IPython.display import display
 
-from companion import claims, figures, ledger, params, paths, provenance, records
+from companion import claims, figures, ledger, params, paths, provenance, records, stores
 from companion.measurement import Cause, Measurement, Need, as_json
 from companion.numbers import plain, pretty
 from companion.trials import Trials
@@ -43,6 +43,7 @@ def start(chapter: str, namespace: Mapping[str, Any]) -> Run:
         if name in namespace
     }
     values = params.resolve(known, given, chapter, texts=False)
+    stores.claim(chapter, values, paths.root())
     figures.use_style()
     return Run(chapter, source, values)
 

@@ -8,6 +8,8 @@ each with arrays `images` (uint8) and `labels` (int64). `make data` fills it.
 from __future__ import annotations
 
 import hashlib
+import math
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ SIZES = {
     ("cifar10", "test"): 10000,
 }
 _SHAPES = {"mnist": (28, 28), "cifar10": (32, 32, 3)}
+_MEND = "remove it and run `make data`"
 # `fingerprint` of the published sets: it does not depend on the order of the images
 _FINGERPRINTS = {
     ("mnist", "train"): "54e1ab866c9484947dd4821c52bb7a43938f555d6b046be6af55247f8e6ffc64",
@@ -119,10 +122,17 @@ def load(name: str, split: str, folder: Path) -> tuple[np.ndarray, np.ndarray]:
 def files(name: str, folder: Path) -> list[Path]:
     """The files of a downloaded data set, sorted; empty when it is not there.
 
+    Raises:
+        ValueError: something of that name is no file.
+
     >>> files("mnist", Path("/nowhere"))
     []
     """
-    return sorted((Path(folder) / name).glob("t*.npz"))
+    found = sorted((Path(folder) / name).glob("t*.npz"))
+    for path in found:
+        if not path.is_file():
+            raise ValueError(f"{path} is no file: {_MEND}")
+    return found
 
 
 def fingerprint(images: np.ndarray, labels: np.ndarray) -> str:
@@ -164,20 +174,46 @@ def _downloaded(name: str, split: str, folder: Path) -> tuple[np.ndarray, np.nda
             f"no {name} {split} data in {folder}: run `make data` (or set DATA_DIR to a folder that"
             " has them)"
         )
-    images, labels = [], []
-    for file in found:
-        with np.load(file) as arrays:
-            images.append(arrays["images"])
-            labels.append(arrays["labels"])
-    x, y = np.concatenate(images), np.concatenate(labels)
-    if x.shape[1:] != _SHAPES[name] or x.dtype != np.uint8 or len(x) != len(y):
-        raise ValueError(
-            f"{name} in {folder} holds {x.dtype} {x.shape}: expected uint8 (n,"
-            f" {', '.join(map(str, _SHAPES[name]))})"
-        )
+    parts = [_read(file, name, split) for file in found]
+    x, y = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     if not genuine(name, split, x, y):
         raise ValueError(
-            f"{name} {split} in {folder} is damaged or incomplete ({len(x)} images): remove it and"
-            " run `make data`"
+            f"{', '.join(map(str, found))}: damaged, or not the {SIZES[name, split]} published"
+            f" images ({len(x)} are there): {_MEND}"
         )
     return x, y.astype(np.int64)
+
+
+def _read(file: Path, name: str, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of one file, which may hold anything: nothing of it is executed, and no
+    more of it is unpacked than the published set has."""
+    most = SIZES[name, split] * (math.prod(_SHAPES[name]) + 8) + 4096
+    try:
+        with zipfile.ZipFile(file) as packed:
+            unpacked = sum(member.file_size for member in packed.infolist())
+        if unpacked > most:
+            raise ValueError(f"{unpacked} bytes unpacked, and {name} {split} has at most {most}")
+        with np.load(file, allow_pickle=False) as arrays:
+            x, y = arrays["images"], arrays["labels"]
+    except (
+        Exception
+    ) as fault:  # damaged bytes end in errors of zip, zlib, tokenize, memory and more
+        raise ValueError(
+            f"{file} cannot be read ({fault or type(fault).__name__}): {_MEND}"
+        ) from None
+    if x.dtype != np.uint8 or x.shape[1:] != _SHAPES[name]:
+        raise ValueError(
+            f"{file} holds images {x.dtype} {x.shape}: expected uint8 (n,"
+            f" {', '.join(map(str, _SHAPES[name]))}); {_MEND}"
+        )
+    if (
+        y.dtype.kind not in "iu"
+        or y.shape != x.shape[:1]
+        or y.min(initial=0) < 0
+        or y.max(initial=0) > 9
+    ):
+        raise ValueError(
+            f"{file} holds labels {y.dtype} {y.shape}: expected ({len(x)},) whole numbers 0..9;"
+            f" {_MEND}"
+        )
+    return x, y

@@ -18,7 +18,13 @@ def fetch(name: str, split: str, scratch: Path) -> tuple[np.ndarray, np.ndarray]
     import torchvision
 
     kind = {"mnist": torchvision.datasets.MNIST, "cifar10": torchvision.datasets.CIFAR10}[name]
-    found = kind(str(scratch), train=split == "train", download=True)
+    try:
+        found = kind(str(scratch), train=split == "train", download=True)
+    except (OSError, RuntimeError, EOFError) as fault:  # no network, cut off, something else came
+        raise ValueError(
+            f"the download of {name} {split} failed ({fault}): run `make data` again; what is"
+            " whole is kept"
+        ) from None
     return np.asarray(found.data, dtype=np.uint8), np.asarray(found.targets, dtype=np.int64)
 
 
@@ -38,6 +44,7 @@ def fill(folder: Path, fetch: Fetch = fetch) -> list[Path]:
     written = []
     with tempfile.TemporaryDirectory() as scratch:
         for name in data.DOWNLOADED:
+            data.files(name, folder)  # a folder in the place of a file is the user's to remove
             for split in ("train", "test"):
                 try:
                     data.load(name, split, folder)
@@ -50,12 +57,16 @@ def fill(folder: Path, fetch: Fetch = fetch) -> list[Path]:
                     raise ValueError(
                         f"the download of {name} {split} is not the published set: try again"
                     )
-                for former in folder.glob(f"{name}/{split}*.npz"):
-                    former.unlink()
-                packed = io.BytesIO()
-                np.savez_compressed(packed, images=images, labels=labels)
                 path = folder / name / f"{split}.npz"
-                paths.write_atomic(path, packed.getvalue())
+                _keep(path, images, labels)
+                for former in set(folder.glob(f"{name}/{split}*.npz")) - {path}:
+                    former.unlink()
                 written.append(path)
                 print(f"{name} {split}: {path}")
     return written
+
+
+def _keep(path: Path, images: np.ndarray, labels: np.ndarray) -> None:
+    packed = io.BytesIO()
+    np.savez_compressed(packed, images=images, labels=labels)
+    paths.write_atomic(path, packed.getvalue())

@@ -9,6 +9,7 @@ from typing import Any
 
 SCALARS: Mapping[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
 LARGEST = 2**31 - 1  # of an int that has no bound of its own: torch and numpy take no larger seed
+MANY = 100  # items of a list
 Bound = tuple[str, float | str]
 
 
@@ -23,8 +24,9 @@ class Parameter:
     Args:
         kind: "int", "float", "bool", "str" or "list[...]".
         bounds: pairs (operator, bound) that every value, or every item of a list, satisfies; a
-            bound is a number, the name of another parameter, or train(...) or test(...) of one.
+            bound is a number, or a text that says how it follows from other parameters.
         choices: the values allowed, or () for any;  least: how many items a list has at least.
+        rising: whether each item of a list is larger than the one before.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Parameter:
     bounds: tuple[Bound, ...] = ()
     choices: tuple[str, ...] = ()
     least: int = 1
+    rising: bool = False
 
     @property
     def range(self) -> str:
@@ -41,7 +44,8 @@ class Parameter:
         if self.choices:
             return "one of " + ", ".join(self.choices)
         many = [f"at least {self.least} of them"] if self.least > 1 else []
-        return ", ".join([*many, *filter(None, [_words(self.bounds)])])
+        rising = ["rising"] if self.rising else []
+        return ", ".join([*many, *rising, *filter(None, [_words(self.bounds)])])
 
     @property
     def scalar(self) -> str:
@@ -70,7 +74,18 @@ class Parameter:
                 f"{self.name} = {list(value)!r} has {len(value)} items: expected at least"
                 f" {self.least}"
             )
-        return [self._item(v) for v in value]
+        if len(value) > MANY:
+            raise ParameterError(f"{self.name} has {len(value)} items: expected at most {MANY}")
+        items = [self._item(v) for v in value]
+        self._check_order(items)
+        return items
+
+    def _check_order(self, items: list[Any]) -> None:
+        twice = next((v for i, v in enumerate(items) if v in items[:i]), None)
+        if twice is not None:
+            raise ParameterError(f"{self.name} = {items!r} has {twice!r} twice: expected it once")
+        if self.rising and items != sorted(items):
+            raise ParameterError(f"{self.name} = {items!r}: expected rising numbers")
 
     def _item(self, value: object) -> object:
         if self.scalar == "float" and type(value) is int and abs(value) < 10**300:
@@ -79,6 +94,8 @@ class Parameter:
             raise ParameterError(
                 f"{self.name} = {value!r} is {type(value).__name__}: expected {self.kind}"
             )
+        if isinstance(value, str) and not _writable(value):
+            raise ParameterError(f"{self.name} = {value!r} is no text that can be written as UTF-8")
         if isinstance(value, float) and not math.isfinite(value):
             raise ParameterError(f"{self.name} = {value}: expected a finite number")
         if type(value) is int and abs(value) > LARGEST:
@@ -120,6 +137,11 @@ class Parameter:
             raise ParameterError(f"{self.name} = {text!r} is not {a} {self.scalar}") from None
 
 
+def _writable(text: str) -> bool:
+    """Whether it is UTF-8, and may be the name of a file."""
+    return "\0" not in text and text.encode("utf-8", "replace").decode("utf-8") == text
+
+
 def holds(value: Any, operator: str, bound: float) -> bool:
     """Whether a value satisfies one bound.
 
@@ -135,4 +157,9 @@ def holds(value: Any, operator: str, bound: float) -> bool:
 
 
 def _words(bounds: tuple[Bound, ...]) -> str:
-    return " and ".join(f"{o} {b if isinstance(b, str) else f'{b:g}'}" for o, b in bounds)
+    return " and ".join(f"{o} {_bare(b)}" for o, b in bounds)
+
+
+def _bare(bound: float | str) -> str:
+    """A bound without a point behind whole numbers."""
+    return f"{bound:.0f}" if isinstance(bound, float) and bound == int(bound) else f"{bound}"

@@ -7,14 +7,15 @@ Each line of that cell declares one parameter:
     rate: float = 0.005       # learning rate, in (0, 1]
     data: str = "digits"      # images to train on, one of digits, mnist
     images: int = 300         # training images, in [50, train(data)]
-    widths: list[int] = [1, 2, 3]  # hidden widths, at least 2 of them, >= 1
+    widths: list[int] = [1, 2, 3]  # hidden widths, at least 2 of them, rising, >= 1
 
-Grammar: `name: type = default  # meaning[, at least n of them][, range]`, where type is int, float,
-bool, str or list[one of these] and range is one or two of `>= a`, `> a`, `<= a`, `< a` (or `≥ a`,
-`≤ a`), joined by ` and `, or an interval `in [a, b]`, `in (a, b]`, ..., or `one of a, b, c` (to the
-end of the line). A bound is a number, another parameter, or train(p) or test(p): how many images
-there are of the data set that the parameter p names. The range of a list holds for each of its
-items, and a list is never empty.
+Grammar: `name: type = default  # meaning[, at least n of them][, rising][, range]`, where type is
+int, float, bool, str or list[one of these] and range is one or two of `>= a`, `> a`, `<= a`, `< a`
+(or `≥ a`, `≤ a`), joined by ` and `, or an interval `in [a, b]`, `in (a, b]`, ..., or `one of a, b,
+c` (to the end of the line). A bound is a number, another parameter, or train(p) or test(p): how
+many images there are of the data set that the parameter p names; or log2(p); or one of these over
+another, as in `images // batch`, rounded down. The range of a list holds for each of its items. A
+list is never empty, names nothing twice, and has at most 100 items.
 
 papermill.inspect_notebook reads such lines too, but by guessing: it knows no ranges, and passes
 over a line that it cannot read.
@@ -25,6 +26,7 @@ from __future__ import annotations
 import ast
 import io
 import json
+import math
 import re
 import shlex
 import tokenize
@@ -35,12 +37,14 @@ from companion.parameter import SCALARS, Bound, Parameter, ParameterError, holds
 
 __all__ = ["Parameter", "ParameterError", "declared", "papermill_flags", "resolve", "table"]
 
-_VALUE = r"[-+.\w]+(?:\(\w+\))?"
+_TERM = r"[-+.\w]+(?:\(\w+\))?"
+_VALUE = rf"{_TERM}(?: // {_TERM})?"
 _RANGE = re.compile(rf",\s*(?=(?:(?:[<>]=?|≤|≥)\s*{_VALUE}|in\s*[\[(]|one of\s))")
 _BOUND = re.compile(rf"([<>]=?|≤|≥)\s*({_VALUE})$")
 _INTERVAL = re.compile(rf"in\s*([\[(])\s*({_VALUE})\s*,\s*({_VALUE})\s*([\])])$")
 _LEAST = re.compile(r",\s*at least (\d+) of them")
-_SIZE = re.compile(r"(train|test)\((\w+)\)")
+_RISING = re.compile(r",\s*rising\b")
+_CALL = re.compile(r"(train|test|log2)\((\w+)\)")
 
 
 def declared(source: str) -> dict[str, Parameter]:
@@ -100,10 +104,12 @@ def _parameter(node: ast.stmt, line: str, comment: str) -> Parameter:
     if not comment:
         raise ValueError(f"parameters cell: {line!r} has no comment: say what it means")
     least = _LEAST.search(comment)
-    meaning, bounds, choices = _comment(_LEAST.sub("", comment, count=1))
+    rising = _RISING.search(comment) is not None
+    rest = _RISING.sub("", _LEAST.sub("", comment, count=1), count=1)
+    meaning, bounds, choices = _comment(rest)
     default = ast.literal_eval(node.value)
     number = int(least[1]) if least else 1
-    return Parameter(node.target.id, kind, default, meaning, bounds, choices, number)
+    return Parameter(node.target.id, kind, default, meaning, bounds, choices, number, rising)
 
 
 def _comment(comment: str) -> tuple[str, tuple[Bound, ...], tuple[str, ...]]:
@@ -141,13 +147,14 @@ def _bound(text: str) -> float | str:
 
 def _check_names(parameter: Parameter, known: Mapping[str, Parameter]) -> None:
     for _, bound in parameter.bounds:
-        size = _SIZE.fullmatch(bound) if isinstance(bound, str) else None
-        name = size[2] if size else bound
-        if isinstance(name, str) and name not in known:
-            raise ValueError(
-                f"parameters cell: cannot read the range of {parameter.name}: {name} is neither a"
-                " number nor a parameter"
-            )
+        for term in bound.split(" // ") if isinstance(bound, str) else ():
+            call = _CALL.fullmatch(term)
+            name = call[2] if call else term
+            if name not in known and not name.isdigit():
+                raise ValueError(
+                    f"parameters cell: cannot read the range of {parameter.name}: {name} is"
+                    " neither a number nor a parameter"
+                )
 
 
 def _relations(parameters: Mapping[str, Parameter], values: Mapping[str, object]) -> Iterator[str]:
@@ -163,14 +170,23 @@ def _relations(parameters: Mapping[str, Parameter], values: Mapping[str, object]
 
 
 def _limit(bound: str, values: Mapping[str, object]) -> tuple[float, str]:
-    size = _SIZE.fullmatch(bound)
-    if size is None:
-        limit = values[bound]
-        assert isinstance(limit, int | float)
-        return limit, f"the value of {bound}"
-    split, name = size.groups()
-    data = str(values[name])
-    return SIZES[data, split], f"the {split} images of {data}"
+    """A bound by other parameters, and what it is in words."""
+    limit, *rest = (_term(term, values) for term in bound.split(" // "))
+    for over in rest:
+        limit = limit // over
+    call = _CALL.fullmatch(bound)
+    if call and call[1] != "log2":
+        return limit, f"the {call[1]} images of {values[call[2]]}"
+    return limit, f"the value of {bound}"
+
+
+def _term(text: str, values: Mapping[str, object]) -> float:
+    call = _CALL.fullmatch(text)
+    if call and call[1] != "log2":
+        return SIZES[str(values[call[2]]), call[1]]
+    value = int(text) if text.isdigit() else values[call[2] if call else text]
+    assert isinstance(value, int | float)
+    return math.log2(value) if call else value
 
 
 def table(parameters: Mapping[str, Parameter]) -> str:

@@ -65,5 +65,11 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_bytes(content.encode() if isinstance(content, str) else content)
-    beside.replace(path)
+    try:
+        with beside.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())  # a name that is there after a power cut has its content
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)  # on a full disk, what was begun would keep it full

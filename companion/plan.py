@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from companion import asking, assignments, data, params, paths
+from companion import asking, assignments, data, params, paths, stores
 from companion.contents import chapters, profile_values
 from companion.dependencies import all_imports
 from companion.digests import digest_chapter, digest_files, digest_of, digest_pins
@@ -94,6 +94,7 @@ def job(chapter: str, profile: str, overrides: Mapping[str, assignments.Text], r
     known = params.declared(source)
     given = {**profile_values(profile, root).get(chapter, {}), **overrides}
     values = params.resolve(known, given, f"{chapter} ({profile})", texts=True)
+    stores.check(chapter, values, root)
     imported = [f for f in all_imports(path, root) if f != path.resolve()]
     stamp = Stamp(
         code=digest_of(digest_chapter(source), digest_files(imported, root.resolve())),
@@ -110,21 +111,29 @@ def job(chapter: str, profile: str, overrides: Mapping[str, assignments.Text], r
     return Job(chapter, profile, values, changed, {k: values[k] for k in overrides}, stamp)
 
 
-def _downloaded(chapter: str, profile: str, values: Mapping[str, object]) -> list[Path]:
-    """The files of the data sets that the parameters name."""
+def sets(values: Mapping[str, object]) -> list[str]:
+    """The data sets among the values of parameters that must be downloaded.
+
+    >>> sets({"data": "mnist", "seed": 3})
+    ['mnist']
+    """
     named = [
         v for value in values.values() for v in (value if isinstance(value, list) else [value])
     ]
+    return [name for name in data.DOWNLOADED if name in named]
+
+
+def _downloaded(chapter: str, profile: str, values: Mapping[str, object]) -> list[Path]:
+    """The files of the data sets that the parameters name."""
     used: list[Path] = []
-    for name in data.DOWNLOADED:
-        if name in named:
-            found = data.files(name, paths.data_dir())
-            if not found:
-                raise data.MissingData(
-                    f"{chapter} reads {name} at the {profile} profile, and {paths.data_dir()} has"
-                    " none: run `make data`, or set DATA_DIR to a folder that has it"
-                )
-            used += found
+    for name in sets(values):
+        found = data.files(name, paths.data_dir())
+        if not found:
+            raise data.MissingData(
+                f"{chapter} reads {name} at the {profile} profile, and {paths.data_dir()} has"
+                " none: run `make data`, or set DATA_DIR to a folder that has it"
+            )
+        used += found
     return used
 
 

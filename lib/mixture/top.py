@@ -18,7 +18,7 @@ from lib.nets.chain import as_chain
 from lib.nets.samples import check_finite, check_samples
 
 Array = NDArray[np.float64]
-_OPTIONS = {"maxcor": 20, "ftol": 1e-12, "gtol": 1e-8}
+_OPTIONS = {"maxcor": 20, "ftol": 1e-10, "gtol": 1e-7}
 
 
 @torch.no_grad()

@@ -63,7 +63,7 @@ def test_what_is_refused(text, says) -> None:
 @given(st.data(), st.sampled_from(sorted(SCALARS)), st.booleans())
 def test_a_run_is_repeated_by_the_command_that_it_prints(data, kind, many) -> None:
     """Through the shell's quoting and make's, for every type and text."""
-    value = data.draw(st.lists(SCALARS[kind], min_size=1) if many else SCALARS[kind])
+    value = data.draw(st.lists(SCALARS[kind], min_size=1, unique=True) if many else SCALARS[kind])
     declared = Parameter("x", f"list[{kind}]" if many else kind, value, "any")
     (word,) = shlex.split(assignments.quoted({"x": value, "seed": 3}))
     read = assignments.parse(word.replace("$$", "$"))
@@ -79,7 +79,7 @@ def test_papermill_reads_its_flags_as_the_same_values(data, kind, many) -> None:
 
     printable = st.text(st.characters(codec="ascii", exclude_categories=["C"]))
     scalar = printable if kind == "str" else SCALARS[kind]
-    value = data.draw(st.lists(scalar, min_size=1) if many else scalar)
+    value = data.draw(st.lists(scalar, min_size=1, unique=True) if many else scalar)
     declared = Parameter("x", f"list[{kind}]" if many else kind, None, "any")
     flags = shlex.split(params.papermill_flags({"x": value}, {"x": declared}))
     if many:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -70,13 +73,15 @@ def test_another_order_is_the_same_set_and_a_changed_pixel_is_not(tmp_path, genu
     x = x.copy()
     x[0, 0, 0] ^= 1
     write(tmp_path, "mnist", "test", x, y)
-    with pytest.raises(ValueError, match="damaged or incomplete"):
+    with pytest.raises(ValueError, match="damaged, or not the"):
         data.mnist("test", tmp_path)
 
 
 def test_another_shape_is_refused(tmp_path) -> None:
     write(tmp_path, "mnist", "test", np.zeros((2, 8, 8), np.uint8), np.zeros(2, np.int64))
-    with pytest.raises(ValueError, match=r"holds uint8 \(2, 8, 8\): expected uint8 \(n, 28, 28\)"):
+    with pytest.raises(
+        ValueError, match=r"holds images uint8 \(2, 8, 8\): expected uint8 \(n, 28, 28\)"
+    ):
         data.mnist("test", tmp_path)
 
 
@@ -116,3 +121,114 @@ def test_a_download_that_is_something_else_is_refused_and_not_kept(tmp_path, gen
     with pytest.raises(ValueError, match="mnist train is not the published set"):
         download.fill(tmp_path, lambda name, split, scratch: fake(name, 3))
     assert not list(tmp_path.rglob("*.npz"))
+
+
+def spoil_truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def spoil_flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 16
+    path.write_bytes(bytes(content))
+
+
+def spoil_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def spoil_pickle(path: Path) -> None:
+    np.savez(path, images=np.array([{"a": 1}] * 6, dtype=object), labels=np.arange(6))
+
+
+def spoil_bomb(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("images.npy", bytes(9 * 10**6))
+
+
+def arrays(**changed: np.ndarray):
+    def spoil(path: Path) -> None:
+        x, y = fake("mnist")
+        np.savez(
+            path,
+            **{k: v for k, v in {"images": x, "labels": y, **changed}.items() if v is not None},
+        )
+
+    return spoil
+
+
+X, Y = fake("mnist")
+SPOILT = {
+    "truncated": (spoil_truncate, "cannot be read"),
+    "empty": (lambda p: p.write_bytes(b""), "cannot be read"),
+    "text": (lambda p: p.write_text("not found\n"), "cannot be read"),
+    "bit-flipped": (spoil_flip, "cannot be read|damaged"),
+    "a folder": (spoil_folder, "is no file"),
+    "pickled objects": (spoil_pickle, "cannot be read"),
+    "a zip bomb": (spoil_bomb, "bytes unpacked"),
+    "no labels": (arrays(labels=None), "cannot be read"),
+    "nan": (arrays(images=np.full(X.shape, np.nan)), "holds images float64"),
+    "another shape": (arrays(images=X[:, :8]), "expected uint8"),
+    "another dtype": (arrays(images=X.astype(np.int32)), "holds images int32"),
+    "too few labels": (arrays(labels=Y[:3]), "holds labels"),
+    "labels of floats": (arrays(labels=Y.astype(float)), "holds labels float64"),
+    "labels beyond 9": (arrays(labels=Y + 300), "whole numbers 0..9"),
+    "another image": (arrays(images=X ^ 1), "damaged, or not the"),
+}
+
+
+@pytest.mark.parametrize("fault", SPOILT)
+def test_a_damaged_file_is_named_with_what_mends_it(fault, tmp_path, genuine_fakes) -> None:
+    spoil, says = SPOILT[fault]
+    path = tmp_path / "mnist" / "test.npz"
+    write(tmp_path, "mnist", "test", *genuine_fakes["mnist", "test"])
+    spoil(path)
+    with pytest.raises(ValueError, match=says) as caught:
+        data.load("mnist", "test", tmp_path)
+    assert str(path) in str(caught.value) and "run `make data`" in str(caught.value)
+
+
+def test_a_bit_flipped_anywhere_is_noticed(tmp_path, genuine_fakes) -> None:
+    write(tmp_path, "mnist", "test", *genuine_fakes["mnist", "test"])
+    path = tmp_path / "mnist" / "test.npz"
+    whole = path.read_bytes()
+    refused = 0
+    for bit in np.random.default_rng(1).integers(0, 8 * len(whole), 60).tolist():
+        path.write_bytes(
+            whole[: bit // 8] + bytes([whole[bit // 8] ^ 1 << bit % 8]) + whole[bit // 8 + 1 :]
+        )
+        try:
+            x, _ = data.load("mnist", "test", tmp_path)
+            assert data.fingerprint(x, np.arange(6)) == data.fingerprint(
+                *genuine_fakes["mnist", "test"]
+            )
+        except ValueError as refusal:
+            refused += str(path) in str(refusal)
+    assert refused >= 50  # the others hit what a zip does not need
+
+
+@pytest.mark.parametrize(
+    "fault", [OSError("<urlopen error>"), RuntimeError("File not found or corrupted.")]
+)
+def test_an_interrupted_download_says_what_to_do_and_keeps_what_is_whole(
+    fault, tmp_path, genuine_fakes, monkeypatch
+) -> None:
+    def broken(*args, **words):
+        raise fault
+
+    write(tmp_path, "mnist", "train", *genuine_fakes["mnist", "train"])
+    sets = SimpleNamespace(MNIST=broken, CIFAR10=broken)
+    monkeypatch.setitem(sys.modules, "torchvision", SimpleNamespace(datasets=sets))
+    with pytest.raises(
+        ValueError, match="the download of mnist test failed .*run `make data` again"
+    ):
+        download.fill(tmp_path)
+    assert [p.name for p in tmp_path.rglob("*.*")] == ["train.npz"]
+    data.load("mnist", "train", tmp_path)
+
+
+def test_a_folder_in_the_place_of_a_file_is_left_to_the_user(tmp_path, genuine_fakes) -> None:
+    (tmp_path / "mnist" / "train.npz").mkdir(parents=True)
+    with pytest.raises(ValueError, match="train.npz is no file: remove it"):
+        download.fill(tmp_path, lambda name, split, scratch: genuine_fakes[name, split])

@@ -165,7 +165,7 @@ scalars = {
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.data(), st.sampled_from(sorted(scalars)), st.booleans())
 def test_a_value_survives_its_text(data, kind, many) -> None:
-    value = data.draw(st.lists(scalars[kind]) if many else scalars[kind])
+    value = data.draw(st.lists(scalars[kind], unique=True, max_size=100) if many else scalars[kind])
     parameter = params.Parameter("x", f"list[{kind}]" if many else kind, value, "any", least=0)
     assert parameter.parse([str(v) for v in value] if many else str(value)) == value
 
@@ -262,3 +262,33 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch) -> None:
         params.resolve(known, {"device": "cuda"}, "x", texts=True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert params.resolve(known, {"device": "cuda"}, "x", texts=True) == {"device": "cuda"}
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"pools": "4", "side": "8"}, r"pools = 4 is out of range: expected <= 3.0, the value of"),
+        (
+            {"batch": "64"},
+            r"steps = 10 is out of range: expected <= 5, the value of images // batch",
+        ),
+        ({"images": "160"}, r"steps = 10 is out of range: expected <= 5"),
+        ({"stones": "[2, 1]"}, r"stones = \[2, 1\]: expected rising numbers"),
+        ({"stones": "[1, 1]"}, r"stones = \[1, 1\] has 1 twice: expected it once"),
+        ({"stones": str(list(range(1, 102)))}, "stones has 101 items: expected at most 100"),
+    ],
+)
+def test_quotients_logarithms_and_orders_are_ranges_too(given, says) -> None:
+    known = params.declared("""# %% tags=["parameters"]
+images: int = 320  # images, in [32, 10000000]
+batch: int = 32  # of a step, >= 8
+steps: int = 10  # steps an epoch, in [1, images // batch]
+side: int = 16  # pixels, one of 8, 16
+pools: int = 3  # halvings, in [1, log2(side)]
+stones: list[int] = [7]  # epochs, after which something falls, rising, >= 1
+""")
+    assert known["images"].range == ">= 32 and <= 10000000"
+    assert known["stones"].range == "rising, >= 1"
+    assert params.resolve(known, {"pools": "4", "stones": "1, 2"}, "x", texts=True)["pools"] == 4
+    with pytest.raises(ParameterError, match=says):
+        params.resolve(known, given, "x", texts=True)
