@@ -77,7 +77,7 @@ def cluster(
     net, loss, gradient = _flat(points, losses)
     alike = _Alike(loss_tolerance, output_tolerance, input_tolerance)
     check_inputs(net, x)
-    output = forward(net, x)
+    output = forward(net, x).detach()
     members: dict[int, list[int]] = {}  # of each leader
     # In the order of their gradients, so that the best point of each cluster is the one the others
     # are compared with.

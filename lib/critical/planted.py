@@ -79,6 +79,7 @@ def _linearised(net: MLP | nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     # One copy of the net for every entry of the output: a single backward pass gives every row of
     # the Jacobian.
     copies = flatten(net).detach().expand(output.numel(), -1).clone().requires_grad_()
-    entries = forward(unflatten(copies, net), x).flatten(1).diagonal()
-    (derivative,) = torch.autograd.grad(entries.sum(), copies)
+    with torch.enable_grad():
+        entries = forward(unflatten(copies, net), x.detach()).flatten(1).diagonal()
+        (derivative,) = torch.autograd.grad(entries.sum(), copies)
     return output, derivative

@@ -74,6 +74,7 @@ def approximate_lift(
     _check(net, position, width, error, scale)
     check_parameters(net)
     check_inputs(net, x)
+    net, x = net.map(Tensor.detach), x.detach()
     source = source_of(generator, "approximate_lift")
     unit = _unit_lift(net, x, position, width, centre, source)
     target = forward(net, x)

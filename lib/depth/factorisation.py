@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -143,7 +142,7 @@ def _choose(pieces: Pieces, width: int, sigma: Activation, generator: torch.Gene
         )
     if pieces is None:
         return [int(k) for k in torch.randint(count, (width,), generator=generator)]
-    chosen = [pieces] * width if isinstance(pieces, Integral) else list(pieces)
+    chosen = list(pieces) if isinstance(pieces, Sequence) else [pieces] * width
     if len(chosen) != width:
         raise ValueError(
             f"pieces has {len(chosen)} entries: expected one for each of the {width} neurons"
@@ -152,7 +151,7 @@ def _choose(pieces: Pieces, width: int, sigma: Activation, generator: torch.Gene
         check_index("piece", k)
         if not 0 <= k < count:
             raise ValueError(
-                f"piece {k!r} outside 0..{count - 1}: {sigma!r} has {count} affine piece(s)"
+                f"piece {k!r} outside 0..{count - 1}: expected an affine piece of {sigma!r}"
             )
     return chosen
 

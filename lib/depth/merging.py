@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from numbers import Integral
 
 from torch import Tensor
 
@@ -59,7 +58,7 @@ def unlift(net: Dense, x: Tensor, layers: int | Sequence[int], *, flat: bool = F
     >>> bool((flatten(back) - flatten(net)).abs().max() < 1e-14)
     True
     """
-    chosen = (layers,) if isinstance(layers, Integral) else tuple(layers)
+    chosen = tuple(layers) if isinstance(layers, Sequence) else (layers,)
     if len(set(chosen)) != len(chosen):
         raise ValueError(f"layers {chosen} repeat: expected distinct hidden layers")
     mlp = as_dense(net)

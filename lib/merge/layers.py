@@ -122,6 +122,7 @@ def merge_layers(
         return LayerMerge(whole, done.merged, done.errors, done.change)
     allowed = _check(net, tolerance, layers)
     check_inputs(net, x)
+    net, x = net.map(Tensor.detach), x.detach()
     fits = fit_layers(net, x, fit)
     errors, numbers = tuple(f.error for f in fits), list(range(1, net.depth))
     start = output = forward(net, x)

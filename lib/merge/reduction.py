@@ -104,10 +104,11 @@ def reduce(
     for tolerance in tolerances:
         if not 0 <= finite_number("tolerance", tolerance) <= 1:
             raise ValueError(f"tolerance is {tolerance}: expected a share of variance in 0..1")
-    net = as_dense(net)
+    net = as_dense(net).map(Tensor.detach)
     check_single(net)
     check_precise("the net", net.dtype)
     check_problem(net, x, y, loss)
+    x, y = x.detach(), y.detach()
     judge = _Judge(x, y, loss, forward(net, x))
     steps = [judge.step("start", 0.0, net, math.inf)]
     if not math.isfinite(steps[0].risk):

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from lib.nets import MLP
-from lib.nets.checks import check_layer, check_neuron, real
+from lib.nets.checks import check_layer, real
 from lib.nets.dense import Dense, as_dense, as_kind_of
-from lib.nets.surgery import expand, reindex, replace
+from lib.nets.surgery import expand, replace
 
 
 def null_embed(net: Dense, layer: int, bias: float | Tensor = 0.0) -> Dense:
@@ -96,35 +96,3 @@ def append(net: MLP, layer: int, incoming: Tensor, bias: float | Tensor, outgoin
             )
         },
     )
-
-
-def remove_null(net: MLP, layer: int, neuron: int | None = None) -> MLP:
-    """The left inverse of `null_embed`: removes a neuron (by default the last) whose input and
-    output weights are 0.
-
-    Raises:
-        ValueError: an input or output weight of the neuron is not 0; no such layer or neuron.
-
-    >>> from lib.nets import init
-    >>> remove_null(null_embed(init((2, 3, 1), generator=0), 1, 0.7), 1)
-    MLP(2-3-1, tanh, 13 parameters)
-    """
-    check_layer(net, layer)
-    neuron = net.widths[layer] - 1 if neuron is None else neuron
-    check_neuron(net, layer, neuron)
-    if net.widths[layer] == 1:
-        raise ValueError(
-            f"neuron 0 is the only one of layer {layer} of {net}: expected a layer of at least 2"
-        )
-    for name, w in (
-        ("input", net.weights[layer - 1][..., neuron, :]),
-        ("output", net.weights[layer][..., neuron]),
-    ):
-        if (w != 0).any():
-            raise ValueError(
-                f"neuron {neuron} of layer {layer} has {name} weights up to"
-                f" {float(w.abs().max()):g}: expected a null neuron, with zero input and output"
-                " weights"
-            )
-    keep = [i for i in range(net.widths[layer]) if i != neuron]
-    return reindex(net, layer, keep, net.weights[0].new_ones(len(keep)))

@@ -1,5 +1,4 @@
-"""Splitting a neuron, the one-step embedding T^alpha_{l,s} of the embedding principle, and its left
-inverse."""
+"""Splitting a neuron, the one-step embedding T^alpha_{l,s} of the embedding principle."""
 
 from __future__ import annotations
 
@@ -11,7 +10,7 @@ from torch import Tensor
 from lib.nets import MLP
 from lib.nets.checks import check_neuron, real
 from lib.nets.dense import Dense, as_dense, as_kind_of, check_kept
-from lib.nets.surgery import reindex, replace
+from lib.nets.surgery import reindex
 
 
 def split(net: Dense, layer: int, neuron: int, alpha: float | Tensor) -> Dense:
@@ -83,8 +82,10 @@ def split_into(net: Dense, layer: int, neuron: int, shares: Sequence[float] | Te
         raise ValueError(
             f"shares add up to {float(total.flatten()[off.argmax()]):.17g}: expected 1"
         )
-    # shares so large that they cancel add up to 1 but for what rounding made of it
-    check_kept("output weights", off, torch.ones_like(off))
+    # what rounding leaves of output weights that cancel
+    check_kept(
+        "output weights", torch.finfo(mlp.dtype).eps * shares.abs().sum(-1), off.new_ones(())
+    )
     width: int = mlp.widths[layer]
     copies: int = shares.shape[-1] - 1
     index = [*range(width), *[neuron] * copies]
@@ -93,44 +94,3 @@ def split_into(net: Dense, layer: int, neuron: int, shares: Sequence[float] | Te
     kept[neuron] = True
     wide = reindex(mlp, layer, index, torch.where(kept, shares[..., :1], factors))
     return as_kind_of(net, wide)
-
-
-def merge_copy(net: MLP, layer: int, neuron: int, copy: int | None = None) -> MLP:
-    """The left inverse of `split`: removes an exact copy of neuron s and gives its output weights
-    back to s.
-
-    W'^[l+1]_{:,s} = W^[l+1]_{:,s} + W^[l+1]_{:,copy}.
-
-    Args:
-        net, layer, neuron: as in `split`.
-        copy: the neuron to remove, the last one by default.
-    Returns:
-        The net with one neuron less in layer l; up to rounding, merge_copy(split(net, l, s, alpha),
-        l, s) is net.
-    Raises:
-        ValueError: the two neurons are one, or their input weights or biases differ in any bit.
-
-    >>> from lib.nets import init
-    >>> merge_copy(split(init((2, 3, 1), generator=0), 1, 0, 0.25), 1, 0)
-    MLP(2-3-1, tanh, 13 parameters)
-    """
-    check_neuron(net, layer, neuron)
-    copy = net.widths[layer] - 1 if copy is None else copy
-    check_neuron(net, layer, copy)
-    if copy == neuron:
-        raise ValueError(
-            f"neuron {neuron} of layer {layer} cannot be merged into itself: expected two neurons"
-        )
-    w, b, out = net.weights[layer - 1], net.biases[layer - 1], net.weights[layer]
-    if not torch.equal(w[..., neuron, :], w[..., copy, :]) or (
-        b is not None and not torch.equal(b[..., neuron], b[..., copy])
-    ):
-        gap = float((w[..., neuron, :] - w[..., copy, :]).abs().max())
-        raise ValueError(
-            f"neurons {neuron} and {copy} of layer {layer} are no copies (input weights differ by"
-            f" up to {gap:g}, or biases do): expected equal ones"
-        )
-    joined = out.clone()
-    joined[..., neuron] += out[..., copy]
-    keep = [i for i in range(net.widths[layer]) if i != copy]
-    return reindex(replace(net, {layer + 1: joined}, {}), layer, keep, out.new_ones(len(keep)))

@@ -17,10 +17,13 @@ from lib.nets import MLP, features, forward, init
 from lib.nets.activations import elu, leaky_relu
 from lib.width import embed, embedding, null_embed, random_embedding, split, split_into
 
-# 200 draws for each of five tests; nothing is shrunk, since drawing again says as much.
-drawn = settings(
-    max_examples=200, deadline=None, derandomize=True, phases=(Phase.explicit, Phase.generate)
-)
+
+def drawn(count: int) -> settings:
+    """So many draws, 1,000 in all; nothing is shrunk, since drawing again says as much."""
+    phases = (Phase.explicit, Phase.generate)
+    return settings(max_examples=count, deadline=None, derandomize=True, phases=phases)
+
+
 ACTIVATIONS = ("tanh", "sigmoid", "relu", "identity", leaky_relu(0.2), elu(), elu(0.5))
 shares = st.floats(-30, 30) | st.sampled_from([0.0, 1.0, 1e-300, 1e5, -1e9, 1e16, 1e300])
 
@@ -74,7 +77,7 @@ def check_outputs(case: Case, after: MLP) -> None:
     assert float((forward(after, case.x) - forward(case.net, case.x)).abs().max()) <= slack
 
 
-@drawn
+@drawn(300)
 @given(cases(), shares, st.integers(1, 4))
 def test_a_split_net_is_the_same_function(case, alpha, copies):
     shared = [alpha, *[(1 - alpha) / copies] * copies]
@@ -89,7 +92,7 @@ def test_a_split_net_is_the_same_function(case, alpha, copies):
             check_outputs(case, wide)
 
 
-@drawn
+@drawn(150)
 @given(cases(), shares, st.floats(-3, 3))
 def test_embedded_nets_are_the_same_function(case, alpha, bias):
     steps = [(case.layer, case.neuron, alpha), (case.layer, None, bias)]
@@ -108,7 +111,7 @@ def test_embedded_nets_are_the_same_function(case, alpha, bias):
             check_outputs(case, wide)
 
 
-@drawn
+@drawn(250)
 @given(cases(ACTIVATIONS[2:]), st.integers(-1, 3), st.floats(1e-3, 1e3))
 def test_a_lifted_net_has_the_same_outputs_and_its_inverse_gives_the_net_back(case, more, margin):
     position = case.layer - 1
@@ -120,12 +123,12 @@ def test_a_lifted_net_has_the_same_outputs_and_its_inverse_gives_the_net_back(ca
         return
     check_outputs(case, deep)
     check_outputs(case, unlift(deep, case.x, position + 1))
-    merged = merge_layers(deep, case.x, layers=[position + 1])
+    merged = merge_layers(deep, x, layers=[position + 1], fit="neuron")
     assert [m.exact for m in merged.merged] == [True]
     check_outputs(case, merged.net)
 
 
-@drawn
+@drawn(250)
 @given(cases(), st.floats(-3, 3), st.integers(-20, 20))
 def test_merging_equal_neurons_undoes_a_split_at_every_scale(case, alpha, exponent):
     assume(abs(alpha) > 1e-3 and abs(1 - alpha) > 1e-3)
@@ -143,7 +146,7 @@ def test_merging_equal_neurons_undoes_a_split_at_every_scale(case, alpha, expone
     check_outputs(case, merged.net)
 
 
-@drawn
+@drawn(50)
 @given(cases(), st.floats(0, 1))
 def test_a_reduced_net_keeps_the_budget(case, budget):
     y = forward(case.net, case.x).tanh()

@@ -284,7 +284,7 @@ def test_single_precision_lifts_to_its_own_rounding():
         (TypeError, "position is 1.0: expected an int", {"position": 1.0}),
         (TypeError, "width is True: expected an int", {"width": True}),
         (ValueError, r"piece 1 outside 0\.\.0", {"pieces": 1}),
-        (ValueError, r"piece True outside", {"pieces": [0, True, 0, 0]}),
+        (TypeError, r"piece is True", {"pieces": [0, True, 0, 0]}),
         (ValueError, "pieces has 2 entries: expected one for each of the 4", {"pieces": [0, 0]}),
         (ValueError, "margin is 0: expected a finite number > 0", {"margin": 0}),
         (ValueError, "margin is nan", {"margin": math.nan}),
