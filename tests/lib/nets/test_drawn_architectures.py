@@ -281,11 +281,10 @@ def random(net):
 
 
 def test_preserved_or_refused():
-    """2,000 draws with those of tests/lib/width/test_drawn_nets.py; how often it was which is
-    asserted too."""
+    """And each operator kept the function of several nets: not everything is refused."""
     SEEN.clear()
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
         one_drawn_net()
     for operator in OPERATORS:
-        assert SEEN[operator.__name__, "kept"] >= 20, SEEN
+        assert SEEN[operator.__name__, "kept"] >= 10, SEEN
