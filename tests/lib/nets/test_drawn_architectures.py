@@ -248,7 +248,7 @@ def state(net, x):
 
 
 @settings(
-    max_examples=1400, deadline=None, derandomize=True, database=None, phases=[Phase.generate]
+    max_examples=1000, deadline=None, derandomize=True, database=None, phases=[Phase.generate]
 )
 @given(architectures(), st.sampled_from(OPERATORS), st.data())
 def one_drawn_net(drawn, operator, data):
