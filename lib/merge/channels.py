@@ -134,8 +134,7 @@ def _run(net: nn.Module, x: Tensor) -> Tensor:
 
 def _outputs(net: Chain, x: Tensor) -> Tensor:
     """The outputs (n, .), after checking that dense layers read (n, features)."""
-    if len(x) == 0:
-        raise ValueError("got no inputs: expected at least one to compare outputs on")
+    check_samples(x)
     f = net.features(x[:1])
     for layer in range(1, net.depth + 1):
         if isinstance(net.joint(layer), nn.Linear) and f[layer - 1].dim() != 2:
