@@ -15,7 +15,7 @@ def preactivations(net: MLP, x: Tensor) -> tuple[Tensor, ...]:
     Returns:
         L tensors (*batch, n, m_l).
     Raises:
-        ValueError: x is not (n, m_0).
+        ValueError: x is not (n, m_0).  TypeError: x has another dtype than the net.
 
     >>> import torch
     >>> from lib.nets import init
@@ -26,6 +26,8 @@ def preactivations(net: MLP, x: Tensor) -> tuple[Tensor, ...]:
     width = net.weights[0].shape[-1]
     if x.dim() != 2 or x.shape[-1] != width:
         raise ValueError(f"inputs have shape {tuple(x.shape)}: expected (n, {width})")
+    if x.dtype != net.dtype:
+        raise TypeError(f"inputs are {x.dtype}: expected {net.dtype}, the dtype of the net")
     out: list[Tensor] = []
     f = x
     for layer, (w, b) in enumerate(zip(net.weights, net.biases, strict=True)):
