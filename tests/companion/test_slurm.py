@@ -29,7 +29,7 @@ def test_a_sweep_runs_on_slurm(toy) -> None:
         with slurm.cluster(Path(folder)) as seen:
             seen |= {"PYTHONPATH": str(toy), "OMP_NUM_THREADS": "1"}
             done = subprocess.run(
-                command, cwd=toy, env=seen, capture_output=True, text=True, timeout=1500
+                command, cwd=toy, env=seen, capture_output=True, text=True, timeout=3000
             )
             print(done.stdout, done.stderr)
         log = (Path(folder) / "slurmctld.log").read_text()
