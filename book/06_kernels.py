@@ -66,7 +66,7 @@ def claim(name: str, benchmark: str, measured, note) -> None:
 def timed(name: str, benchmark: str, found: Rounds | None, null: str, note: str = "") -> None:
     """The claim that rests on the rounds of a benchmark."""
     if benchmark not in known or found is None:
-        why = "The committed result keeps no rounds" if benchmark in known else "No result is there"
+        why = "No rounds are there" if benchmark in known else "No result is there"
         run.skip(name, f"{why}; `python -m benchmarks {benchmark}` measures them. {note}")
         return
 

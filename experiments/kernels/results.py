@@ -31,17 +31,19 @@ def by_round(
     Args:
         rows: of a benchmark;  score: (row, ratios of the rounds) -> scores;  worst: min or max.
     Returns:
-        None where a row has no rounds: results committed before rows kept them.
+        None without rows. Rows committed before they kept their rounds count as one round, that of
+        their medians: too few for a verdict, but the number can be shown.
 
     >>> row = {"rounds": [[1.0, 2.0], [8.0, 18.0]], "target": 4.0}
     >>> by_round([row], lambda r, ratio: ratio / r["target"])
     Rounds(value=[2.0, 2.25], null=[0.5, 0.125])
     """
-    if not rows or not all(len(r.get("rounds", ((), ()))[0]) for r in rows):
+    if not rows:
         return None
+    every = all(r.get("rounds") for r in rows)
     scores, nulls = [], []
     for row in rows:
-        ours, rival = np.array(row["rounds"])
+        ours, rival = np.array(row["rounds"] if every else [[row["ours"]], [row["rival"]]])
         scores.append(score(row, rival / ours))
         nulls.append(score(row, np.roll(ours, -1) / ours))
     value, null = worst(np.stack(scores), axis=0), worst(np.stack(nulls), axis=0)

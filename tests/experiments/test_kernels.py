@@ -4,7 +4,7 @@ import numpy as np
 
 from companion.records import benchmarks
 from experiments.kernels import accuracy, timing
-from experiments.kernels.results import Results, by_round
+from experiments.kernels.results import Results, Rounds, by_round
 
 
 def test_activations_err_by_a_few_units_in_the_last_place():
@@ -38,7 +38,10 @@ def test_the_worst_row_of_every_round_counts_and_a_race_against_itself_wins_noth
     assert max(found.null) < 1  # the null of K2
     cost = by_round(rows, lambda r, ratio: 11 / ratio, np.max)
     assert cost.value == [11 / 7, 11 / 10, 11 / 6]
-    assert by_round([{"ratio": 3.0}], lambda r, ratio: ratio) is None
+    # results from before rows kept their rounds: one round, that of the medians
+    row = {"ours": 2.0, "rival": 6.0}
+    assert by_round([row], lambda r, ratio: ratio) == Rounds([3.0], [1.0])
+    assert by_round([], lambda r, ratio: ratio) is None
 
 
 def test_slopes_come_round_by_round_or_not_at_all():
