@@ -9,6 +9,7 @@ from torch import Tensor
 from lib.linear import above_rounding
 from lib.nets import MLP, Activation, features, preactivations
 from lib.nets.activations import AffinePiece
+from lib.nets.samples import check_finite
 
 NO_PIECE = -1
 
@@ -119,6 +120,7 @@ def layer_affine_error(net: MLP, x: Tensor) -> Tensor:
     tensor([True])
     """
     f = features(net, x)
+    check_finite("x", x)
     if len(f) == 2:
         raise ValueError(f"{net!r} has no hidden layer")
     return torch.stack([affine_error(h, g) for g, h in zip(f[:-2], f[1:-1], strict=True)], dim=-1)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from lib.nets.mlp import MLP, leaves_of, rebuild
-from lib.nets.propagation import forward
+from lib.nets.propagation import check_inputs, forward
+from lib.nets.samples import check_tensor
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -26,6 +27,8 @@ def mse(output: Tensor, y: Tensor) -> Tensor:
     >>> mse(torch.tensor([[1.0], [3.0]]), torch.zeros(2, 1))
     tensor(5.)
     """
+    check_tensor("output", output)
+    check_tensor("y", y)
     if y.dim() < 2 or y.shape[-2:] != output.shape[-2:]:
         expected = tuple(output.shape[-2:])
         labels = "" if y.is_floating_point() else "; for class labels pass loss=cross_entropy"
@@ -42,11 +45,18 @@ def cross_entropy(output: Tensor, y: Tensor) -> Tensor:
     Args:
         output: logits (*batch, n, m_L);  y: class indices (n,), int64.
     Raises:
-        ValueError: y is not (n,) int64.
+        ValueError: y is not (n,) int64, or the outputs are no logits.
 
     >>> cross_entropy(torch.zeros(3, 2), torch.tensor([0, 1, 1]))
     tensor(0.6931)
     """
+    check_tensor("output", output)
+    check_tensor("y", y)
+    if not output.is_floating_point() or output.dim() < 2 or not output.shape[-1]:
+        raise ValueError(
+            f"outputs of cross_entropy are {tuple(output.shape)}, {output.dtype}: expected logits"
+            " (*batch, n, m_L)"
+        )
     if y.dtype != torch.int64 or y.shape != output.shape[-2:-1]:
         expected = f"class indices ({output.shape[-2]},), int64"
         raise ValueError(
@@ -60,12 +70,15 @@ def risk(net: MLP, x: Tensor, y: Tensor, loss: Loss = mse) -> Tensor:
     """R_S(theta), the loss over the sample S = (x, y): (*batch,).
 
     Raises:
+        TypeError: x or y are no tensors, or x not of the net's dtype.
         ValueError: x is not (n, m_0), or y not one target a sample and output.
 
     >>> risk(MLP((torch.ones(1, 1),)), torch.ones(4, 1), torch.zeros(4, 1))
     tensor(1.)
     """
-    if y.shape[0] != x.shape[0] or (y.dim() == 2 and y.shape[1] != net.weights[-1].shape[-2]):
+    check_inputs(net, x)
+    check_tensor("y", y)
+    if y.shape[:1] != x.shape[:1] or (y.dim() == 2 and y.shape[1] != net.weights[-1].shape[-2]):
         raise ValueError(
             f"targets have shape {tuple(y.shape)}: expected ({x.shape[0]},"
             f" {net.weights[-1].shape[-2]}), or ({x.shape[0]},) class indices"
@@ -79,6 +92,8 @@ def gradient(net: MLP, x: Tensor, y: Tensor, loss: Loss = mse) -> MLP:
     >>> gradient(MLP((torch.ones(1, 1),)), torch.ones(4, 1), torch.zeros(4, 1)).weights
     (tensor([[2.]]),)
     """
+    check_inputs(net, x)
+    check_tensor("y", y)
     with torch.enable_grad():
         leaf = net.map(lambda p: p.detach().requires_grad_())
         # Nets of a batch do not interact: the gradient of the sum holds every net's own gradient.

@@ -27,6 +27,7 @@ from lib.nets import Design
 from lib.train.sgd import Recipe, to_images
 
 UNDISTURBED = "as without a fault"
+BUILD = "SIGKILL while the book is built"
 
 
 def training(folder: Path | None, epochs: int = 12) -> str:
@@ -172,7 +173,7 @@ def kill_builds(root: Path, kills: int, seconds: float, wanted: str, seed: int =
             note = note or said[-200:].replace("\n", " ")
     note = note or f"{rounds} books to their end"
     what = f"claims, figure numbers and pages {UNDISTURBED}; no lock, no half-written file"
-    return Row("SIGKILL while the book is built", done, done - lost, what, note)
+    return Row(BUILD, done, done - lost, what, note)
 
 
 def _kill(process: subprocess.Popen, tree: bool) -> bool:
