@@ -22,6 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lib.nets.checks import finite_number
+
 RULES = ("complete", "leader", "connected")
 MEMORY = 2 * 2**30  # bytes
 Groups = tuple[tuple[int, ...], ...]
@@ -61,7 +63,7 @@ def group_directions(
     n, d = _check(vectors, "vectors")
     if rule not in RULES:
         raise ValueError(f"rule {rule!r} is unknown: expected one of {', '.join(RULES)}")
-    if not -1 <= cosine <= 1:
+    if not -1 <= finite_number("cosine", cosine) <= 1:
         raise ValueError(f"cosine is {cosine!r}: expected a number in -1..1")
     if block < 1:
         raise ValueError(f"block is {block}: expected >= 1")

@@ -59,6 +59,8 @@ def stack(nets: Sequence[MLP]) -> MLP:
     >>> stack([init((1, 2, 1), generator=0)] * 3)
     MLP((3,) x 1-2-1, tanh, 7 parameters)
     """
+    for number, net in enumerate(nets):
+        check_mlp(f"net {number}", net)
     contexts = {(leaves_of(n)[1], n.widths, n.batch) for n in nets}
     if len(contexts) != 1:
         raise ValueError(
@@ -81,6 +83,8 @@ def concatenate(nets: Sequence[MLP]) -> MLP:
     >>> concatenate([init((1, 2, 1), batch=(n,), generator=0) for n in (3, 2)])
     MLP((5,) x 1-2-1, tanh, 7 parameters)
     """
+    for number, net in enumerate(nets):
+        check_mlp(f"net {number}", net)
     contexts = {(leaves_of(n)[1], n.widths, n.batch[1:]) for n in nets}
     if len(contexts) != 1 or not all(n.batch for n in nets):
         raise ValueError(

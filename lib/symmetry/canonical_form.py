@@ -94,6 +94,8 @@ def orbit_distance(a: MLP, b: MLP, *, output_weights: bool = True) -> float:
     cost = (u[:, None] - v).square().sum(-1)
     if a.activation.name in ODD:
         cost = torch.minimum(cost, (u[:, None] + v).square().sum(-1))
+    if not bool(torch.isfinite(cost).all()):
+        raise ValueError("the weights are so large that their squared distances overflow")
     rows, columns = linear_sum_assignment(cost.numpy())
     total = float(cost[rows, columns].sum())
     ours, theirs = a.biases[1], b.biases[1]

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "companion")]
 
 import torch  # noqa: E402
-from faults import kills, memory, places, table  # noqa: E402
+from faults import kills, least, memory, places, table  # noqa: E402
 from faults.table import Row  # noqa: E402
 
 # the tests that draw faults at random, with more draws than in `make test`
@@ -88,6 +88,7 @@ def main() -> int:
         tell(lambda: places.edited(root, wanted), "An edit while the book is built")
         tell(lambda: places.clock(root), "A clock that jumps")
         tell(lambda: places.full_disk(folder / "disk", wanted, share), "Disk full")
+        tell(lambda: least.run_all(left() - 240), "The least values of all parameters")
         for kind in DRAWN:
             tell(lambda kind=kind: drawn(kind, 100, max(60.0, left() / 2)), kind)
     table.write(rows, time.monotonic() - began)

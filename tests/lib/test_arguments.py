@@ -160,7 +160,7 @@ def odd(value: object) -> dict[str, object]:
     if isinstance(value, MLP):
         return {k: lambda f=f: f(value) for k, f in ODD_NETS.items()}
     if isinstance(value, tuple | list):
-        first = list(value)[1:], [*value, *value], [None, *value][: len(value)], 3, "ab", None
+        first = list(value)[1:], [*value, *value], [None, *value][: len(value)], 3, None
         return {f"sequence {i}": lambda v=v: v for i, v in enumerate(first)}
     return {f"{v!r}": lambda v=v: v for v in ODD_NUMBERS}
 
