@@ -7,14 +7,14 @@ VENV := .venv
 PY := $(VENV)/bin/python
 CALL := $(PY) -m companion
 # What the user gives goes through the environment, so that the shell reads none of it.
-export CH P PROFILE MINUTES
+export CH P PROFILE SWEEP MINUTES
 ONE := $(if $(CH),--chapter "$$CH")
 # A change of the pins, of the project or of the torch build has another name, so it is installed again. Another torch
 # build brings its own CUDA libraries, so their pins are left out for it.
 BACKEND := $(or $(TORCH_BACKEND),$(shell cat $(VENV)/torch-backend 2>/dev/null))
 READY := $(VENV)/ready-$(shell cat requirements.txt pyproject.toml | cksum | cut -d' ' -f1)$(if $(BACKEND),-$(BACKEND))
 
-.PHONY: help book test faults lint chapter record data notebooks check-pages clean
+.PHONY: help book test faults lint chapter record data notebooks check-pages clean sweep
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,9 @@ chapter: $(READY) ## one chapter with parameters of your own: CH=01_width P="tri
 record: $(READY) ## write what a profile measured into book/records/: PROFILE=cpu [CH=01_width [P="seed=3"]]
 	@$(CALL) build --profile "$$PROFILE" $(ONE) --set="$$P" --until chapters
 	@$(CALL) record --profile "$$PROFILE" $(ONE) --set="$$P"
+
+sweep: $(READY) ## one chapter at many points: CH=01_width P="width=100,500 seed=0..99" [DRY=1] [ON=slurm], or SWEEP=my.yaml
+	@$(CALL) sweep --profile "$$PROFILE" $(ONE) --set="$$P" $(if $(SWEEP),--yaml "$$SWEEP") $(if $(DRY),--dry) $(if $(ON),--on $(ON)) $(if $(DRAWS),--seed $(DRAWS))
 
 data: $(READY) ## download MNIST and CIFAR-10 into DATA_DIR
 	@$(CALL) data

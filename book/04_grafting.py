@@ -45,7 +45,7 @@ depth: int = 11  # layers of the VGG, one of 11, 16, 19
 width: float = 0.125  # width multiplier; 1 is the paper's, in (0, 2]
 replicas: int = 5  # nets of each initialiser, in [2, 20]
 epochs: int = 9  # epochs of training, in [2, 1000]
-checkpoints: list[int] = [1, 3, 6]  # epochs of comparison besides the last, in [1, epochs]
+checkpoints: list[int] = [1, 6]  # epochs of comparison besides the last, in [1, epochs]
 batch: int = 32  # images in a minibatch, in [8, fitted]
 rate: float = 0.02  # learning rate after warm-up, in (0, 1]
 milestones: list[int] = [7]  # epochs after which the rate falls by a factor 5, rising, in [1, 1000]
@@ -65,22 +65,20 @@ seed: int = 0  # seed of every random draw, >= 0
 import time
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from companion import chapter, panels
+from companion import chapter
 from companion.measurement import Cause, Need
 from companion.trials import Trials
-from experiments.families import checkpoint_epochs
 from experiments.grafting import (
-    MEASURES,
     Bench,
     Stage,
     Training,
     accuracies,
     channel_means,
     compare_joints,
+    drawing,
     fading,
     fall,
     kept_share,
@@ -95,7 +93,6 @@ from lib.train.sgd import Execution, Recipe, to_images
 from lib.train.sgd import penalty as penalty_of
 
 run = chapter.start("04_grafting", globals())
-from companion.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED  # after start()
 
 # %% tags=["hide-input"]
 gpu = device == "cuda"
@@ -127,24 +124,7 @@ layers = list(range(1, convolutions))  # where a graft joins two convolutions
 picks = layers[1::2]  # the layers that get a curve of their own
 middle = layers[len(layers) // 2]
 bench = Bench(x[:fitted], *held, layers, stage, processes)
-viridis, plasma = plt.get_cmap("viridis"), plt.get_cmap("plasma")
-shades = {layer: viridis(0.9 * (layer - 1) / (len(layers) - 1)) for layer in layers}
-
-
-def band(ax, at, values, colour, label=None):
-    """Median and range over pairs."""
-    panels.band(ax, at, values, colour, label, quantiles=(0, 1))
-
-
-def increase_axes(axes, by_layer=()):
-    """Zero lines and names of the axes of increases against epochs, or against layers."""
-    for ax in axes:
-        ax.axhline(0, color=INK, lw=0.6)
-        ax.set_xlabel("grafted layer $l$" if ax in by_layer else "epoch of both nets")
-        if ax in by_layer:
-            ax.set_xticks(layers if len(layers) < 10 else layers[::2])
-    axes[0].set_ylabel("error increase [points]")
-
+shown = drawing.Layers(layers, picks)
 
 # %% [markdown]
 # ## The operation
@@ -229,22 +209,16 @@ learned = Need(
 
 # %% tags=["hide-input"]
 published = run.printed("gu2020-accuracy")
-fig, axes = panels.frame(2, share="y")
-band(axes[0], [0, *kept], 100 * accuracy[:replicas], BLUE, "normal")
-band(axes[0], [0, *kept], 100 * accuracy[replicas:], ORANGE, "uniform")
-axes[0].set(xlabel="epoch", ylabel="test accuracy [%]", title="here")
-axes[0].legend()
-axes[1].plot(published["epoch"], 100 * published["accuracy"], "o--", color=INK, ms=3)
-axes[1].set(xlabel="epoch", title="the authors, full width", xscale="log")
+at = [0, *kept]
 run.figure(
-    fig,
+    drawing.training(at, accuracy[:replicas], accuracy[replicas:], published),
     "training",
     f"Test accuracy of {2 * replicas} nets VGG-{depth} of width multiplier {width:g} on {data}:"
     f" median and range over {replicas} nets of each initialiser. Right: the accuracies that the"
     " authors list, for VGG-16 on CIFAR-10.",
     "Two panels of accuracy against epoch, here and by the authors; both rise steeply at first and"
     " then level off.",
-    {"epoch": [0, *kept], "accuracy": accuracy},
+    {"epoch": at, "accuracy": accuracy},
 )
 setting = f"VGG-{depth}, width multiplier {width:g}, {len(x):,} images of {data} at {side} pixels"
 run.glue("graft-setting", f"{setting}, {epochs} epochs")
@@ -282,26 +256,14 @@ joints = compare_joints(
 )
 
 # %% tags=["hide-input"]
-bars = {
-    "exact": (joints.exact, "exact", BLUE),
-    "adam_1e-3": (joints.adam[:, 0], "Algorithm 1, rate $10^{-3}$", ORANGE),
-    "adam_1e-4": (joints.adam[:, 1], "Algorithm 1, rate $10^{-4}$", RED),
-    "fresh": (joints.fresh, "fresh joint, not matched", GREY),
-}
-fig, ax = plt.subplots(figsize=(7.2, 2.9))
-for k, (values, label, colour) in enumerate(bars.values()):
-    ax.bar(np.arange(len(values)) + 0.2 * (k - 1.5), values, 0.18, color=colour, label=label)
-ax.set(yscale="log", ylabel="matching loss / variance", ylim=(None, 12 * joints.fresh.max()))
-ax.set_xticks(range(len(joints.layers)), [f"$l = {l}$" for l in joints.layers])
-ax.legend(ncols=2, fontsize=8, loc="upper left")
+fig, ways = drawing.joints_compared(joints)
 run.figure(
     fig,
     "rival",
     "Matching loss as a share of the variance of the target: exact, by Algorithm 1 with six epochs"
-    " of Adam at the authors' two rates, and before any matching. A joint that only gives the mean"
-    " has 1.",
-    "Bars for three layers on a logarithmic scale; the exact joint has the lowest loss in each.",
-    {"layer": joints.layers, **{name: values for name, (values, *_) in bars.items()}},
+    " of Adam at the authors' two rates, and before any matching; 1 = predicting the mean.",
+    "Dots for three layers on a logarithmic scale; the exact joint has the lowest loss in each.",
+    {"layer": joints.layers, **ways},
 )
 exact_seconds, rival_seconds = np.median(joints.seconds, 0)
 run.glue("graft-exact-seconds", float(exact_seconds), digits=2)
@@ -334,17 +296,7 @@ depths = np.linspace(middle + 1, depth, 4).round().astype(int).tolist()
 clouds = channel_means((theta1, theta2), middle, bench.fit, held[0], depths)
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 4, figsize=(7.2, 2.3), sharex=True, sharey=True)
-thinned = {}
-for ax, cloud in zip(axes, clouds, strict=True):
-    u, v = cloud.thinned(1500, seed)
-    thinned[f"theta2_{cloud.layer}"], thinned[f"graft_{cloud.layer}"] = u, v
-    ax.plot(u, v, ".", ms=2, alpha=0.4, color=BLUE, rasterized=True)
-    ax.plot([-3, 6], [-3, 6], color=GREY, lw=1, zorder=0)
-    name = "output" if cloud.layer == depth else f"layer {cloud.layer}"
-    ax.set_title(f"{name}, $r = {cloud.correlation:.2f}$", fontsize=9)
-    ax.set(xlim=(-3, 6), ylim=(-3, 6), xlabel=r"$\theta_2$")
-axes[0].set_ylabel(r"$\tilde\theta$")
+fig, thinned = drawing.clouds(clouds, depth, seed)
 run.figure(
     fig,
     "features",
@@ -375,7 +327,7 @@ run.glue("graft-agree-output", clouds[-1].correlation, digits=2)
 # apart, so that is what claim C1 is judged by, in units of what the untrained net costs there.
 
 # %% tags=["hide-input"]
-young = [e for e in (0, 1, 2, 5) if e in (0, *kept[:-1])]
+young = sorted({0, kept[0]} | {e for e in kept[:-1] if e <= 5})
 last = [(ends[i], ends[j]) for i, j in pairs]
 of_epoch = {e: [m.nets[e] for m in normal] for e in {0, *kept}}
 groups = {
@@ -399,29 +351,8 @@ controls = {
 }
 
 # %% tags=["hide-input"]
-named = {
-    "untrained": (ORANGE, r"untrained $\theta_1$"),
-    "shuffled": (GREEN, r"$\theta_1$ of shuffled labels"),
-    "filters": (PURPLE, "random filters"),
-    "fresh": (GREY, "fresh joint"),
-}
-fig, axes = panels.frame(2, 3.4, share="y")
-for l in picks:
-    band(axes[0], kept, same[:, :, l - 1].T, shades[l], f"$l = {l}$")
-band(axes[1], layers, same[-1], BLUE, "trained")
-for name, (colour, label) in named.items():
-    band(axes[1], layers, controls[name], colour, label)
-increase_axes(axes, axes[1:])
-axes[0].set_title("Fig. 2(a)")
-axes[0].legend(ncols=2, fontsize=8)
-axes[1].set(title=f"after epoch {epochs}")
-axes[1].legend(fontsize=7.5, loc="lower left", ncols=2)
-axes[0].set_yscale("symlog", linthresh=10)  # linear up to 10: the fresh joint loses nearly all
-axes[0].set_yticks([-5, 0, 5, 10, 20, 50, 100], ["−5", "0", "5", "10", "20", "50", "100"])
-axes[0].set_ylim(min(-5, 1.2 * same.min()), 110)
-axes[0].minorticks_off()
 run.figure(
-    fig,
+    drawing.increase(shown, kept, same, controls),
     "increase",
     "Error increase of grafts between nets of the same initialiser: median and range over pairs."
     " Left: over training, for some layers. Right: at the end, for all layers, with four controls."
@@ -491,20 +422,8 @@ distance = np.array(  # (pairs, epochs, layers)
 # %% tags=["hide-input"]
 authors = run.printed("gu2020-fig2b")
 printed = np.array([authors[f"layer_{l}"] for l in range(1, 13)])
-fig, axes = panels.frame(2, 3.3, share="y")
-for l in [1, *picks]:
-    band(axes[0], shown_epochs, distance[:, :, l - 1], shades[l], f"$l = {l}$")
-for l, row in enumerate(printed, start=1):
-    label = f"$l = {l}$" if l in (1, 2, 6, 12) else None
-    colour = viridis(0.9 * (l - 1) / 11)
-    axes[1].plot(checkpoint_epochs(200), row, "--", lw=1.2, color=colour, label=label)
-for ax, title in zip(axes, ("here", "the authors, full width"), strict=True):
-    panels.limit(ax, 0.6, style=":")
-    ax.set(xlabel="epoch", title=title, ylim=(0, 2.1))
-    ax.legend(ncols=2, fontsize=8, loc="lower right")
-axes[0].set_ylabel("aligned weight distance")
 run.figure(
-    fig,
+    drawing.weights(shown, shown_epochs, distance, authors),
     "weights",
     "Aligned distance between the weights of two nets of the same initialiser. Left: median and"
     " range over pairs. Right: the authors' result file, one pair of VGG-16 on CIFAR-10. Dotted:"
@@ -561,16 +480,9 @@ not_faded = {
 }
 
 # %% tags=["hide-input"]
-fig, (ax,) = panels.frame(1, 3.1)
-for l, d in faded.items():
-    band(ax, np.arange(l + 1, depth + 1), d, shades[l], f"$l = {l}$")
 bare_curve = not_faded["untrained first net"]
-band(ax, np.arange(read + 1, depth + 1), bare_curve, ORANGE, rf"untrained $\theta_1$, $l = {read}$")
-ax.set(xlabel=r"layer $l'$", ylabel="feature distance, Eq. (6)", ylim=(0, None))
-ax.set_xticks(range(3, depth + 1))
-ax.legend(ncols=2, fontsize=8)
 run.figure(
-    fig,
+    drawing.fading(shown, depth, faded, (read, bare_curve)),
     "fading",
     r"Fig. 2(c): distance between the features of $\tilde\theta$ and of $\theta_2$ at every layer"
     rf" behind the joint, {depth} being the output, for grafts at several layers. Median and range"
@@ -617,25 +529,13 @@ run.claim(
 
 # %%
 chosen = torch.randperm(len(held[0]), generator=torch.Generator().manual_seed(seed))[:100]
-shown = held[0][chosen.to(device)]
-alike = likeness(last, shown, layers[-1])  # (pairs, layers, measures)
-bare_alike = likeness(bare_pairs, shown, layers[-1])
+sample = held[0][chosen.to(device)]
+alike = likeness(last, sample, layers[-1])  # (pairs, layers, measures)
+bare_alike = likeness(bare_pairs, sample, layers[-1])
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 3, figsize=(7.2, 3.0), sharey=True)
-for k, (ax, name) in enumerate(zip(axes, MEASURES, strict=True)):
-    for values, cost, marker in ((bare_alike, immature[0], "x"), (alike, same[-1], "o")):
-        for l in layers:
-            style = {"color": shades[l], "ms": 3.5, "alpha": 0.8}
-            ax.plot(values[:, l - 1, k], cost[:, l - 1], marker, **style)
-    ax.axhline(0, color=INK, lw=0.6)
-    ax.set(xlabel=name, xlim=(0, 1.02))
-axes[0].set_ylabel("error increase [points]")
-axes[0].plot([], [], "o", color=GREY, ms=3.5, label="both trained")
-axes[0].plot([], [], "x", color=GREY, ms=3.5, label=r"$\theta_1$ untrained")
-axes[0].legend(fontsize=8)
 run.figure(
-    fig,
+    drawing.similarity(shown, (alike, same[-1]), (bare_alike, immature[0])),
     "similarity",
     r"Three similarity measures of $f^{(l)}(\theta_1)$ and $f^{(l)}(\theta_2)$ against the error"
     r" increase of the graft, one mark a layer and pair, "
@@ -681,26 +581,16 @@ run.glue("graft-similarity-r", r_deep, digits=2)
 # differ at first; the paper finds that they converge to the same.
 
 # %% tags=["hide-input"]
-fig, axes = panels.frame(2, 3.2)
-for l in picks:
-    band(axes[0], kept, different[:, :, l - 1].T, shades[l], f"$l = {l}$")
-band(axes[1], kept, same.mean(2).T, BLUE, "same initialiser")
-band(axes[1], kept, different.mean(2).T, ORANGE, "different initialisers")
-band(axes[1], kept, frozen.mean(2).T, GREY, rf"$\theta_1$ left at epoch {kept[0]}")
-increase_axes(axes)
-axes[0].set_title("Fig. 3(a)")
-axes[1].set_title("mean over layers")
-axes[0].legend(ncols=2, fontsize=8)
-axes[1].legend(fontsize=8)
+curves = {"different": different, "same": same, "frozen": frozen}
 run.figure(
-    fig,
+    drawing.different(shown, kept, curves),
     "different",
     "Error increase when the nets come from different initialisers. Left: some layers over"
     " training. Right: mean over layers, beside pairs of the same initialiser, and beside a first"
     " net that stays as it was at the first checkpoint. Median and range over pairs.",
     "Two panels of error increase against epoch for nets from different initialisers, the right one"
     " with two further curves.",
-    {"epochs": kept, "layers": layers, "different": different, "same": same, "frozen": frozen},
+    {"epochs": kept, "layers": layers, **curves},
 )
 
 # %% tags=["hide-input"]
@@ -742,26 +632,16 @@ reached = own[:, None] - wrong  # accuracy in percent, (pairs, cuts)
 
 # %% tags=["hide-input"]
 authors = run.printed("gu2020-wrong-layer")
-theirs = (authors["first"], authors["onto"], 100 * authors["accuracy"])
-fig, axes = panels.frame(2, 3.3)
-for ax, title, (first, onto, value) in zip(
-    axes,
-    ("here", "the authors, penalty weight 10"),
-    ((*np.array(cuts).T, reached.mean(0)), theirs),
-    strict=True,
-):
-    size = int(first.max())
-    grid = np.full((size, size), np.nan)
-    grid[first.astype(int) - 1, onto.astype(int) - 2] = value
-    extent = (1.5, size + 1.5, 0.5, size + 0.5)
-    image = ax.imshow(grid, origin="lower", vmin=0, vmax=100, extent=extent, aspect="auto")
-    ax.set(title=title, xlabel="onto layer $l_2$")
-    ax.set(xticks=range(2, size + 2, 2), yticks=range(1, size + 1, 2))
-    ax.grid(False)
-axes[0].set_ylabel("from layer $l_1$")
-fig.colorbar(image, ax=axes, label="accuracy [%]", shrink=0.85)
+maps = {
+    "here": (*np.array(cuts).T, reached.mean(0)),
+    "the authors, penalty weight 10": (
+        authors["first"],
+        authors["onto"],
+        100 * authors["accuracy"],
+    ),
+}
 run.figure(
-    fig,
+    drawing.wrong_layers(maps),
     "wrong-layer",
     r"Accuracy of layers $1 \dots l_1$ of one trained net in front of the layers from $l_2$ on of"
     rf" another. The diagonal edge is grafting proper. Left: mean of {len(pairs)} pairs. Right: the"
@@ -807,18 +687,9 @@ run.claim(
 
 # %% tags=["hide-input"]
 authors = run.printed("gu2020-immature")
-fig, axes = panels.frame(2, 3.2, share="y")
-for k, (e, values) in enumerate(zip(young, immature, strict=True)):
-    band(axes[0], layers, values, plasma(0.85 * k / len(young)), f"epoch {e}")
-band(axes[0], layers, same[-1], INK, f"epoch {epochs}")
-axes[1].plot(authors["onto"] - 1, 100 * (0.669 - authors["accuracy"]), "o--", color=INK, ms=3)
-increase_axes(axes, axes)
-axes[1].set_xticks(authors["onto"] - 1)
-for ax, title in zip(axes, ("here", "the authors, first checkpoint"), strict=True):
-    ax.set_title(title)
-axes[0].legend(fontsize=8)
+by_age = dict(zip([*young, epochs], [*immature, same[-1]], strict=True))
 run.figure(
-    fig,
+    drawing.immature(shown, by_age, authors, data),
     "immature",
     r"Error increase when $\theta_1$ is young and $\theta_2$ trained. Left: $\theta_1$ after so"
     r" many epochs; median and range over pairs. Right: the authors' result file for their"
@@ -827,8 +698,7 @@ run.figure(
     " first net.",
     {
         "layers": layers,
-        "trained": same[-1],
-        **{f"epoch_{e}": v for e, v in zip(young, immature, strict=True)},
+        **{f"epoch_{e}": v for e, v in by_age.items()},
     },
 )
 
@@ -895,21 +765,13 @@ slim_curve = across.pop("partner to partner").reshape(len(stages), len(pairs), l
 main_curve = same[: len(stages)]
 across |= {"partner to partner": slim_curve[-1], "main to main": main_curve[-1]}
 shown_pairs = [name for name in across if "untrained" not in name]
-fig, axes = panels.frame(2, 3.2)
-for name, colour in zip(shown_pairs, (BLUE, ORANGE, GREY, GREEN), strict=True):
-    band(axes[0], layers, across[name], colour, name)
-band(axes[1], stages, slim_curve.mean(2).T, GREY, f"{partner:g}")
-band(axes[1], stages, main_curve.mean(2).T, GREEN, f"{width:g}")
-increase_axes(axes, axes[:1])
-axes[0].set_title(f"widths {width:g} (main) and {partner:g}")
-axes[1].set_title("within a width, over training")
-axes[0].legend(fontsize=7.5)
-axes[1].legend(title="width", fontsize=7.5, title_fontsize=7.5)
+within_each = {f"{partner:g}": slim_curve, f"{width:g}": main_curve}
+between = {name: across[name] for name in shown_pairs}
 run.figure(
-    fig,
+    drawing.widths(shown, stages, between, within_each),
     "width",
-    f"Left: grafts between nets of two widths after epoch {stop}. Right: error increase between two"
-    " nets of one width over training, mean over layers. Median and range over pairs.",
+    f"Left: grafts between nets of widths {width:g} (main) and {partner:g} (partner) after epoch"
+    f" {stop}. Right: error increase between two nets of one width over training, mean over layers. Median and range over pairs.",
     "Error increase against layer for pairs of widths, and against epoch for each width.",
     {
         "layers": layers,
@@ -965,18 +827,8 @@ at_stop = {
 }
 weights = sorted(at_stop)
 authors = run.printed("gu2020-lambda")
-fig, (ax,) = panels.frame(1, 3.0, width=5.2)
-band(ax, weights, np.array([at_stop[p] for p in weights]).T, BLUE, "here")
-for p in weights:
-    ax.plot([p] * replicas, at_stop[p], ".", color=BLUE, ms=5)
-label = "the authors, full width, CIFAR-10"
-ax.plot(authors["weight"], 100 * authors["accuracy"], "s--", color=INK, ms=4, label=label)
-ax.set(xlabel=r"$\lambda$ / width multiplier", ylabel="test accuracy [%]", xscale="log")
-ax.set_xticks(weights, [f"{p:g}" for p in weights])
-ax.minorticks_off()
-ax.legend(fontsize=8)
 run.figure(
-    fig,
+    drawing.penalties({p: at_stop[p] for p in weights}, authors),
     "penalty",
     r"Test accuracy against the weight of the $\ell_{1,2}$ penalty, a dot a net, with the authors'"
     " numbers.",

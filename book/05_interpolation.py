@@ -70,7 +70,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from companion import chapter, panels
+from companion import chapter
 from companion.measurement import Need
 from companion.trials import Trials
 from experiments.interpolation import (
@@ -83,6 +83,7 @@ from experiments.interpolation import (
     bend,
     descend,
     differences,
+    drawing,
     ensemble,
     height,
     minimum_path,
@@ -102,11 +103,9 @@ from lib.nets import Design
 from lib.train.sgd import Execution, Recipe, to_images
 
 run = chapter.start("05_interpolation", globals())
-from companion.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED  # after start()
 
 torch.set_num_threads(1)  # small nets: a second process is worth more than a second thread
 draws = torch.Generator().manual_seed(seed)
-SHARE = r"$\gamma$, share of $\theta_1$"
 
 # %% [markdown]
 # ## The theorem
@@ -190,18 +189,8 @@ lowest = jensen.slack.min()  # below zero where a curve rises above its chord
 swapped = swapped_path()
 
 # %% tags=["hide-input"]
-fig, axes = panels.frame(2, 3.0)
-axes[0].plot(jensen.gammas, jensen.slack.T, color=BLUE, lw=0.7, alpha=0.5)
-axes[0].axhline(0, color=INK, lw=1)
-axes[0].set(ylabel="(chord − $Q$) / largest $Q$", title="random pairs of points")
-axes[1].plot(swapped.gammas, swapped.weights, color=RED, label="between the weights")
-axes[1].plot(swapped.gammas, swapped.features, color=BLUE, label="between the distributions")
-axes[1].set(ylabel="$Q$", title="two neurons, swapped", ylim=(0, 0.75))
-axes[1].legend(loc="upper left")
-for ax in axes:
-    ax.set_xlabel(r"$\gamma$")
 run.figure(
-    fig,
+    drawing.segments(jensen, swapped),
     "jensen",
     f"Left: how far $Q$ lies below its chord, along {len(jensen.slack)} segments between random"
     " feasible points of nets with one to three hidden layers. Convexity is that no curve falls"
@@ -238,28 +227,9 @@ ladder = [1, 2, 4, 8, 16, 32, 64, 128]
 found = descend(problem, best, ladder, nets=descents, steps=descent_steps, generator=draws)
 
 # %% tags=["hide-input"]
-fig, axes = panels.frame(2, 3.2)
-axes[0].plot(ladder, found.gaps, ".", color=BLUE, ms=5, alpha=0.6)
-axes[0].plot(ladder, found.median, color=BLUE, label="descent, median")
-again = np.median(found.reweighted, 1)
-axes[0].plot(ladder, again, color=ORANGE, label="same neurons, best masses")
-panels.limit(axes[0], best.gap / best.value, label="certified gap")
-panels.logarithmic(axes[0], xlabel="width $m$", ylabel="$Q$ above the optimum, relative")
-axes[0].set_xticks(ladder, [str(m) for m in ladder])
-axes[0].minorticks_off()
-nearest = int(found.gaps[-1].argmin())
-dots = {"color": BLUE, "alpha": 0.5, "lw": 0, "label": f"descent, $m = {ladder[-1]}$"}
-area = 14 * found.outputs[nearest].abs().flatten() + 1
-axes[1].scatter(*found.neurons[nearest].T, s=area, **dots)
-heavy = best.p > 1e-3
-rings = {"facecolors": "none", "edgecolors": RED, "lw": 1.5, "label": "optimum (area: mass)"}
-axes[1].scatter(*best.w[heavy].T, s=600 * best.p[heavy], **rings)
-axes[1].set(xlabel="weight on $t$", ylabel="weight on 1", title="neurons", ylim=(-9, 13))
-axes[0].legend()
-axes[1].legend(fontsize=8, loc="upper left", markerscale=0.6)
 columns = {"gap": found.gaps.ravel(), "best_masses": found.reweighted.ravel()}
 run.figure(
-    fig,
+    drawing.optimum(ladder, found, best),
     "optimum",
     "Left: objective reached by gradient descent on nets of $m$ neurons, relative to the optimum"
     " over all distributions; one dot a net. Orange: the same neurons with their masses chosen"
@@ -348,17 +318,8 @@ run.claim(
 least = minimum_path(problem, width=8, steps=200, points=9, generator=draws)
 
 # %% tags=["hide-input"]
-fig, (ax,) = panels.frame(1, 3.0, width=5.2)
-for curve, colour, label in (
-    (least.chord, GREY, "chord"),
-    (least.ensemble, INK, "weights mixed: the ensemble"),
-    (least.minimum, BLUE, "$F$: weights chosen anew"),
-):
-    ax.plot(least.gammas, curve, "o-", ms=3, color=colour, label=label)
-ax.set(xlabel=SHARE, ylabel="$Q$")
-ax.legend(fontsize=8)
 run.figure(
-    fig,
+    drawing.minimum(least),
     "minimum",
     "The objective of the theorem between two nets of one hidden layer: its chord, the mixture of"
     " weights and masses, and the minimum $F$ over the weights at the mixed masses.",
@@ -425,25 +386,15 @@ main = trials[width]  # one trial per seed
 first = main[0].curves["code"]
 
 # %% tags=["hide-input"]
-names = {NORMAL: "normal", CODE: "uniform (code)", HE: "uniform (He)"}
-kept = range(1, epochs + 1)
 learned = {how: np.array([t.accuracy[how] for t in main]) for how in KINDS}
 losses = {how: np.array([t.loss[how] for t in main]) for how in KINDS}
-fig, axes = panels.frame(2, 3.0)
-for how, colour in zip(KINDS, (BLUE, ORANGE, GREEN), strict=True):
-    panels.band(axes[0], kept, 100 * learned[how], colour, names[how], quantiles=(0, 1))
-    panels.band(axes[1], kept, losses[how], colour, quantiles=(0, 1))
-panels.limit(axes[1], np.log(10))
-axes[0].set(xlabel="epoch", ylabel="training accuracy [%]")
-axes[1].set(xlabel="epoch", ylabel="cross entropy")
-axes[0].legend()
 run.figure(
-    fig,
+    drawing.learning(learned, losses),
     "learning",
     f"Nets of width multiplier {width:g} on {data}, which differ in their initialiser alone: median"
     f" and range over {seeds} seeds; on all training images, without dropout. Dashed: guessing.",
     "Accuracy and cross entropy against epoch for three initialisers, with bands over seeds.",
-    {"epoch": list(kept), **{f"accuracy_{how}": learned[how] for how in KINDS}},
+    {"epoch": range(1, epochs + 1), **{f"accuracy_{how}": learned[how] for how in KINDS}},
 )
 lag = {how: (learned[NORMAL] - learned[how]).mean(1) for how in (CODE, HE)}  # per seed
 for how in KINDS:
@@ -494,32 +445,11 @@ by_adam = mixed_curve(
 
 # %% tags=["hide-input"]
 left, right = run.printed("gu2020-fig3b-left"), run.printed("gu2020-fig3b-right")
-parts = {"overall": INK, "cross_entropy": BLUE, "regulariser": ORANGE}
-
-
-def part(curve, name):
-    """Overall loss, cross entropy, or the regulariser times its weight."""
-    return getattr(curve, name) * (curve.weight if name == "regulariser" else 1)
-
-
-fig, axes = panels.frame(2, 5.4, rows=2, share="x")
-for k, (way, printed) in enumerate((("weights", left), ("features", right))):
-    curves = [t.curves["code"][way] for t in main]
-    for name, colour in parts.items():
-        axes[k].plot(printed["gamma"], printed[name], color=colour)
-        each = [part(c, name) for c in curves]
-        label = name.replace("_", " ")
-        panels.band(axes[2 + k], curves[0].gammas, each, colour, label, quantiles=(0, 1))
-    axes[k].set_title(f"the authors, {way.rstrip('s')} space")
-    axes[2 + k].set(title=f"here, {way.rstrip('s')} space", xlabel=SHARE)
-for name, colour in parts.items():
-    axes[3].plot(by_adam.gammas, part(by_adam, name), "--", color=colour)
-axes[2].legend(loc="center")
-axes[0].set_ylabel("loss")
-axes[2].set_ylabel("loss")
-numbers_of = {f"matched_{name}": part(by_adam, name) for name in parts}
+by_way = {way: [t.curves["code"][way] for t in main] for way in ("weights", "features")}
+printed = {"weights": left, "features": right}
+numbers_of = {f"matched_{name}": drawing.part(by_adam, name) for name in drawing.PARTS}
 run.figure(
-    fig,
+    drawing.paths(printed, by_way, by_adam),
     "paths",
     r"Fig. 3(b): loss along the path from $\theta_2$ ($\gamma = 0$) to $\theta_1$ ($\gamma = 1$)."
     r" Top: the authors' result files, full width, CIFAR-10. "
@@ -529,11 +459,11 @@ run.figure(
     "Four panels of loss against gamma. In weight space, left, the overall loss rises to a barrier;"
     " in feature space, right, it has none, for the authors and here.",
     {
-        **{f"gamma_{way}": first[way].gammas for way in ("weights", "features")},
+        **{f"gamma_{way}": first[way].gammas for way in by_way},
         **{
-            f"{way}_{name}": np.array([part(t.curves["code"][way], name) for t in main])
-            for way in ("weights", "features")
-            for name in parts
+            f"{way}_{name}": np.array([drawing.part(c, name) for c in curves])
+            for way, curves in by_way.items()
+            for name in drawing.PARTS
         },
         "gamma_matched": by_adam.gammas,
         **numbers_of,
@@ -654,20 +584,8 @@ run.glue("interpolation-c6", c6.get(run.verdict("C6"), "the trained pairs do not
 theorem = ensemble(pair, *pictures.score, penalty)
 
 # %% tags=["hide-input"]
-fig, (ax,) = panels.frame(1, 3.2, width=5.2)
-for curve, colour, label in (
-    (first["weights"], RED, "weights"),
-    (first["refitted"], PURPLE, "weights, last layer refitted"),
-    (first["features"], BLUE, "mixtures, last layer refitted"),
-):
-    ax.plot(curve.gammas, curve.cross_entropy, color=colour, label=label)
-label = "the theorem's mixture: averaged outputs"
-ax.plot(theorem.gammas, theorem.cross_entropy, color=INK, label=label)
-panels.limit(ax, np.log(10))
-ax.set(xlabel=SHARE, ylabel="cross entropy")
-ax.legend(fontsize=8)
 run.figure(
-    fig,
+    drawing.ensemble(first, theorem),
     "ensemble",
     r"Cross entropy between $\theta_2$ and $\theta_1$, first seed: in weight space, with and"
     r" without a refitted last layer, along the mixtures of Fig. 3(b), and for the mixture of"
@@ -716,16 +634,9 @@ overall = {
     for case in cases
     for way in ("weights", "features")
 }
-fig, axes = panels.frame(2, 3.4)
-for (case, label), colour in zip(cases.items(), (ORANGE, GREEN, PURPLE, GREY), strict=True):
-    for ax, way in zip(axes, ("weights", "features"), strict=True):
-        across = first[way].gammas
-        panels.band(ax, across, overall[f"{case}_{way}"], colour, label, quantiles=(0, 1))
-axes[0].set(xlabel=SHARE, ylabel="overall loss", title="weight space")
-axes[1].set(xlabel=SHARE, title="feature space")
-axes[1].legend(fontsize=7.5)
+gammas = {way: first[way].gammas for way in drawing.WAYS}
 run.figure(
-    fig,
+    drawing.initialisers(gammas, cases, overall),
     "initialiser",
     r"Overall loss between $\theta_2$ (normal) and four choices of $\theta_1$: median and range"
     f" over {seeds} seeds.",
@@ -785,27 +696,14 @@ run.claim(
 # same algorithm has to bring them back.
 
 # %% tags=["hide-input"]
-looks = {
-    "weights": (RED, "weights"),
-    "aligned": (PURPLE, "aligned weights"),
-    "features": (BLUE, "features"),
-}
 above = {
     f"{case}_{way}": np.array([t.curves[case][way].excess for t in main])
     for case in ("code", "he")
-    for way in looks
+    for way in drawing.WAYS
 }
-fig, axes = panels.frame(2, 3.2, share="y")
-for ax, case in zip(axes, ("code", "he"), strict=True):
-    for way, (colour, label) in looks.items():
-        across = first[way].gammas
-        panels.band(ax, across, above[f"{case}_{way}"], colour, label, quantiles=(0, 1))
-    ax.axhline(0, color=INK, lw=0.8)
-    ax.set(xlabel=SHARE, title=cases[case])
-axes[0].set_ylabel("overall loss − chord")
-axes[1].legend()
+shown = {case: cases[case] for case in ("code", "he")}
 run.figure(
-    fig,
+    drawing.aligned(gammas, shown, above),
     "aligned",
     "Overall loss less its chord along three paths: straight in the weights, straight after the"
     f" neurons were permuted to match, and through feature space; median and range over {seeds}"
@@ -852,18 +750,9 @@ run.glue(
 three = [t.triangle for t in main]
 
 # %% tags=["hide-input"]
-corner = np.array([[0, 0], [1, 0], [0.5, np.sqrt(3) / 2]])
-place, level = three[0].shares @ corner, np.mean([t.overall for t in three], 0)
-fig, (ax,) = panels.frame(1, 3.6, width=4.6)
-image = ax.tricontourf(*place.T, level, levels=12, cmap="viridis")
-ax.plot(*place.T, "o", color="white", ms=3)
-for (px, py), how, up in zip(corner, KINDS, (-0.07, -0.07, 0.04), strict=True):
-    panels.word(ax, px, py + up, names[how], 9)
-panels.drawing(ax, (-0.2, 1.2), (-0.12, 0.97))
-ax.set_aspect("equal")
-fig.colorbar(image, ax=ax, label="overall loss", shrink=0.8)
+level = np.mean([t.overall for t in three], 0)
 run.figure(
-    fig,
+    drawing.triangle(three[0], level),
     "three",
     f"Overall loss of mixtures of three nets over the triangle of their shares, mean over {seeds}"
     f" seeds; white dots: the {len(level)} mixtures, each corner the mixture of one net alone.",
@@ -902,28 +791,15 @@ wide_run = run.record("more")  # on digits, up to the paper's width; one pair at
 recorded = wide_run.curves["width"] if wide_run else {"width": np.array([])}
 values = {
     f"{way}_{kind}": np.array([table(kind, "code", way, trials[m]).values for m in scale])
-    for way in looks
+    for way in drawing.WAYS
     for kind in ("height", "bend")
 }
-fig, axes = panels.frame(2, 3.2)
-for way, (colour, label) in looks.items():
-    for ax, kind in zip(axes, ("height", "bend"), strict=True):
-        panels.band(ax, scale, values[f"{way}_{kind}"].T, colour, label, quantiles=(0, 1))
-        ax.plot(scale, values[f"{way}_{kind}"], ".", ms=4, color=colour)
-    style = {"ms": 6, "mfc": "none", "lw": 0.8, "color": colour}
-    axes[0].plot(recorded["width"], recorded.get(f"{way}_height", []), "D--", **style)
-for ax, label in zip(axes, ("height above the chord", "bend / range"), strict=True):
-    ticks = sorted({*scale, *(recorded["width"].tolist() if ax is axes[0] else [])})
-    ax.set(xscale="log", xlabel="width multiplier", ylabel=label)
-    ax.set_xticks(ticks, [f"1/{1 / m:g}" if m < 1 else f"{m:g}" for m in ticks])
-    ax.minorticks_off()
-    ax.axhline(0, color=INK, lw=0.8)
-axes[0].legend()
 run.figure(
-    fig,
+    drawing.widths(scale, values, recorded),
     "width",
     "How far the three paths are from convex, against width: height above the chord, and smallest"
-    " second difference as a share of the range, both on one grid; median and range over"
+    " second difference as a share of the range, both on one grid (heights logarithmic above 1);"
+    " median and range over"
     f" {seeds} pairs, a dot for each."
     + (" Open diamonds: a recorded run on digits, one pair a width." if wide_run else ""),
     "Two panels against width. The barriers of weights and aligned weights stay at all widths.",

@@ -55,6 +55,28 @@ def record(args: argparse.Namespace) -> int:
     return 0
 
 
+def sweep(args: argparse.Namespace) -> int:
+    """Run one chapter at many points of its parameters; `--dry` only lists them."""
+    from companion.sweeps import running
+    from companion.sweeps.sweep import Sweep, load
+
+    if args.yaml:
+        wanted = load(Path(args.yaml), args.chapter, args.profile)
+    elif args.chapter and args.set.strip():
+        wanted = Sweep(args.chapter, args.profile, assignments.parse(args.set), args.seed)
+    else:
+        raise ValueError('Which sweep? make sweep CH=01_width P="width=100,500 seed=0..99"')
+    options = running.Options(args.cores, args.on, args.dry, args.verbose)
+    return running.run(wanted, options, paths.root())
+
+
+def batch(args: argparse.Namespace) -> int:
+    """Run some points of a sweep; Snakemake calls this."""
+    from companion.sweeps import worker
+
+    return worker.start(Path(args.file), args.threads, paths.root())
+
+
 def notebooks(args: argparse.Namespace) -> int:
     """Write the chapters as notebooks that have not run."""
     from companion import contents
@@ -85,7 +107,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     whole = argparse.ArgumentParser(prog="python -m companion", description=__doc__)
     commands = whole.add_subparsers(required=True)
-    for function in (build, execute, pages, record, data, notebooks):
+    for function in (build, execute, pages, record, sweep, batch, data, notebooks):
         one = commands.add_parser(function.__name__, help=(function.__doc__ or "").split("\n")[0])
         one.set_defaults(run=function)
         one.add_argument("--profile", default="quick", help=f"one of {', '.join(paths.PROFILES)}")
@@ -100,6 +122,12 @@ def parser() -> argparse.ArgumentParser:
         one.add_argument("--threads", type=int, default=1)
         one.add_argument("--until", help="stop at this rule, as in `chapters`")
         one.add_argument("--verbose", action="store_true")
+    sweeping = commands.choices["sweep"]
+    sweeping.add_argument("--yaml", help="a file that describes the sweep")
+    sweeping.add_argument("--seed", type=int, default=0, help="of the random draws")
+    sweeping.add_argument("--on", default="", help="a cluster: the name of a folder in profiles/")
+    sweeping.add_argument("--dry", action="store_true", help="only say what would run")
+    commands.choices["batch"].add_argument("--file", required=True, help="the points to run")
     return whole
 
 

@@ -21,6 +21,7 @@ The verdict is computed, never typed: `companion.measurement.Measurement.verdict
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,16 +101,21 @@ def load(path: Path | None = None) -> dict[str, Claim]:
         ValueError: a fault in the file, naming the entry and the field.
     """
     path = path or paths.root() / "book" / "claims.yaml"
+    return dict(_parsed(path.read_text(encoding="utf-8"), path.name))
+
+
+@functools.lru_cache(maxsize=4)
+def _parsed(text: str, file: str) -> Mapping[str, Claim]:
     ledger: dict[str, Claim] = {}
-    for entry in yaml.safe_load(path.read_text(encoding="utf-8")) or []:
+    for entry in yaml.safe_load(text) or []:
         entry = {"null" if k is None else k: v for k, v in entry.items()}  # YAML reads null as None
         name = entry.get("id", "?")
         try:
             claim = _claim(entry, name)
         except ValueError as fault:
-            raise ValueError(f"{path.name}: {fault}") from None
+            raise ValueError(f"{file}: {fault}") from None
         if name in ledger:
-            raise ValueError(f"{path.name}: claim {name} is there twice")
+            raise ValueError(f"{file}: claim {name} is there twice")
         ledger[name] = claim
     return ledger
 

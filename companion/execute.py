@@ -16,7 +16,7 @@ import papermill
 from papermill.engines import NBClientEngine, papermill_engines
 from traitlets.config import Config
 
-from companion import assignments, paths, plan
+from companion import assignments, paths, plan, surroundings
 from companion.notebooks import KERNEL, heading, notebook, write_notebook
 
 
@@ -57,32 +57,11 @@ class _ReportingEngine(NBClientEngine):  # type: ignore[misc]  # papermill has n
 papermill_engines.register("reporting", _ReportingEngine)
 
 
-def environment(job: plan.Job, threads: int, root: Path, runtime: str) -> dict[str, str]:
-    """What a kernel gets to see beside the caller's environment: neither the reader's kernels, nor
-    start-up files, nor settings of matplotlib may change a page."""
-    limits = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    return {
-        **dict.fromkeys(limits, str(threads)),
-        "BOOK_PROFILE": job.profile,
-        "BOOK_COMMAND": job.command,
-        "TQDM_DISABLE": "1",  # a progress bar would be printed into the page
-        "PYTHONPATH": str(root),
-        "PYTHONHASHSEED": "0",
-        "PYTHONUTF8": "1",
-        "PYTHONWARNINGS": "",
-        "JUPYTER_PREFER_ENV_PATH": "1",
-        **dict.fromkeys(("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR"), runtime),
-        "XDG_CACHE_HOME": str(paths.cache_dir(root)),
-        "MPLCONFIGDIR": str(paths.cache_dir(root) / "matplotlib"),
-        "MATPLOTLIBRC": os.path.join(runtime, "matplotlibrc"),
-        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-    }
-
-
 def _prepare(job: plan.Job, threads: int, root: Path, runtime: str) -> None:
     """Set the environment of the kernel, and let matplotlib find its fonts here, where it may say
     that this takes a moment."""
-    os.environ.update(environment(job, threads, root, runtime))
+    os.environ.update(surroundings.of_kernel(job.profile, threads, root, runtime))
+    os.environ["BOOK_COMMAND"] = job.command
     Path(os.environ["MATPLOTLIBRC"]).touch()
     Path(os.environ["MPLCONFIGDIR"]).mkdir(parents=True, exist_ok=True)
     import matplotlib.font_manager  # noqa: F401

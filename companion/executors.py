@@ -30,7 +30,7 @@ def _collect(registry: Any) -> None:
 
 
 if __name__ == "__main__":
-    ExecutorPluginRegistry.collect_plugins = _collect  # type: ignore[method-assign]
+    ExecutorPluginRegistry.collect_plugins = _collect
     from snakemake.cli import main
 
     sys.exit(main())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import os
 import re
 import warnings
 from collections.abc import Mapping
@@ -124,21 +125,29 @@ def encode(fig: MplFigure, name: str, caption: str, alt: str, data: Mapping[str,
             f"figure {name} has no data: give the numbers behind it, data={{'epoch': ..., 'loss':"
             " ...}"
         )
+    mime, image = _picture(fig)
+    width, height = fig.get_size_inches() * 100
+    return Figure(
+        name, caption, alt, mime, image, numbers(name, data), (round(width), round(height))
+    )
+
+
+def _picture(fig: MplFigure) -> tuple[str, str]:
+    """Its kind and its text; none where the environment variable BOOK_PICTURES is none, as in
+    sweeps, which keep numbers."""
+    if os.environ.get("BOOK_PICTURES") == "none":
+        return "text/plain", ""
     svg = io.StringIO()
     with warnings.catch_warnings():
         # a chapter's page must not carry the drawing library's remarks; a missing glyph would be
         # seen, so it stays
         warnings.filterwarnings("error", message="Glyph .* missing")
         fig.savefig(svg, format="svg", metadata={"Date": None})
-    mime, image = "image/svg+xml", svg.getvalue()
-    if len(image) > MAX_SVG:
-        png = io.BytesIO()
-        fig.savefig(png, format="png", dpi=180, metadata={"Software": None})
-        mime, image = "image/png", base64.b64encode(png.getvalue()).decode()
-    width, height = fig.get_size_inches() * 100
-    return Figure(
-        name, caption, alt, mime, image, numbers(name, data), (round(width), round(height))
-    )
+    if len(svg.getvalue()) <= MAX_SVG:
+        return "image/svg+xml", svg.getvalue()
+    png = io.BytesIO()
+    fig.savefig(png, format="png", dpi=180, metadata={"Software": None})
+    return "image/png", base64.b64encode(png.getvalue()).decode()
 
 
 def numbers(name: str, data: Mapping[str, object]) -> dict[str, str]:

@@ -76,39 +76,77 @@ class Job:
         }
 
 
-def job(chapter: str, profile: str, overrides: Mapping[str, assignments.Text], root: Path) -> Job:
-    """Everything about one run, before it runs.
+class Reader:
+    """A chapter at one profile, read once: the jobs of many parameters follow from it.
 
-    Args:
-        overrides: name -> text or list of texts, from the command line.
     Raises:
-        ParameterError: in the profile or in the overrides.  MissingData: to be downloaded first.
-        ValueError: the chapter imports or reads something that cannot be seen by reading it.
+        FileNotFoundError: no such chapter.  ValueError: a fault of the profile, or the chapter
+            imports or reads something that cannot be seen by reading it.
     """
-    path = root / "book" / f"{chapter}.py"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"no chapter {chapter!r}: there are {', '.join(chapters(root)) or 'none'}"
+
+    def __init__(self, chapter: str, profile: str, root: Path) -> None:
+        path = root / "book" / f"{chapter}.py"
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"no chapter {chapter!r}: there are {', '.join(chapters(root)) or 'none'}"
+            )
+        source = path.read_text(encoding="utf-8")
+        self.chapter, self.profile, self._root = chapter, profile, root
+        self.known = params.declared(source)
+        self._of_profile = profile_values(profile, root).get(chapter, {})
+        imported = [f for f in all_imports(path, root) if f != path.resolve()]
+        self.code = digest_of(digest_chapter(source), digest_files(imported, root.resolve()))
+        self.pins = digest_pins(root)
+        self._asked = asking.reads(source, path.name)
+        self._read: dict[tuple[Path, ...], str] = {}
+
+    def values(self, overrides: Mapping[str, assignments.Text]) -> dict[str, object]:
+        """Every parameter with its value.
+
+        Raises:
+            ParameterError: in the profile or in the overrides.
+        """
+        given = {**self._of_profile, **overrides}
+        return params.resolve(self.known, given, f"{self.chapter} ({self.profile})", texts=True)
+
+    def parameters_digest(self, values: Mapping[str, object]) -> str:
+        """Digest of the profile and of all parameters."""
+        return digest_of(self.profile, json.dumps(values, sort_keys=True))
+
+    def job(self, overrides: Mapping[str, assignments.Text]) -> Job:
+        """Everything about one run, before it runs.
+
+        Args:
+            overrides: name -> text or list of texts, from the command line.
+        Raises:
+            ParameterError: as `values`.  MissingData: to be downloaded first.
+        """
+        values = self.values(overrides)
+        stores.check(self.chapter, values, self._root)
+        stamp = Stamp(
+            code=self.code,
+            parameters=self.parameters_digest(values),
+            data=self._data_digest(values),
+            pins=self.pins,
         )
-    source = path.read_text(encoding="utf-8")
-    known = params.declared(source)
-    given = {**profile_values(profile, root).get(chapter, {}), **overrides}
-    values = params.resolve(known, given, f"{chapter} ({profile})", texts=True)
-    stores.check(chapter, values, root)
-    imported = [f for f in all_imports(path, root) if f != path.resolve()]
-    stamp = Stamp(
-        code=digest_of(digest_chapter(source), digest_files(imported, root.resolve())),
-        parameters=digest_of(profile, json.dumps(values, sort_keys=True)),
-        data=_data_digest(
-            [
-                *_downloaded(chapter, profile, values),
-                *_committed(chapter, profile, asking.reads(source, path.name), root),
-            ]
-        ),
-        pins=digest_pins(root),
-    )
-    changed = {k: v for k, v in values.items() if v != known[k].default}
-    return Job(chapter, profile, values, changed, {k: values[k] for k in overrides}, stamp)
+        changed = {k: v for k, v in values.items() if v != self.known[k].default}
+        given = {k: values[k] for k in overrides}
+        return Job(self.chapter, self.profile, values, changed, given, stamp)
+
+    def _data_digest(self, values: Mapping[str, object]) -> str:
+        used = [
+            *_downloaded(self.chapter, self.profile, values),
+            *_committed(self.chapter, self.profile, self._asked, self._root),
+        ]
+        files = tuple(sorted(used))
+        if files not in self._read:
+            self._read[files] = _data_digest(files)
+        return self._read[files]
+
+
+def job(chapter: str, profile: str, overrides: Mapping[str, assignments.Text], root: Path) -> Job:
+    """Everything about one run, before it runs; see `Reader`."""
+    return Reader(chapter, profile, root).job(overrides)
 
 
 def sets(values: Mapping[str, object]) -> list[str]:

@@ -3,6 +3,7 @@ it."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import platform
@@ -141,6 +142,7 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """Python and the packages that can change a number."""
     found = {"Python": platform.python_version()}

@@ -4,17 +4,19 @@ the verdicts of this run and of the recorded ones side by side."""
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from companion import records
 from companion.claims import VERDICTS, Claim
-from companion.ledger import MARKS, mark, one_line
+from companion.ledger import MARKS, anchor, mark, one_line
 from companion.measurement import Measurement, as_json
 from companion.provenance import commit
 
 MARKER = "<!-- scorecard -->"
 FINDINGS = 10
+RECORDED = ("cpu", "paper")
 Table = Mapping[str, Mapping[str, Measurement | None]]
 OUR_OWN = "What this book adds"
 
@@ -27,14 +29,46 @@ def columns(
     Args:
         fresh: claim id -> what this build measured.
     """
+    chapters = list(dict.fromkeys(c.chapter for c in ledger.values()))
     found: dict[str, Mapping[str, Measurement]] = {profile + " run": fresh}
-    for recorded in ("cpu", "paper"):
-        column: dict[str, Measurement] = {}
-        for chapter in dict.fromkeys(c.chapter for c in ledger.values()):
-            record = records.load(chapter, recorded, root)
-            column |= record.measurements if record else {}
-        found[recorded + " record"] = column
+    larger = recorded(chapters, root)
+    found |= {title: larger.get(title, {}) for title in (f"{p} record" for p in RECORDED)}
     return {name: {title: column.get(name) for title, column in found.items()} for name in ledger}
+
+
+def recorded(chapters: Sequence[str], root: Path) -> dict[str, dict[str, Measurement]]:
+    """What the recorded runs of these chapters measured: "<profile> record" -> claim id -> it."""
+    found: dict[str, dict[str, Measurement]] = {}
+    for profile in RECORDED:
+        for chapter in chapters:
+            if record := records.load(chapter, profile, root):
+                found.setdefault(f"{profile} record", {}).update(record.measurements)
+    return found
+
+
+def quoted(text: str, ledger: Mapping[str, Claim], fresh: Mapping[str, Measurement]) -> str:
+    """A page with its claims filled in: `[[A8]]` becomes what was measured, `[[A8 verdict]]` the
+    verdict, linked to the place in its chapter.
+
+    Raises:
+        ValueError: a claim that the ledger does not have.
+    """
+
+    def fill(found: re.Match[str]) -> str:
+        name, wanted = found.group(1), found.group(2)
+        if name not in ledger:
+            raise ValueError(f"the page quotes claim {name}, which is not in book/claims.yaml")
+        m = fresh.get(name)
+        if m is None:
+            return "not run"
+        return _link(ledger[name], mark(ledger[name], m)) if wanted else m.text
+
+    return re.sub(r"\[\[([A-Z]\d+[\w-]*)( verdict)?\]\]", fill, text)
+
+
+def _link(claim: Claim, text: str) -> str:
+    """A text that leads to the claim's verdict in its chapter."""
+    return f'<a href="{claim.chapter}.html#{anchor(claim.id)}">{text}</a>'
 
 
 def markdown(ledger: Mapping[str, Claim], table: Table) -> str:
@@ -91,7 +125,7 @@ def _findings(ledger: Mapping[str, Claim], table: Table, title: str) -> str:
         printed = f", printed {claim.printed_text}" if claim.printed is not None else ""
         lines.append(
             f"1. **{mark(claim, m)}**: {claim.statement} Measured {m.text}{printed}."
-            f" ([{claim.id}]({claim.chapter}.ipynb))"
+            f" ({_link(claim, claim.id)})"
         )
     return "\n".join(map(one_line, lines)) or "Nothing has been measured yet."
 
@@ -100,7 +134,7 @@ def _claims(ledger: Mapping[str, Claim], table: Table, titles: Sequence[str]) ->
     lines = ["| claim | statement | printed | demanded | " + " | ".join(titles) + " |"]
     lines.append("|---" * (4 + len(titles)) + "|")
     for name, claim in ledger.items():
-        cells = [f"[{name}]({claim.chapter}.ipynb)<br>{claim.source}", claim.statement]
+        cells = [f"{_link(claim, name)}<br>{claim.source}", claim.statement]
         cells += [claim.printed_text, claim.bound_text]
         cells += [_cell(claim, table[name][title]) for title in titles]
         lines.append("| " + " | ".join(one_line(c) for c in cells) + " |")

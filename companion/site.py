@@ -134,7 +134,9 @@ def _gather(
     ledger = claims.load(root / "book" / "claims.yaml")
     fresh: dict[str, Measurement] = {}
     for chapter, nb in notebooks.items():
-        stage(nb, chapter, {k: c for k, c in ledger.items() if c.chapter == chapter}, source)
+        claimed = {k: c for k, c in ledger.items() if c.chapter == chapter}
+        larger = scorecard.recorded([chapter], root)
+        stage(nb, chapter, claimed, source, larger)
         fresh |= gate.measurements(nb)
     table = scorecard.columns(ledger, fresh, request.profile, root)
     paths.write_atomic(
@@ -145,6 +147,9 @@ def _gather(
         text = page.read_text(encoding="utf-8")
         card = scorecard.markdown(ledger, table)
         page.write_text(text.replace(scorecard.MARKER, card), encoding="utf-8")
+        front = source / f"{contents.pages(root)[0]}.md"
+        text = scorecard.quoted(front.read_text(encoding="utf-8"), ledger, fresh)
+        front.write_text(text, encoding="utf-8")
         return contents.pages(root)
     others = [{"file": page} for page in ALONE]
     toc = {"format": "jb-book", "root": request.chapter, "chapters": others}

@@ -11,14 +11,15 @@ import copy
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import nbformat
 
 from companion import gate, paths
 from companion.claims import Claim
-from companion.ledger import Ledger
-from companion.measurement import rows
+from companion.ledger import Ledger, anchor
+from companion.measurement import Measurement, rows
 
 
 def figure_id(chapter: str, name: str) -> str:
@@ -31,12 +32,17 @@ def figure_id(chapter: str, name: str) -> str:
 
 
 def stage(
-    nb: nbformat.NotebookNode, chapter: str, claims: Mapping[str, Claim], folder: Path
+    nb: nbformat.NotebookNode,
+    chapter: str,
+    claims: Mapping[str, Claim],
+    folder: Path,
+    recorded: Mapping[str, Mapping[str, Measurement]] = MappingProxyType({}),
 ) -> None:
     """Write <folder>/<chapter>.ipynb, its figures and the numbers behind them.
 
     Args:
         nb: an executed notebook that passed the gate;  claims: the ledger's claims of this chapter.
+        recorded: title of a recorded run -> what it measured, for the summary at the top.
     """
     ledger = Ledger(claims, gate.measurements(nb))
     page = copy.deepcopy(nb)
@@ -64,8 +70,20 @@ def stage(
         cells += [
             nbformat.v4.new_markdown_cell(text, id=f"{cell.id}-{i}") for i, text in enumerate(texts)
         ]
-    page.cells = cells
+    page.cells = [*_opening(cells[0], ledger.summary(recorded)), *cells[1:]]
     paths.write_atomic(folder / f"{chapter}.ipynb", nbformat.writes(page))
+
+
+def _opening(
+    first: nbformat.NotebookNode, summary: str
+) -> tuple[nbformat.NotebookNode, nbformat.NotebookNode]:
+    """The first cell with the summary below its title, and what follows the title."""
+    title, _, rest = first.source.partition("\n")
+    head = f"{title}\n\n:::{{div}} in-short\n{summary}\n:::"
+    cells = [nbformat.v4.new_markdown_cell(text) for text in (head, rest.strip())]
+    for cell, name in zip(cells, (first.id, f"{first.id}-rest"), strict=True):
+        cell.id = name
+    return cells[0], cells[1]
 
 
 def _figure(
@@ -100,4 +118,5 @@ def _verdict(ledger: Ledger, name: str, chapter: str, folder: Path) -> str:
         place = Path("figures") / chapter / f"claim-{name}.csv"
         paths.write_atomic(folder / place, rows(m))
         links = f" [The trials (csv)]({place})."
-    return f":::{{div}} verdict verdict-{kind}\n{ledger.line(name)}{links}\n:::"
+    mark = f'<span id="{anchor(name)}"></span>'
+    return f":::{{div}} verdict verdict-{kind}\n{mark}{ledger.line(name)}{links}\n:::"

@@ -4,8 +4,8 @@ their checkpoints."""
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -48,7 +48,25 @@ def checkpoint_epochs(epochs: int) -> tuple[int, ...]:
     return tuple(e for e in range(1, epochs + 1) if e in (1, 2, 5, 8) or e % 10 == 0)
 
 
-def train_family(  # noqa: PLR0913
+@dataclass(frozen=True)
+class Run:
+    """How a family is trained, which does not change its nets.
+
+    Args:
+        execution: as `lib.train.sgd.train`.
+        processes: over which the nets are dealt out, one each by default; 1 trains all in this one.
+        folder: where checkpoints and the latest state are kept, so that a killed run resumes; None
+            for memory only.
+        minutes: after which training stops with `Unfinished` (with a folder only).
+    """
+
+    execution: Execution = Execution()
+    processes: int | None = None
+    folder: Path | None = None
+    minutes: float = float("inf")
+
+
+def train_family(
     design: Design,
     members: Sequence[tuple[str, int]],
     images: Tensor,
@@ -57,23 +75,15 @@ def train_family(  # noqa: PLR0913
     *,
     seed: int = 0,
     checkpoints: Collection[int] = (),
-    processes: int | None = None,
-    execution: Execution | None = None,
-    folder: Path | None = None,
-    minutes: float = float("inf"),
+    run: Run | None = None,
 ) -> tuple[Member, ...]:
     """Draw and train nets of one design, side by side or in one process a core, the same either
     way.
 
     Args:
         members: (initialiser, replica) of every net; both and the seed fix its initial weights.
-        images, labels, recipe, execution: as `lib.train.sgd.train`.
-        seed: of everything random.
-        checkpoints: epochs to keep besides 0 and the last.
-        processes: over which the nets are dealt out; 1 trains all of them in this process.
-        folder: where checkpoints and the latest state are kept, so that a killed run resumes; None
-            for memory only.
-        minutes: after which training stops with `Unfinished` (with a folder only).
+        images, labels, recipe: as `lib.train.sgd.train`;  seed: of everything random.
+        checkpoints: epochs to keep besides 0 and the last;  run: processes, folder and time.
     Returns:
         One member for each entry of `members`, in order.
     Raises:
@@ -83,22 +93,25 @@ def train_family(  # noqa: PLR0913
     >>> import torch
     >>> x, y = torch.randn(8, 3, 4, 4, generator=torch.Generator().manual_seed(0)), torch.arange(8)
     >>> design = Design(width=1 / 32, side=4, pools=2, hidden=8)
-    >>> family = train_family(design, [("he_normal", 0)], x, y, Recipe(epochs=1, batch=8), processes=1)
+    >>> recipe, here = Recipe(epochs=1, batch=8), Run(processes=1)
+    >>> family = train_family(design, [("he_normal", 0)], x, y, recipe, run=here)
     >>> family[0].nets.keys()
     dict_keys([0, 1])
-    """  # noqa: E501
+    """
+    run = run or Run()
+    processes, folder = run.processes, run.folder
     if not members:
         raise ValueError("got no members to train")
-    if folder is None and minutes != float("inf"):
-        raise ValueError(f"minutes is {minutes}: stopping early needs a folder to resume from")
+    if folder is None and run.minutes != float("inf"):
+        raise ValueError(f"minutes is {run.minutes}: stopping early needs a folder to resume from")
     keep = sorted({*checkpoints, recipe.epochs} & set(range(1, recipe.epochs + 1)))
     numbered = list(enumerate(members))
     dealt = len(members) if processes is None else processes
     shares = [numbered[k::dealt] for k in range(min(dealt, len(numbered)))]
     places = [folder and folder / f"share-{k}-of-{dealt}" for k in range(len(shares))]
-    common = (images, labels, recipe, seed, keep, execution)
+    common = (images, labels, recipe, seed, keep)
     jobs = [
-        (design, share, *common, place, minutes)
+        (design, share, *common, replace(run, folder=place))
         for share, place in zip(shares, places, strict=True)
     ]
     trained = in_processes(_train_share, jobs, processes=processes if len(jobs) > 1 else 1)
@@ -106,8 +119,8 @@ def train_family(  # noqa: PLR0913
     return tuple(found[number] for number in range(len(members)))
 
 
-def _train_share(design, share, images, labels, recipe, seed, keep, execution, folder, minutes):  # noqa: PLR0913
-    device = (execution or Execution()).device
+def _train_share(design, share, images, labels, recipe, seed, keep, run):
+    device, folder = run.execution.device, run.folder
     numbers = [number for number, _ in share]
     start = State(
         0,
@@ -120,18 +133,17 @@ def _train_share(design, share, images, labels, recipe, seed, keep, execution, f
         folder.mkdir(parents=True, exist_ok=True)
         latest = checkpoint.resume(folder / "latest.pt", start, device)
 
-    def on_checkpoint(state: State) -> bool:
+    def on_epoch(epoch: int, state: Callable[[], State]) -> bool:
         # without momenta: these are looked at, not trained on
-        if state.epoch in keep and folder is None:
-            states[state.epoch] = state
-        elif state.epoch in keep:
-            checkpoint.save(State(state.epoch, state.nets), folder / f"epoch-{state.epoch}.pt")
-        late = time.monotonic() - began > 60 * minutes
-        if folder is not None and (late or state.epoch % 10 == 0 or state.epoch == recipe.epochs):
-            checkpoint.save(state, folder / "latest.pt")
+        if epoch in keep and folder is None:
+            states[epoch] = state()
+        elif epoch in keep:
+            checkpoint.save(State(epoch, state().nets), folder / f"epoch-{epoch}.pt")
+        late = time.monotonic() - began > 60 * run.minutes
+        if folder is not None and (late or epoch % 10 == 0 or epoch == recipe.epochs):
+            checkpoint.save(state(), folder / "latest.pt")
         return late
 
-    every = range(1, recipe.epochs + 1) if folder is not None else keep
     last = train(
         latest,
         images,
@@ -139,9 +151,8 @@ def _train_share(design, share, images, labels, recipe, seed, keep, execution, f
         recipe,
         seed=seed,
         numbers=numbers,
-        checkpoints=every,
-        on_checkpoint=on_checkpoint,
-        execution=execution,
+        on_epoch=on_epoch,
+        execution=run.execution,
     )
     if last.epoch < recipe.epochs:
         raise Unfinished(f"after epoch {last.epoch} of {recipe.epochs}: run it again to go on")

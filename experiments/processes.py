@@ -6,8 +6,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.context import BaseContext
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -41,13 +43,26 @@ def in_processes(
         raise ValueError(f"processes is {processes}: expected >= 1")
     if processes == 1:
         return [function(*job) for job in jobs]
-    # spawn: a forked copy of a process that has used threads may hang
-    context = multiprocessing.get_context("spawn")
+    context = _context()
     with ProcessPoolExecutor(processes, context, initializer=_one_thread) as pool:
         # Pickled here, not by the pool, which would send every tensor as an open file and run out
         # of them.
         packed = pool.map(_call, [pickle.dumps((function, job)) for job in jobs])
         return [pickle.loads(result) for result in packed]
+
+
+def _context() -> BaseContext:
+    """How new processes start: never as copies of this one, which has used threads and could hang.
+
+    A fork server imports once what this process has imported of the library, which takes many
+    seconds, and every process of this and of later calls begins as its copy.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    ours = [name for name in sys.modules if name.partition(".")[0] in {"lib", "experiments"}]
+    context.set_forkserver_preload(ours)  # without effect when the server runs already
+    return context
 
 
 def _one_thread() -> None:

@@ -49,11 +49,8 @@ def test_functions_with_more_than_eight_parameters_are_known() -> None:
     triton = {w for w in many if w.startswith("lib.train.descent.gpu_kernel.")}
     waiting = {
         "lib.train.descent.front.descend",
-        "lib.train.sgd.training.train",
         "lib.curvature.lanes_kernel.forward",
         "lib.curvature.lanes_kernel.run",
-        "experiments.families.train_family",
-        "experiments.families._train_share",
         "experiments.pruning.training.train",
         "experiments.pruning.comparison.compare",
         "experiments.pruning.comparison._point",

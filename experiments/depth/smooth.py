@@ -80,7 +80,7 @@ def polish_lift(point: Planted, number: int, scale: float) -> Polished:
     """Polish an approximate lift, which Newton-like steps would make exact if a critical point lay
     near."""
     net, _ = lift_at(point, number, scale)
-    end = polish(net, point.x, point.y, max_steps=300)
+    end = polish(net, point.x, point.y, max_steps=100)
     norms = [gradient_norm(n, point.x, point.y) for n in (net, end.net)]
     signs = [inertia(hessian(n, point.x, point.y), require=False) for n in (net, end.net)]
     return Polished(scale, *norms, bool(end.converged), *signs)

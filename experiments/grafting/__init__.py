@@ -1,6 +1,7 @@
 """What chapter 04 measures: sweeps of grafts with their controls, joints two ways, features behind
 the joint."""
 
+from experiments.grafting import drawing
 from experiments.grafting.features import MEASURES, channel_means, fading, likeness
 from experiments.grafting.joints import compare_joints
 from experiments.grafting.nets import Training, accuracies, partner_width
@@ -16,6 +17,7 @@ __all__ = [
     "accuracies",
     "channel_means",
     "compare_joints",
+    "drawing",
     "fading",
     "fall",
     "kept_share",

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from experiments.families import Member, train_family
+from experiments.families import Member, Run, train_family
 from experiments.grafting.stages import Stage
 from experiments.processes import in_processes
 from lib.nets import Design
@@ -25,7 +25,7 @@ class Training:
     Args:
         design: at the reference width;  recipe: with the penalty's weight there.
         x, y: training images (n, ...) and labels;  stage: for stores and time.
-        execution, processes, seed: see `train_family`.
+        execution, processes, seed: see `experiments.families`.
     """
 
     design: Design
@@ -40,7 +40,7 @@ class Training:
     def job(
         self, name: str, width: float, members: Sequence[tuple[str, int]], recipe: Recipe, kept
     ) -> partial[tuple[Member, ...]]:
-        """How to train nets of one width: call it with processes and minutes."""
+        """How to train nets of one width; `_now` calls it."""
         folder = self.stage.folder
         return partial(
             train_family,
@@ -51,17 +51,20 @@ class Training:
             recipe,
             seed=self.seed,
             checkpoints=kept,
-            execution=self.execution,
-            folder=folder and folder / name,
+            run=Run(self.execution, folder=folder and folder / name),
         )
+
+    def _now(self, job: partial[tuple[Member, ...]]) -> tuple[Member, ...]:
+        """Train in what is left of the stage."""
+        run = replace(job.keywords["run"], processes=self.processes, minutes=self.stage.left)
+        return job(run=run)
 
     def main(
         self, hows: Sequence[str], replicas: int, kept: Sequence[int]
     ) -> dict[str, tuple[Member, ...]]:
         """`replicas` nets of each initialiser at the reference width: initialiser -> nets."""
         members = [(how, r) for how in hows for r in range(replicas)]
-        job = self.job("family", self.design.width, members, self.recipe, kept)
-        family = job(processes=self.processes, minutes=self.stage.left)
+        family = self._now(self.job("family", self.design.width, members, self.recipe, kept))
         return {how: family[k * replicas : (k + 1) * replicas] for k, how in enumerate(hows)}
 
     def on_shuffled_labels(self, replicas: int, kept: Sequence[int]) -> tuple[Member, ...]:
@@ -69,8 +72,7 @@ class Training:
         order = torch.randperm(len(self.y), generator=torch.Generator().manual_seed(self.seed))
         wrong = replace(self, y=self.y[order.to(self.y.device)])
         members = [("code_normal", r) for r in range(replicas)]
-        job = wrong.job("shuffled", self.design.width, members, self.recipe, kept)
-        return job(processes=self.processes, minutes=self.stage.left)
+        return self._now(wrong.job("shuffled", self.design.width, members, self.recipe, kept))
 
     def others(
         self, wanted: Sequence[tuple[float, float, int]], epochs: int, kept: Sequence[int]
@@ -88,8 +90,8 @@ class Training:
                 self.job(f"width-{width:g}-penalty-{penalty:g}", width, members, recipe, kept)
             )
         if self.stage.folder:
-            return [job(processes=self.processes, minutes=self.stage.left) for job in jobs]
-        calls = [(partial(job, processes=1),) for job in jobs]
+            return [self._now(job) for job in jobs]
+        calls = [(partial(job, run=Run(self.execution, processes=1)),) for job in jobs]
         return in_processes(operator.call, calls, processes=self.processes)
 
 

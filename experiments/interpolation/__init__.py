@@ -1,6 +1,7 @@
 """What chapter 05 measures: the convex theorem, descent towards its optimum, and the paths and
 mixtures of Fig. 3(b)."""
 
+from experiments.interpolation import drawing
 from experiments.interpolation.convexity import ensemble, random_segments, swapped_path
 from experiments.interpolation.descent import descend, sine_problem
 from experiments.interpolation.minimum import minimum_path
@@ -25,6 +26,7 @@ __all__ = [
     "bend",
     "descend",
     "differences",
+    "drawing",
     "ensemble",
     "height",
     "minimum_path",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from experiments.families import train_family
+from experiments.families import Run, train_family
 from lib.nets import VGG, Design
 from lib.train.sgd import Execution, Recipe
 
@@ -21,7 +21,7 @@ class Setting:
 
     Args:
         design: at the reference width, with its fully connected width given;  recipe: there.
-        processes, execution: see `train_family`.
+        processes, execution: see `experiments.families.Run`.
         folder: for checkpoints, or None;  minutes: of training per call, with a folder.
     """
 
@@ -52,6 +52,7 @@ def train_kinds(
         initialiser -> epoch -> net, on the CPU.
     """
     design, recipe = setting.at_width(width)
+    place = setting.folder and setting.folder / f"width-{width:g}-seed-{seed}"
     members = train_family(
         design,
         [(how, 0) for how in kinds],
@@ -60,9 +61,6 @@ def train_kinds(
         recipe,
         seed=seed,
         checkpoints=range(1, recipe.epochs + 1),
-        processes=setting.processes,
-        execution=setting.execution,
-        folder=setting.folder and setting.folder / f"width-{width:g}-seed-{seed}",
-        minutes=setting.minutes,
+        run=Run(setting.execution, setting.processes, place, setting.minutes),
     )
     return {m.how: {e: net.cpu() for e, net in m.nets.items()} for m in members}

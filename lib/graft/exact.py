@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lib.graft.joining import (
     assemble,
@@ -21,7 +21,7 @@ from lib.joint.least_squares import Solution, solve
 from lib.joint.normal import NormalEquations
 from lib.nets import Chain
 from lib.nets.chain import as_chain
-from lib.nets.samples import Data, in_batches
+from lib.nets.samples import Data, check_alone, in_batches
 
 Layers = Sequence[int | tuple[int, int | None]]
 
@@ -47,6 +47,16 @@ class Graft:
     loss: float
     relative: float
     solution: Solution | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """The least squares of one joint, the poolings before it, and the first image with what the
+    joint reads of it."""
+
+    equations: NormalEquations
+    pools: int
+    first: tuple[Tensor, Tensor]
 
 
 def graft(
@@ -77,7 +87,7 @@ def graft(
         ridge, products: see `lib.joint`;  batch: images at a time, for a tensor.
     Raises:
         ValueError: a layer outside its range, features whose size does not fit, no data, or
-            numbers that are not finite.
+            numbers that are not finite, or a net that does not treat every image by itself.
         TypeError: a joint that is not linear in its weights; a net with hooks, parametrizations or
             a forward of its own.
 
@@ -122,7 +132,7 @@ def graft_layers(
     net1, net2 = as_chain(net1), as_chain(net2)
     joins = joins_of(net1, net2, layers)
     problems = _problems(net1, net2, x, joins, products, batch)
-    grafts = {join: _solved(net1, net2, join, *problems[join], ridge) for join in problems}
+    grafts = {join: _solved(net1, net2, join, problems[join], ridge) for join in problems}
     return tuple(grafts[join] for join in joins)
 
 
@@ -143,41 +153,48 @@ def _problems(
     joins: list[tuple[int, int]],
     products: torch.dtype,
     batch: int,
-) -> dict[tuple[int, int], tuple[NormalEquations, int]]:
-    """For every (layer, onto) the normal equations of its joint and the poolings before it."""
+) -> dict[tuple[int, int], _Problem]:
+    """The problem of the joint for every (layer, onto)."""
     first, second = sharing_parameters(net1), sharing_parameters(net2)
-    found: dict[tuple[int, int], tuple[NormalEquations, int]] = {}
+    found: dict[tuple[int, int], _Problem] = {}
+    deepest, last = (max(places) for places in zip(*joins, strict=True))
     for part in in_batches(x, batch):
-        features = first.features(part, max(layer for layer, _ in joins))
-        targets = second.preactivations(part, max(onto for _, onto in joins))
+        features = first.features(part, deepest)
+        targets = second.preactivations(part, last)
+        if not found:
+            check_alone(first.features(part[:1], deepest)[-1], features[-1])
+            check_alone(second.preactivations(part[:1], last)[-1], targets[-1])
         expected = [part, *(second.feature(m, g) for m, g in enumerate(targets[:-1], start=1))]
         for layer, onto in dict.fromkeys(joins):
             f = features[layer]
             if (layer, onto) not in found:
                 pools = pools_between(f, expected[onto - 1])
                 shape = joint_shape(net2.joint(onto), f)
-                found[layer, onto] = NormalEquations(shape, products, part.device), pools
-            equations, pools = found[layer, onto]
-            equations.add(pool(f, pools), targets[onto - 1])
+                equations = NormalEquations(shape, products, part.device)
+                found[layer, onto] = _Problem(equations, pools, (part[:1], pool(f[:1], pools)))
+            problem = found[layer, onto]
+            problem.equations.add(pool(f, problem.pools), targets[onto - 1])
     if not found:
         raise ValueError("got no images to graft on")
     return found
 
 
+@torch.no_grad()
 def _solved(
     net1: Chain,
     net2: Chain,
     join: tuple[int, int],
-    equations: NormalEquations,
-    pools: int,
+    problem: _Problem,
     ridge: float,
 ) -> Graft:
     like = net2.joint(join[1])
-    solution = solve(equations, bias=like.bias is not None, ridge=ridge)
+    solution = solve(problem.equations, bias=like.bias is not None, ridge=ridge)
     dtype = like.weight.dtype
     bias = None if solution.bias is None else solution.bias.to(dtype)
-    joint = equations.shape.build(solution.weight.to(dtype), bias)
-    net = assemble(net1, net2, *join, joint, pools)
+    joint = problem.equations.shape.build(solution.weight.to(dtype), bias)
+    net = assemble(net1, net2, *join, joint, problem.pools)
+    image, features = problem.first
+    check_alone(net.preactivations(image, join[0] + 1)[-1], joint(features))  # as it was fitted
     return Graft(net, *join, solution.loss, solution.relative, solution)
 
 

@@ -11,20 +11,20 @@ from lib.joint.geometry import Geometry
 from lib.nets import Chain
 from lib.nets.chain import as_chain
 from lib.nets.checks import check_index
-from lib.nets.kinds import Joint
+from lib.nets.kinds import Joint, check_by_sample
 
 
 def sharing_parameters(net: Chain | nn.Sequential) -> Chain:
     """A copy of the net's modules in eval mode, around the same parameters."""
     chain = as_chain(net)
+    check_by_sample(chain)
     return copy.deepcopy(chain, {id(p): p for p in chain.parameters()}).eval()
 
 
 def checked_layers(net1: Chain, net2: Chain, layer: int, onto: int | None) -> tuple[int, int]:
     """(layer, onto), or an error that says what is outside its range."""
-    check_index("layer", layer)
-    onto = layer + 1 if onto is None else onto
-    check_index("onto", onto)
+    layer = check_index("layer", layer)
+    onto = layer + 1 if onto is None else check_index("onto", onto)
     if not 1 <= layer < net1.depth:
         raise ValueError(f"layer {layer} outside 1..{net1.depth - 1}")
     if not 2 <= onto <= net2.depth:
@@ -39,7 +39,7 @@ def joint_shape(like: nn.Module, features: Tensor) -> Geometry:
 
 def pools_between(features: Tensor, expected: Tensor) -> int:
     """How many 2x2 poolings take the features of net 1 to the size that net 2's joint expects."""
-    if features.dim() != expected.dim():
+    if features.dim() != expected.dim() or features.dim() not in (2, 4):
         raise ValueError(
             f"features of net 1 have shape {tuple(features.shape)}, the joint of net 2 takes"
             f" {tuple(expected.shape)}: convolutional features join convolutional layers, flat ones"

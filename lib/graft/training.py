@@ -3,6 +3,7 @@ for comparison."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from lib.graft.joining import (
 from lib.joint.least_squares import varying
 from lib.nets import Chain
 from lib.nets.chain import as_chain
+from lib.nets.checks import check_counts
 from lib.nets.drawing import source_of
 from lib.nets.initialisers import draw_joint
 from lib.nets.kinds import Joint
@@ -56,14 +58,9 @@ class JointTraining:
     how: str = "code_normal"
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch < 1 or (self.steps is not None and self.steps < 1):
-            raise ValueError(
-                f"epochs {self.epochs}, batch {self.batch}, steps {self.steps}: expected each >= 1"
-            )
-        if not (self.lr > 0 and self.scale > 0 and self.warmup >= 0):
-            raise ValueError(
-                f"lr {self.lr}, scale {self.scale}, warmup {self.warmup}: expected > 0, > 0, >= 0"
-            )
+        check_counts(self, "epochs", "batch", "steps", warmup=0)
+        if not (0 < self.lr < math.inf and 0 < self.scale < math.inf):
+            raise ValueError(f"lr {self.lr}, scale {self.scale}: expected finite numbers > 0")
 
     def steps_on(self, images: int) -> int:
         """Minibatches an epoch on so many images.
@@ -209,7 +206,8 @@ def _measured(net: Chain, net2: Chain, join: tuple[int, int], x: Tensor) -> Graf
     mean = torch.stack([t.sum(1, dtype=torch.float64) for t in targets]).sum(0) / count
     squares = torch.stack([(t.double() - mean[:, None]).square().sum(1) for t in targets])
     variance = varying(squares.sum(0) / count, mean.square(), torch.float64).mean().item()
-    return Graft(net, *join, loss, loss / variance if variance > 0 else 0.0)
+    missed = math.inf if loss > 0 else 0.0  # of targets that never vary
+    return Graft(net, *join, loss, loss / variance if variance > 0 else missed)
 
 
 @torch.no_grad()

@@ -63,7 +63,7 @@ def with_targets(known: NormalEquations, weight: Tensor, bias: Tensor) -> Normal
     product, mean = weight @ sums.gram, weight @ sums.inputs
     squares = (product * weight).sum(1) + 2 * bias * mean + bias.square() * n
     cross = torch.addr(product, bias, sums.inputs)
-    of_targets = Sums(sums.gram, cross, sums.inputs, mean + bias * n, squares)
+    of_targets = Sums(sums.gram, cross, sums.inputs, mean + bias * n, squares, sums.energy)
     return replace(known, shape=replace(known.shape, outputs=len(weight)), groups=[of_targets])
 
 
@@ -88,6 +88,7 @@ def restrict(known: NormalEquations, columns: Tensor, targets: Tensor) -> Normal
         sums.inputs[columns],
         sums.outputs[targets],
         sums.squares[targets],
+        sums.energy[columns],
     )
     shape = replace(known.shape, inputs=inputs, outputs=len(targets))
     return replace(known, shape=shape, groups=[part])

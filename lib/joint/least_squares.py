@@ -116,7 +116,7 @@ def _solve_group(equations: NormalEquations, sums: Sums, bias: bool, ridge: floa
     mean, mean_g = sums.inputs / count, sums.outputs / count
     # A window of a map is its sum less its border: rounding is relative to the whole channel, not
     # to the window.
-    energy = gram.diagonal().reshape(-1, equations.shape.taps)
+    energy = (sums.energy / count).reshape(-1, equations.shape.taps)
     energy = energy.amax(1, keepdim=True).expand_as(energy).flatten().clone()
     if bias:
         gram = gram - torch.outer(mean, mean)

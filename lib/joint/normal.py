@@ -18,18 +18,21 @@ _LARGEST = 1e150  # squares of larger numbers, or of smaller ones than 1 / it, l
 @dataclass(eq=False)
 class Sums:
     """Sums over images and positions for one group: gram = sum u u^T, cross = sum g u^T, inputs =
-    sum u, outputs = sum g, squares = sum g^2, in float64."""
+    sum u, outputs = sum g, squares = sum g^2, in float64; energy = sum u^2, where a batch counts by
+    the rounding of its products."""
 
     gram: Tensor
     cross: Tensor
     inputs: Tensor
     outputs: Tensor
     squares: Tensor
+    energy: Tensor
 
     @classmethod
     def zeros(cls, unknowns: int, outputs: int, device: torch.device) -> Sums:
         """No data yet."""
-        sizes = (unknowns, unknowns), (outputs, unknowns), (unknowns,), (outputs,), (outputs,)
+        many, few = (unknowns,), (outputs,)
+        sizes = (unknowns, unknowns), (outputs, unknowns), many, few, few, many
         return cls(*(torch.zeros(s, dtype=torch.float64, device=device) for s in sizes))
 
 
@@ -38,8 +41,8 @@ class NormalEquations:
     """Sums over images and output positions for the joint g = W u + b, u the unfolded patch.
 
     Products are taken in `products`, batch by batch, and summed in float64; the unfolded matrix is
-    never in memory. Where the first batch has channels that vary by less than 1 % of their mean,
-    or numbers whose squares leave float32, float64 takes the place of float32.
+    never in memory. A batch with channels that vary by less than 1 % of their mean, or numbers
+    whose squares leave float32, is multiplied in float64; so are all batches if the first is.
 
     Args:
         shape: the joint's geometry;  products: float32 or float64;  device: of the sums.
@@ -68,6 +71,7 @@ class NormalEquations:
             device = torch.device(self.device)
             self.groups = [Sums.zeros(*sizes, device) for _ in range(self.shape.groups)]
 
+    @torch.no_grad()
     def add(self, features: Tensor, target: Tensor) -> None:
         """Add a batch of images.
 
@@ -90,11 +94,15 @@ class NormalEquations:
         exact = [_needs_float64("features", maps), _needs_float64("targets", aim)]
         if self.count == 0 and any(exact):
             self.products = torch.float64
-        maps, aim = maps.to(self.products), aim.to(self.products)
+        products = torch.float64 if any(exact) else self.products
+        rounding = torch.finfo(products).eps / torch.finfo(self.products).eps
+        maps, aim = maps.to(products), aim.to(products)
         parts = zip(maps.chunk(self.shape.groups, 1), aim.chunk(self.shape.groups, 1), strict=True)
         for sums, (m, g) in zip(self.groups, parts, strict=True):
             sums.cross += patch_cross(m, g, self.shape)
-            sums.gram += patch_gram(m, self.shape)
+            gram = patch_gram(m, self.shape)
+            sums.gram += gram
+            sums.energy += gram.diagonal() * rounding
             sums.inputs += patch_sums(m, self.shape)
             sums.outputs += g.sum((0, 2, 3), dtype=torch.float64)
             sums.squares += g.double().square().sum((0, 2, 3))

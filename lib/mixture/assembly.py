@@ -48,9 +48,9 @@ class Teachers:
     """The given nets at one layer.
 
     Args:
-        nets: float32, in eval mode;  layer: 1..L;  features: what each net's layer reads;  shared:
-            normal equations of all nets' features with all nets' channels as targets, or None where
-            every mixture reads its own features.
+        nets: of one precision, in eval mode;  layer: 1..L;  features: what each net's layer reads.
+        shared: normal equations of all nets' features with all nets' channels as targets, or None
+            where every mixture reads its own features.
     """
 
     nets: Sequence[Chain]
@@ -140,7 +140,8 @@ class Growing:
         # channels kept times the positions that flattening makes of each
         below = Geometry.of(net.joint(teachers.layer - 1)).outputs
         units = len(self.kept[-1]) * (teachers.shape.unknowns // below)
-        weight = torch.zeros(outputs, units + 1) if fit is None else _parameters(fit)
+        zero = teachers.joint.weight.new_zeros(outputs, units + 1)
+        weight = zero if fit is None else _parameters(fit)
         fits = [*self.fits, fit]
         joints = [*self.joints, _joint_like(teachers.joint, weight)]
         made = Chain(
@@ -220,6 +221,6 @@ def _block_diagonal(parts: list[Tensor]) -> Tensor:
 def _joint_like(joint: Joint, weight: Tensor) -> Joint:
     """A joint of the same kind with weights (outputs, inputs * taps + 1), the bias last."""
     shape = Geometry.of(joint)
-    inputs, weight = (weight.shape[1] - 1) // shape.taps, weight.float()
+    inputs, weight = (weight.shape[1] - 1) // shape.taps, weight.to(joint.weight.dtype)
     shape = replace(shape, inputs=inputs, outputs=len(weight))
     return shape.build(weight[:, :-1], weight[:, -1])

@@ -39,6 +39,8 @@ def excess(gammas: Tensor, values: Tensor) -> Tensor:
     >>> excess(torch.tensor([0.0, 0.5, 1.0]), torch.tensor([1.0, 3.0, 2.0]))
     tensor([0.0000, 1.5000, 0.0000])
     """
+    if not len(gammas) > 1 or not gammas[-1] > gammas[0]:
+        raise ValueError(f"gammas are {gammas.tolist()}: a chord needs two ends, rising")
     share = (gammas - gammas[0]) / (gammas[-1] - gammas[0])
     return values - ((1 - share) * values[..., :1] + share * values[..., -1:])
 

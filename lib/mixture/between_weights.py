@@ -13,14 +13,15 @@ from lib.mixture.barriers import Numbers
 from lib.mixture.curve import LossCurve, loss_curve
 from lib.nets import Chain
 from lib.nets.chain import as_chain
-from lib.nets.samples import check_samples
+from lib.nets.kinds import check_by_sample
+from lib.nets.samples import Data, check_alone, whole
 
 
 def weight_path(
     net1: Chain | nn.Sequential,
     net2: Chain | nn.Sequential,
-    x: Tensor,
-    y: Tensor,
+    x: Data,
+    y: Tensor | None = None,
     *,
     gammas: int | Numbers = 101,
     kind: str = "l12",
@@ -31,7 +32,7 @@ def weight_path(
 
     Args:
         net1, net2: of one architecture.
-        x: images (n, ...);  y: classes, int64 (n,).
+        x: images (n, ...) with classes y, int64 (n,); or batches (x, y), such as a DataLoader.
         gammas: how many evenly spaced in [0, 1], or the values themselves (P,), any real numbers.
         kind, weight: of the regulariser, see `lib.train.sgd.penalty`.
         batch: images at a time.
@@ -47,7 +48,7 @@ def weight_path(
     >>> weight_path(*nets, x, torch.arange(6), gammas=3).losses.shape
     torch.Size([3, 6])
     """
-    check_samples(x, y)
+    x, y = whole(x, y, labelled=True)
     net1, net2 = as_chain(net1), as_chain(net2)
     _check_ends(net1, net2, x[:batch])
     at = _points(gammas)
@@ -102,7 +103,10 @@ def outline(net: Chain) -> str:
 def _check_ends(net1: Chain, net2: Chain, x: Tensor) -> None:
     """Measure that the line starts and ends at the nets themselves."""
     for gamma, net in ((0.0, net2), (1.0, net1)):
-        expected = copy.deepcopy(net).eval()(x)
+        whole_net = copy.deepcopy(net).eval()
+        check_by_sample(whole_net)
+        expected = whole_net(x)
+        check_alone(whole_net(x[:1]), expected)
         apart = (net_between(net1, net2, gamma)(x) - expected).abs().max()
         if not apart <= 64 * torch.finfo(expected.dtype).eps * expected.abs().max():
             raise ValueError(

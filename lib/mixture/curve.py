@@ -14,7 +14,15 @@ from torch.nn import functional
 from lib.mixture.barriers import Numbers, excess
 from lib.nets import Chain
 from lib.nets.chain import as_chain
-from lib.nets.samples import check_finite, check_samples
+from lib.nets.kinds import check_by_sample
+from lib.nets.samples import (
+    Data,
+    check_alone,
+    check_classes,
+    check_finite,
+    in_batches,
+    whole,
+)
 from lib.train.sgd.regulariser import penalty
 
 
@@ -79,8 +87,8 @@ class LossCurve:
 @torch.no_grad()
 def loss_curve(
     nets: Iterable[Chain | nn.Sequential],
-    x: Tensor,
-    y: Tensor,
+    x: Data,
+    y: Tensor | None,
     gammas: Numbers,
     *,
     kind: str = "l12",
@@ -90,24 +98,27 @@ def loss_curve(
     """The losses of given nets, e.g. of mixtures.
 
     Args:
-        nets: P nets;  x: images (n, ...);  y: classes, int64 (n,);  gammas: where the nets stand,
-            (P,).
+        nets: P nets;  gammas: where they stand, (P,).
+        x: images (n, ...) with classes y, int64 (n,); or batches (x, y), and y None.
         kind, weight: of the regulariser, see `lib.train.sgd.penalty`.
         batch: images at a time.
     Raises:
-        ValueError: not one gamma for each net, no images, or not one class for each of them.
+        ValueError: not one gamma for each net, no images, or not one class for each of them, or a
+            net that does not treat every image by itself.
 
     >>> net = Chain([nn.Linear(2, 2)], [])
     >>> loss_curve([net, net], torch.eye(2), torch.tensor([0, 1]), [0, 1]).losses.shape
     torch.Size([2, 2])
     """
-    check_samples(x, y)
+    x, y = whole(x, y, labelled=True)
     at = torch.as_tensor(gammas, dtype=torch.float64)
     losses, correct, regulariser = [], [], []
     for net in nets:
         runner = copy.deepcopy(as_chain(net)).eval()
-        output = torch.cat([runner(part) for part in torch.split(x, batch)]).double()
-        check_classes(y, output)
+        check_by_sample(runner)
+        output = torch.cat([runner(part) for part in in_batches(x, batch)]).double()
+        check_outputs(output, y)
+        check_alone(runner(x[:1]), output)
         losses.append(functional.cross_entropy(output, y, reduction="none"))
         correct.append(output.argmax(1) == y)
         regulariser.append(penalty(runner, kind).double())
@@ -120,14 +131,13 @@ def loss_curve(
     )
 
 
-def check_classes(y: Tensor, outputs: Tensor) -> None:
-    """Raises ValueError unless y holds a class of the outputs for each sample, and these are
+def check_outputs(outputs: Tensor, y: Tensor) -> None:
+    """Raises unless y holds a class of the outputs (n, classes) for each sample, and these are
     finite."""
-    if outputs.dim() != 2 or y.shape != outputs.shape[:1] or y.dtype != torch.int64:
+    if outputs.dim() != 2 or y.shape != outputs.shape[:1]:
         raise ValueError(
-            f"outputs {tuple(outputs.shape)} and classes {tuple(y.shape)}, {y.dtype}: expected"
-            " (n, classes) and (n,), int64"
+            f"outputs {tuple(outputs.shape)} and classes {tuple(y.shape)}: expected (n, classes)"
+            " and (n,)"
         )
-    if int(y.max()) >= outputs.shape[1]:
-        raise ValueError(f"class {int(y.max())} of {outputs.shape[1]} outputs: expected less")
+    check_classes(y, outputs.shape[1])
     check_finite("outputs of the net", outputs)

@@ -20,13 +20,13 @@ from lib.nets import Chain
 from lib.nets.chain import as_chain
 from lib.nets.drawing import source_of
 from lib.nets.kinds import Joint
-from lib.nets.samples import check_samples
+from lib.nets.samples import Data, check_alone, in_batches, whole
 
 
 def mix(
     net1: Chain | nn.Sequential,
     net2: Chain | nn.Sequential,
-    x: Tensor,
+    x: Data,
     gamma: float,
     options: MixtureOptions | None = None,
     *,
@@ -44,7 +44,7 @@ def mix(
     Args:
         net1, net2: nets of one architecture (Chain or nn.Sequential), in any precision, whose
             activations hold neither parameters nor statistics.
-        x: images (n, ...);  gamma: the share of net1, in [0, 1].
+        x: images (n, ...), or batches of them;  gamma: the share of net1, in [0, 1].
         options: width, inputs, ridge and draws.
         generator: of the draws of channels, or its seed; the same seed for all gamma gives nested
             draws.
@@ -53,7 +53,7 @@ def mix(
             the mixture of Theorem 1.
         weight: of the l_{1,2} penalty of the last layer.
     Returns:
-        The mixture, in float32 as `Chain`.
+        The mixture as `Chain`, in float64 if all nets are, else in float32.
     Raises:
         TypeError, ValueError: nets of different architecture, modules between joints that belong to
             single channels, or an argument outside its range.
@@ -68,14 +68,14 @@ def mix(
     """
     if not 0 <= gamma <= 1:
         raise ValueError(f"gamma is {gamma}: expected in [0, 1]")
-    shares, nets = [(gamma, 1 - gamma)], (net1, net2)
-    return mixtures(nets, x, shares, options, generator=generator, y=y, weight=weight)[0]
+    shares = [(float(gamma), 1 - float(gamma))]
+    return mixtures((net1, net2), x, shares, options, generator=generator, y=y, weight=weight)[0]
 
 
 @torch.no_grad()
 def mixtures(
     nets: Sequence[Chain | nn.Sequential],
-    x: Tensor,
+    x: Data,
     shares: Sequence[Sequence[float]],
     options: MixtureOptions | None = None,
     *,
@@ -101,16 +101,21 @@ def mixtures(
     >>> x = torch.randn(32, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> options = MixtureOptions(inputs="teacher")
     >>> [m.shares for m in mixtures(nets, x, [(1, 0, 0), (0.25, 0.25, 0.5)], options, generator=0)]
-    [(1, 0, 0), (0.25, 0.25, 0.5)]
+    [(1.0, 0.0, 0.0), (0.25, 0.25, 0.5)]
     """
     options = options or MixtureOptions()
     chains = [as_chain(net) for net in nets]
     _check_nets(chains)
-    check_samples(x, y)
+    x, *classes = whole(x, y)
+    shares = _checked_shares(shares, len(chains))
     draws = source_of(generator, "mixtures")
-    chains = [copy.deepcopy(net).float().eval() for net in chains]
-    parts = [chains[0].features(part, 0)[0] for part in torch.split(x.float(), options.batch)]
-    growing = [Growing(tuple(s), list(parts), options) for s in shares]
+    exact = all(p.dtype == torch.float64 for net in chains for p in net.parameters())
+    x = x.to(torch.float64 if exact else torch.float32)
+    chains = [copy.deepcopy(net).to(x.dtype).eval() for net in chains]
+    for net in chains:
+        check_alone(net(x[:1]), net(x[:2]))
+    parts = [chains[0].features(part, 0)[0] for part in in_batches(x, options.batch)]
+    growing = [Growing(s, list(parts), options) for s in shares]
     teachers = Teachers(chains, 1, [list(parts) for _ in chains])
     while teachers.layer < chains[0].depth:
         drawn = _sources(teachers, shares, options, draws)
@@ -124,7 +129,7 @@ def mixtures(
     results = [mixture.result(teachers, matched=y is None) for mixture in growing]
     if y is None:
         return tuple(results)
-    refitted = (refit_top(r.net, x, y, weight=weight, batch=options.batch) for r in results)
+    refitted = (refit_top(r.net, x, *classes, weight=weight, batch=options.batch) for r in results)
     return tuple(replace(r, net=net) for r, net in zip(results, refitted, strict=True))
 
 
@@ -154,6 +159,13 @@ def _sources(
     else:
         lists = [candidates(sizes, width, options.scheme, draws)] * len(shares)
     return [chosen(found, sizes, s) for found, s in zip(lists, shares, strict=True)]
+
+
+def _checked_shares(shares: Sequence[Sequence[float]], nets: int) -> list[tuple[float, ...]]:
+    found = [tuple(float(s) for s in each) for each in shares]
+    if not found or any(len(each) != nets for each in found):
+        raise ValueError(f"shares are {found}: expected one number for each of {nets} nets")
+    return found
 
 
 def _check_nets(nets: Sequence[Chain]) -> None:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from lib.joint.geometry import Geometry
+from lib.joint.least_squares import check_ridge
 from lib.mixture.channels import SCHEMES
+from lib.nets.checks import check_counts
 
 # (joint, features in parts, wanted pre-activations in parts, layer) -> weights, the bias last
 LayerFit = Callable[[Geometry, Sequence[Tensor], Sequence[Tensor], int], Tensor]
@@ -64,7 +66,5 @@ class MixtureOptions:
             raise ValueError(
                 "a fit of one's own reads the mixture's own features: expected inputs='own'"
             )
-        if not 0 <= self.ridge < math.inf or self.batch < 1:
-            raise ValueError(
-                f"ridge is {self.ridge}, batch {self.batch}: expected finite and >= 0, and >= 1"
-            )
+        check_counts(self, "batch")
+        check_ridge(self.ridge)

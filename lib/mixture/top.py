@@ -15,17 +15,18 @@ from torch import Tensor, nn
 from lib.joint.geometry import Geometry
 from lib.nets import Chain
 from lib.nets.chain import as_chain
-from lib.nets.samples import check_finite, check_samples
+from lib.nets.kinds import check_by_sample
+from lib.nets.samples import Data, check_alone, check_classes, check_finite, in_batches, whole
 
 Array = NDArray[np.float64]
-_OPTIONS = {"maxcor": 20, "ftol": 1e-12, "gtol": 1e-8}
+_OPTIONS = {"maxcor": 20, "ftol": 1e-10, "gtol": 1e-7}
 
 
 @torch.no_grad()
 def refit_top(
     net: Chain | nn.Sequential,
-    x: Tensor,
-    y: Tensor,
+    x: Data,
+    y: Tensor | None = None,
     *,
     weight: float = 1.0,
     batch: int = 256,
@@ -39,7 +40,8 @@ def refit_top(
     minimum, zeros included. Score the result on other images than it was fitted on.
 
     Args:
-        net: its last layer is fully connected;  x, y: images (n, ...) and classes, int64 (n,).
+        net: its last layer is fully connected.
+        x: images (n, ...) with classes y, int64 (n,); or batches (x, y), such as a DataLoader.
         weight: of the penalty, >= 0;  batch: images at a time;  steps: at most.
     Returns:
         The refitted copy, in eval mode.
@@ -54,7 +56,7 @@ def refit_top(
     >>> better(torch.eye(2)).argmax(1)
     tensor([0, 1])
     """
-    check_samples(x, y)
+    x, y = whole(x, y, labelled=True)
     if not 0 <= weight < np.inf:
         raise ValueError(f"weight is {weight}: expected a finite number >= 0")
     net = copy.deepcopy(as_chain(net)).eval()
@@ -64,11 +66,12 @@ def refit_top(
     if not isinstance(last, nn.Linear):
         raise TypeError(f"the last layer is {type(last).__name__}: expected Linear")
     classes, dtype = Geometry.of(last).outputs, last.weight.dtype
-    if y.dtype != torch.int64 or y.dim() != 1 or int(y.max()) >= classes:
-        raise ValueError(f"y is {tuple(y.shape)}, {y.dtype}: expected (n,) int64 below {classes}")
-    parts = torch.split(x.to(dtype), batch)
+    check_classes(y, classes)
+    check_by_sample(net)
+    parts = in_batches(x.to(dtype), batch)
     features = torch.cat([net.features(part, net.depth - 1)[-1] for part in parts])
     check_finite("features of the last layer", features)
+    check_alone(net.features(x[:1].to(dtype), net.depth - 1)[-1], features)
     problem = _Logistic(features.double().cpu().numpy(), y.cpu().numpy(), classes, weight)
     w, b = problem.solve(steps, bias=last.bias is not None)
     last.weight.copy_(torch.from_numpy(w))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lib.nets.kinds import JOINTS, Joint, check_known, check_plain, leaves, overwrites
 
 Net = TypeVar("Net", bound=nn.Module)
+_METHODS = ("forward", "tail", "feature", "features", "preactivations", "joint")
 
 
 class Chain(nn.Module):
@@ -119,9 +120,9 @@ class Chain(nn.Module):
     def preactivations(self, x: Tensor, upto: int | None = None) -> tuple[Tensor, ...]:
         """g^(1) .. g^(upto) of the inputs x, (n, channels, height, width) or (n, width); all L by
         default."""
-        f = _applied(self.before, x)
+        f = self._entered(x)
         out: list[Tensor] = []
-        for layer in range(1, self._checked(upto or self.depth) + 1):
+        for layer in range(1, self._checked(self.depth if upto is None else upto) + 1):
             f = f if layer == 1 else self.feature(layer - 1, out[-1])
             out.append(self.joints[layer - 1](f))
         return tuple(out)
@@ -129,7 +130,7 @@ class Chain(nn.Module):
     def features(self, x: Tensor, upto: int | None = None) -> tuple[Tensor, ...]:
         """f^(0), what joint 1 reads, f^(1) .. f^(upto); all L by default, the last one being the
         output. `upto` may be 0."""
-        out = [_applied(self.before, x)]
+        out = [self._entered(x)]
         last = self.depth if upto is None else upto
         for layer in range(1, last + 1):
             out.append(self.feature(layer, self.joint(layer)(out[-1])))
@@ -144,7 +145,14 @@ class Chain(nn.Module):
         return f
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.tail(0, _applied(self.before, x))
+        return self.tail(0, self._entered(x))
+
+    def _entered(self, x: Tensor) -> Tensor:
+        """What joint 1 reads of the inputs x, which have the dtype of the parameters."""
+        own = next((p.dtype for p in self.parameters()), x.dtype)
+        if x.dtype != own:
+            raise TypeError(f"x is {x.dtype}: expected {own}, the dtype of the net")
+        return _applied(self.before, x)
 
     def _checked(self, layer: int) -> int:
         if not 1 <= layer <= self.depth:
@@ -156,17 +164,24 @@ def as_chain(net: nn.Module) -> Chain:
     """The one door for convolutional nets: a `Chain` as it is, an `nn.Sequential` as a chain.
 
     Raises:
-        TypeError, ValueError: as `Chain.from_sequential`; a Chain with a `forward` of its own,
-            hooks or shared parameters.
+        TypeError, ValueError: as `Chain.from_sequential`; a Chain with methods of its own, joints
+            of a subclass, hooks or shared parameters.
 
     >>> as_chain(nn.Sequential(nn.Linear(1, 1))).depth
     1
     """
     if not isinstance(net, Chain):
         return Chain.from_sequential(cast(nn.Sequential, net))
-    if type(net).forward is not Chain.forward:
-        raise TypeError(f"{type(net).__name__} has a forward of its own: expected a plain Chain")
+    own = [name for name in _METHODS if getattr(type(net), name) is not getattr(Chain, name)]
+    if own:
+        raise TypeError(f"{type(net).__name__} has a {own[0]} of its own: expected a plain Chain")
     check_plain(net)
+    for layer, joint in enumerate(net.joints, start=1):
+        if isinstance(joint, JOINTS) and type(joint) not in JOINTS:
+            raise TypeError(
+                f"layer {layer} is {type(joint).__name__}, which may have a forward of its own:"
+                " expected Linear or Conv2d itself"
+            )
     return net
 
 

@@ -6,6 +6,7 @@ counted from 0, so that neuron s of layer l is `features(net, x)[l][..., s]`.
 
 from __future__ import annotations
 
+import copy
 import math
 import numbers
 from collections.abc import Sequence
@@ -14,7 +15,10 @@ import torch
 from torch import Tensor
 
 from lib.nets.chain import Chain
+from lib.nets.kinds import check_deterministic
 from lib.nets.mlp import MLP, check_mlp
+from lib.nets.propagation import forward
+from lib.nets.samples import check_finite, check_samples
 
 
 def check_single(net: MLP) -> None:
@@ -27,10 +31,31 @@ def check_single(net: MLP) -> None:
         raise ValueError(f"{net} is a batch of nets: index one first")
 
 
-def check_index(what: str, number: int) -> None:
-    """Raises TypeError unless the number is an int, of Python or of numpy."""
+def check_index(what: str, number: int) -> int:
+    """The number as int; raises TypeError unless it is one, of Python or of numpy."""
     if isinstance(number, bool) or not isinstance(number, numbers.Integral):
         raise TypeError(f"{what} is {number!r}: expected an int")
+    return int(number)
+
+
+def check_count(what: str, number: int, least: int = 1) -> int:
+    """The number as int; raises TypeError unless it is one, ValueError below the least.
+
+    >>> check_count("batch", 3)
+    3
+    """
+    count = check_index(what, number)
+    if count < least:
+        raise ValueError(f"{what} is {count}: expected >= {least}")
+    return count
+
+
+def check_counts(settings: object, *names: str, **least: int) -> None:
+    """Checks that fields of some settings are whole numbers, >= 1 or what is said, or None."""
+    for name in (*names, *least):
+        value = getattr(settings, name)
+        if value is not None:
+            check_count(name, value, least.get(name, 1))
 
 
 def check_layer(net: MLP | Chain, layer: int) -> None:
@@ -73,7 +98,8 @@ def check_order(net: MLP | Chain, layer: int, order: Sequence[int]) -> list[int]
     [1, 0]
     """
     check_layer(net, layer)
-    wanted = [int(i) for i in order]
+    listed = order.tolist() if isinstance(order, Tensor) else order
+    wanted = [check_index(f"an entry of the order of layer {layer}", i) for i in listed]
     if sorted(wanted) != list(range(net.widths[layer])):
         raise ValueError(
             f"order of layer {layer} is {wanted}: expected a permutation of"
@@ -120,6 +146,38 @@ def real(what: str, number: float | Tensor, net: MLP, *, trailing: int = 0) -> T
             f" {tuple(net.batch)}"
         ) from None
     return value
+
+
+@torch.no_grad()
+def check_preserved(before: MLP | Chain, after: MLP | Chain, x: Tensor) -> None:
+    """Measure on inputs x that two nets are one function: the check of every operator that says so.
+
+    Both are run in float64, in their modes, where rounding is far below what is allowed: the square
+    root of its unit, relative to the largest output.
+
+    Raises:
+        ValueError: they differ by more.
+
+    >>> net = MLP((torch.ones(2, 1), torch.ones(1, 2)))
+    >>> check_preserved(net, net, torch.ones(3, 1))
+    """
+    check_samples(x)
+    expected, found = (_in_float64(net, x) for net in (before, after))
+    check_finite("outputs of the net", expected)
+    apart = largest(found - expected)
+    if not apart <= math.sqrt(torch.finfo(torch.float64).eps) * largest(expected):
+        raise ValueError(
+            f"the outputs changed by {apart:.2g}, of size {largest(expected):.2g}: expected the"
+            " same function; dense layers are taken to read (n, features)"
+        )
+
+
+def _in_float64(net: MLP | Chain, x: Tensor) -> Tensor:
+    if isinstance(net, MLP):
+        return forward(net.to(torch.float64), x.double())
+    check_deterministic(net)
+    outputs: Tensor = copy.deepcopy(net).double()(x.double())
+    return outputs
 
 
 def largest(t: Tensor) -> float:

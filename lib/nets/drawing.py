@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 import secrets
 import warnings
 from collections.abc import Sequence
@@ -10,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lib.nets.activations import Activation
+from lib.nets.checks import check_count
 from lib.nets.mlp import MLP
 
 Randomness = torch.Generator | int | None
@@ -34,9 +37,9 @@ def source_of(generator: Randomness, what: str) -> torch.Generator:
         message = f"{what} drew with the fresh seed {seed}: pass generator={seed} for the same draw"
         warnings.warn(message, stacklevel=3)
         return torch.Generator().manual_seed(seed)
-    if isinstance(generator, bool) or not isinstance(generator, int):
+    if isinstance(generator, bool) or not isinstance(generator, numbers.Integral):
         raise TypeError(f"generator is {generator!r}: expected a torch.Generator or an int seed")
-    return torch.Generator().manual_seed(generator)
+    return torch.Generator().manual_seed(int(generator))
 
 
 def init(
@@ -66,10 +69,11 @@ def init(
     >>> init((1, 3, 1), batch=(200,), output_bias=False, generator=0)
     MLP((200,) x 1-3-1, tanh, 9 parameters)
     """
-    if len(widths) < 2 or min(widths) < 1:
-        raise ValueError(f"widths {tuple(widths)}: expected at least two, each >= 1")
-    if not std >= 0:
-        raise ValueError(f"std is {std}: expected >= 0")
+    widths, std = [check_count("a width", w) for w in widths], float(std)
+    if len(widths) < 2:
+        raise ValueError(f"widths {tuple(widths)}: expected at least two")
+    if not 0 <= std < math.inf:
+        raise ValueError(f"std is {std}: expected a finite number >= 0")
     source = source_of(generator, "init")
 
     def draw(*shape: int) -> Tensor:

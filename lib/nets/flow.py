@@ -79,6 +79,11 @@ def flow(net: Chain, layer: int) -> Flow:
             if (module.start_dim, module.end_dim) != (1, -1):
                 raise TypeError(f"{module} {where}: expected start_dim=1, end_dim=-1")
             flat = True
+        elif flat and type(module) in (*POOLING, nn.BatchNorm2d):
+            raise TypeError(
+                f"{type(module).__name__} {where} acts on (n, channels, rows, columns), and what"
+                " a Linear or Flatten makes is (n, features)"
+            )
         elif _has_entries(module):
             followers.append((module, _entries(module, source, flat, where)))
         elif type(module) not in (*ELEMENTWISE, *POOLING, *RANDOM, nn.PReLU):

@@ -4,7 +4,11 @@ A module is known by its exact type: a subclass may have a `forward` of its own.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize
 
 Joint = nn.Linear | nn.Conv2d  # the trainable linear map of a layer
@@ -46,11 +50,12 @@ def leaves(module: nn.Module) -> list[nn.Module]:
 
 
 def check_plain(net: nn.Module) -> None:
-    """Refuse what changes a module from outside: hooks, parametrizations, shared parameters.
+    """Refuse what changes a module from outside: hooks, parametrizations, shared tensors.
 
     Raises:
-        TypeError: hooks, parametrizations (weight norm too) or a `forward` put on an instance.
-        ValueError: a parameter that two modules share.
+        TypeError: hooks, parametrizations (weight norm too), a `forward` put on an instance, or
+            weights that are no plain floating parameters.
+        ValueError: a parameter or buffer that two modules share.
 
     >>> check_plain(nn.Linear(1, 1))
     """
@@ -68,13 +73,22 @@ def check_plain(net: nn.Module) -> None:
                 f"{where} has hooks, parametrizations or a forward of its own: expected plain"
                 " modules; remove them first (torch.nn.utils.parametrize.remove_parametrizations)"
             )
-        for key, p in module.named_parameters(recurse=False):
+        if type(module) in JOINTS and module._parameters.get("weight") is None:
+            raise TypeError(f"the weight of {where} is no nn.Parameter: expected one")
+        for key, p in (*module._parameters.items(), *module._buffers.items()):
+            if p is None:
+                continue
             if id(p) in seen:
                 raise ValueError(
-                    f"{key} of {where} is also {seen[id(p)]}: expected parameters that no two"
-                    " modules share"
+                    f"{key} of {where} is also {seen[id(p)]}: expected parameters and buffers that"
+                    " no two modules share"
                 )
             seen[id(p)] = f"{key} of {where}"
+            if key in module._parameters and not p.is_floating_point() or p.is_inference():
+                raise TypeError(
+                    f"{key} of {where} is {p.dtype}{', of inference mode' * p.is_inference()}:"
+                    " expected an ordinary floating tensor"
+                )
 
 
 def check_known(net: nn.Module) -> None:
@@ -119,6 +133,42 @@ def check_deterministic(net: nn.Module) -> None:
                 f"{type(module).__name__} is active, its outputs are random: call .eval() first, or"
                 " remove it"
             )
+
+
+def check_by_sample(net: nn.Module) -> None:
+    """Refuse BatchNorm that normalises by the batch even in eval mode.
+
+    Raises:
+        ValueError: it keeps no running statistics.
+
+    >>> check_by_sample(nn.BatchNorm1d(2))
+    """
+    for name, module in net.named_modules():
+        if isinstance(module, _BatchNorm) and module.running_mean is None:
+            raise ValueError(
+                f"{name or 'the net'} ({type(module).__name__}) keeps no running statistics: what"
+                " it does to a sample depends on the batch; expected track_running_stats=True"
+            )
+
+
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """A net in eval mode for a while; every module gets its own mode back, after an error too.
+
+    >>> net = nn.Sequential(nn.Dropout(), nn.Dropout().eval())
+    >>> with evaluating(net):
+    ...     net.training
+    False
+    >>> [module.training for module in net]
+    [True, False]
+    """
+    modes = [(module, module.training) for module in net.modules()]
+    net.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def overwrites(net: nn.Module) -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lib.nets.mlp import MLP, leaves_of, rebuild
 from lib.nets.propagation import check_inputs, forward
-from lib.nets.samples import check_tensor
+from lib.nets.samples import check_classes, check_tensor
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -45,7 +45,8 @@ def cross_entropy(output: Tensor, y: Tensor) -> Tensor:
     Args:
         output: logits (*batch, n, m_L);  y: class indices (n,), int64.
     Raises:
-        ValueError: y is not (n,) int64, or the outputs are no logits.
+        ValueError: y is not (n,) int64 or holds a class that the outputs have not, or these are no
+            logits.
 
     >>> cross_entropy(torch.zeros(3, 2), torch.tensor([0, 1, 1]))
     tensor(0.6931)
@@ -62,6 +63,7 @@ def cross_entropy(output: Tensor, y: Tensor) -> Tensor:
         raise ValueError(
             f"targets of cross_entropy are {tuple(y.shape)}, {y.dtype}: expected {expected}"
         )
+    check_classes(y, output.shape[-1])
     log_p = output.log_softmax(-1)
     return -log_p.gather(-1, y.expand(log_p.shape[:-1]).unsqueeze(-1)).mean(dim=(-2, -1))
 
@@ -71,14 +73,16 @@ def risk(net: MLP, x: Tensor, y: Tensor, loss: Loss = mse) -> Tensor:
 
     Raises:
         TypeError: x or y are no tensors, or x not of the net's dtype.
-        ValueError: x is not (n, m_0), or y not one target a sample and output.
+        ValueError: no samples, x is not (n, m_0), or y not one target a sample and output.
 
     >>> risk(MLP((torch.ones(1, 1),)), torch.ones(4, 1), torch.zeros(4, 1))
     tensor(1.)
     """
     check_inputs(net, x)
     check_tensor("y", y)
-    if y.shape[:1] != x.shape[:1] or (y.dim() == 2 and y.shape[1] != net.weights[-1].shape[-2]):
+    if not y.dim() or not len(x):
+        raise ValueError(f"got x {tuple(x.shape)}, y {tuple(y.shape)}: expected n >= 1 samples")
+    if y.shape[0] != x.shape[0] or (y.dim() == 2 and y.shape[1] != net.weights[-1].shape[-2]):
         raise ValueError(
             f"targets have shape {tuple(y.shape)}: expected ({x.shape[0]},"
             f" {net.weights[-1].shape[-2]}), or ({x.shape[0]},) class indices"

@@ -21,7 +21,7 @@ def check_inputs(net: MLP, x: Tensor) -> None:
     if x.dim() != 2 or x.shape[-1] != width:
         raise ValueError(f"inputs have shape {tuple(x.shape)}: expected (n, {width})")
     if x.dtype != net.dtype:
-        raise TypeError(f"x is {x.dtype}: expected {net.dtype}, the dtype of the net")
+        raise TypeError(f"inputs are {x.dtype}: expected {net.dtype}, the dtype of the net")
 
 
 def preactivations(net: MLP, x: Tensor) -> tuple[Tensor, ...]:
@@ -32,7 +32,7 @@ def preactivations(net: MLP, x: Tensor) -> tuple[Tensor, ...]:
     Returns:
         L tensors (*batch, n, m_l).
     Raises:
-        TypeError: x is no tensor of the net's dtype.  ValueError: x is not (n, m_0).
+        ValueError: x is not (n, m_0).  TypeError: x has another dtype than the net.
 
     >>> import torch
     >>> from lib.nets import init

@@ -4,6 +4,7 @@ kind."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -99,13 +100,80 @@ def in_batches(data: Data, batch: int) -> Iterator[Tensor]:
     >>> [len(x) for x in in_batches(torch.zeros(5, 2), 3)]
     [3, 2]
     """
-    if batch < 1:
-        raise ValueError(f"batch is {batch}: expected >= 1")
+    if batch != int(batch) or batch < 1:
+        raise ValueError(f"batch is {batch}: expected a whole number >= 1")
     if not isinstance(data, (Tensor, Iterable)):
         raise TypeError(f"x is {type(data).__name__}: expected a tensor, or batches of them")
-    for part in torch.split(data, batch) if isinstance(data, Tensor) else data:
+    for part in torch.split(data, int(batch)) if isinstance(data, Tensor) else data:
         x = part[0] if isinstance(part, (tuple, list)) and len(part) else part
         if not isinstance(x, Tensor):
             raise TypeError(f"a batch is {type(x).__name__}: expected a tensor, or (x, y)")
         check_finite("x", x)
         yield x
+
+
+def labelled_batches(data: Data, y: Tensor | None, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Samples with their targets: tensors x and y in parts, or batches (x, y, ...) as they come.
+
+    Raises:
+        ValueError: no samples, not one target for each, batches without targets, or y beside
+            batches.
+
+    >>> [len(x) for x, y in labelled_batches(torch.zeros(5, 2), torch.zeros(5), 3)]
+    [3, 2]
+    """
+    if isinstance(data, Tensor) != isinstance(y, Tensor):
+        raise ValueError("expected tensors x and y, or batches (x, y) alone")
+    pairs: Iterable[Any] = data
+    if isinstance(data, Tensor) and isinstance(y, Tensor):
+        check_samples(data, y)
+        pairs = zip(data.split(int(batch)), y.split(int(batch)), strict=True)
+    empty = True
+    for pair in pairs:
+        if not isinstance(pair, (tuple, list)) or len(pair) < 2:
+            raise ValueError(f"a batch is {type(pair).__name__}: expected (x, y)")
+        check_samples(pair[0], pair[1])
+        yield pair[0], pair[1]
+        empty = False
+    if empty:
+        raise ValueError("got no batches: expected at least one")
+
+
+def whole(data: Data, y: Tensor | None = None, *, labelled: bool = False) -> list[Tensor]:
+    """All samples as one tensor, and where there are targets, these too.
+
+    Args:
+        data: samples (n, ...), or batches of them;  y: their targets.
+        labelled: without y, take the targets from batches (x, y, ...).
+    Raises:
+        ValueError: as `labelled_batches`, or numbers that are not finite.
+
+    >>> [len(t) for t in whole([(torch.zeros(2, 3), torch.ones(2))] * 4, labelled=True)]
+    [8, 8]
+    """
+    if isinstance(data, Tensor) and (y is not None or not labelled):
+        check_samples(data, y)
+        return [data] if y is None else [data, y]
+    if y is None and not labelled:
+        return whole(torch.cat(list(in_batches(data, 1)) or [torch.zeros(0, 1)]))
+    return [torch.cat(parts) for parts in zip(*labelled_batches(data, y, 1), strict=True)]
+
+
+def check_alone(alone: Tensor, together: Tensor) -> None:
+    """Refuse a net that gives a sample something else alone than in a batch: it is random, or mixes
+    samples.
+
+    Args:
+        alone: outputs of the first sample, (1, ...);  together: of the batch that it begins.
+    Raises:
+        ValueError: they differ by more than 1 % of the largest, which rounding does not reach.
+
+    >>> check_alone(torch.ones(1, 2), torch.ones(3, 2))
+    """
+    here = together[: len(alone)].detach()
+    apart, size = (float(t.abs().max()) for t in (alone.detach() - here, here))
+    if apart > 0.01 * size:
+        raise ValueError(
+            f"the first sample alone gives outputs {apart:.2g} from those in its batch, of size"
+            f" {size:.2g}: expected a net that is not random and treats every sample by itself"
+        )

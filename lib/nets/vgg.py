@@ -3,10 +3,12 @@ input size."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import nn
+from torch.nn.utils import skip_init
 
 from lib.nets.chain import Chain
 
@@ -52,8 +54,8 @@ class Design:
             raise ValueError(
                 f"depth is {self.depth}: expected one of {', '.join(map(str, BLOCKS))}"
             )
-        if not self.width > 0:
-            raise ValueError(f"width multiplier is {self.width}: expected > 0")
+        if not 0 < self.width < math.inf:
+            raise ValueError(f"width multiplier is {self.width}: expected a finite number > 0")
         if min(self.classes, self.channels, self.fc_width) < 1:
             raise ValueError(
                 f"classes {self.classes}, channels {self.channels}, hidden {self.fc_width}:"
@@ -94,7 +96,7 @@ class VGG(Chain):
     """3x3 convolutions (padding 1), ReLU, 2x2 max pooling, then fully connected
     hidden-hidden-classes with dropout.
 
-    Parameters start at zero: draw them with `lib.train.sgd.initialise`.
+    Parameters start at zero, and nothing is drawn: draw them with `initialise`.
 
     Args:
         design: the shapes; or the fields of `Design` as keywords.
@@ -116,7 +118,7 @@ class VGG(Chain):
         activations: list[nn.Module] = []
         before, pooled = chosen.channels, chosen.block_ends[: chosen.pools]
         for layer, channels in enumerate(chosen.conv_widths, start=1):
-            joints.append(nn.Conv2d(before, channels, 3, padding=1))
+            joints.append(skip_init(nn.Conv2d, before, channels, 3, padding=1))
             after: list[nn.Module] = [nn.ReLU()]
             if layer in pooled:
                 after.append(nn.MaxPool2d(2))
@@ -126,7 +128,7 @@ class VGG(Chain):
             before = channels
         before *= (chosen.side // 2**chosen.pools) ** 2
         for width in (chosen.fc_width, chosen.fc_width, chosen.classes):
-            joints.append(nn.Linear(before, width))
+            joints.append(skip_init(nn.Linear, before, width))
             activations.append(nn.Sequential(nn.ReLU(), nn.Dropout(chosen.dropout)))
             before = width
         super().__init__(joints, activations[:-1])

@@ -3,6 +3,7 @@ the other's."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,9 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from lib.nets.chain import Chain, as_chain
+from lib.nets.checks import check_index
 from lib.nets.flow import check_joint
+from lib.nets.samples import check_finite
 
 Order = npt.NDArray[np.int64]
 Weights = npt.NDArray[np.float64]
@@ -49,7 +52,8 @@ def aligned_distance(net1: nn.Module, net2: nn.Module, layers: int | None = None
         layers: compare layers 1..layers; by default the convolutions but the last, as the authors
             do (12 of VGG-16).
     Raises:
-        ValueError: a number of layers out of range, or shapes that differ.
+        ValueError: a number of layers out of range, shapes that differ, or weights that are not
+            finite.
 
     Source: (Gu et al. 2020, Sec. D) and the authors' code.
 
@@ -66,6 +70,7 @@ def aligned_distance(net1: nn.Module, net2: nn.Module, layers: int | None = None
         if layers is None
         else layers
     )
+    last = check_index("layers", last)
     if not 1 <= last <= min(first.depth, second.depth):
         raise ValueError(f"layers is {last}: expected 1..{min(first.depth, second.depth)}")
     order = np.arange(first.widths[0])
@@ -77,9 +82,10 @@ def aligned_distance(net1: nn.Module, net2: nn.Module, layers: int | None = None
                 f"weights of layer {layer} have shapes {w1.shape} and {w2.shape}: expected the same"
             )
         w2 = w2[:, _as_inputs(order, w1.shape[1], layer)]
+        w1, w2 = (w.numpy() for w in of_size_one(torch.from_numpy(w1), torch.from_numpy(w2))[:2])
         order = match_rows(torch.from_numpy(w1).flatten(1), torch.from_numpy(w2).flatten(1))
-        apart = np.mean((w1 - w2[order]) ** 2)
-        distances.append(float(apart / ((np.mean(w1**2) + np.mean(w2**2)) / 2)))
+        apart, size = np.mean((w1 - w2[order]) ** 2), (np.mean(w1**2) + np.mean(w2**2)) / 2
+        distances.append(float(apart / size) if size > 0 else 0.0)
         orders.append(order)
     return Alignment(tuple(range(1, last + 1)), tuple(distances), tuple(orders))
 
@@ -117,6 +123,25 @@ def match_rows(a: Tensor, b: Tensor) -> Order:
             f"rows of shapes {tuple(a.shape)} and {tuple(b.shape)}: expected two equal (rows,"
             " columns)"
         )
+    a, b, _ = of_size_one(a, b)
     # || a - b ||^2 = a^2 + b^2 - 2 a.b, and the squares add up to the same for every permutation
-    found: Order = linear_sum_assignment(-(a.double() @ b.double().T).detach().cpu().numpy())[1]
+    found: Order = linear_sum_assignment(-(a @ b.T).cpu().numpy())[1]
     return found
+
+
+def of_size_one(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, float]:
+    """Both in float64 over one power of two near their largest number, and that power: no square
+    overflows or vanishes, and no digit is lost.
+
+    Raises:
+        ValueError: numbers that are not finite.
+
+    >>> of_size_one(torch.tensor([3.0]), torch.tensor([-1e-3]))[2]
+    4.0
+    """
+    check_finite("weights", a)
+    check_finite("weights", b)
+    a, b = a.detach().double(), b.detach().double()
+    largest = max(float(t.abs().max()) if t.numel() else 0.0 for t in (a, b))
+    power = 2.0 ** min(1023, math.frexp(largest)[1])
+    return a / power, b / power, power

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lib.nets.mlp import MLP, check_mlp
 from lib.nets.samples import check_finite
+from lib.symmetry.alignment import of_size_one
 
 ODD = ("tanh", "identity")  # sigma(-t) = -sigma(t): a neuron may flip (w, b, a) -> (-w, -b, -a)
 
@@ -71,7 +72,8 @@ def orbit_distance(a: MLP, b: MLP, *, output_weights: bool = True) -> float:
         output_weights: compare W^[2] as well; without it (w, b) alone, which all splittings of one
             net share.
     Raises:
-        ValueError: a batch, another depth, or shapes and activations that differ.
+        ValueError: a batch, another depth, shapes and activations that differ, or numbers that are
+            not finite.
 
     >>> net = MLP((torch.tensor([[1.0], [2.0]]), torch.tensor([[3.0, 4.0]])))
     >>> other = MLP((torch.tensor([[2.0], [-1.0]]), torch.tensor([[4.0, -3.0]])))
@@ -90,18 +92,17 @@ def orbit_distance(a: MLP, b: MLP, *, output_weights: bool = True) -> float:
         or [t is None for t in a.biases] != [t is None for t in b.biases]
     ):
         raise ValueError(f"cannot compare {a} with {b}: expected one shape and activation")
-    u, v = (_neurons(net, output_weights) for net in (a, b))
+    u, v, size = of_size_one(*(_neurons(net, output_weights) for net in (a, b)))
     cost = (u[:, None] - v).square().sum(-1)
     if a.activation.name in ODD:
         cost = torch.minimum(cost, (u[:, None] + v).square().sum(-1))
-    if not bool(torch.isfinite(cost).all()):
-        raise ValueError("the weights are so large that their squared distances overflow")
-    rows, columns = linear_sum_assignment(cost.numpy())
-    total = float(cost[rows, columns].sum())
+    rows, columns = linear_sum_assignment(cost.cpu().numpy())
+    apart = size * math.sqrt(float(cost[rows, columns].sum()))
     ours, theirs = a.biases[1], b.biases[1]
     if output_weights and ours is not None and theirs is not None:
-        total += float((ours - theirs).square().sum())
-    return math.sqrt(total)
+        ours, theirs, size = of_size_one(ours, theirs)
+        apart = math.hypot(apart, size * float((ours - theirs).norm()))
+    return apart
 
 
 def _neurons(net: MLP, output_weights: bool) -> Tensor:

@@ -6,10 +6,10 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import TypeVar, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from lib.nets.chain import as_chain, as_given
-from lib.nets.checks import check_order
+from lib.nets.checks import check_order, check_preserved
 from lib.nets.flow import flow, reindex_channels
 from lib.nets.mlp import MLP
 from lib.nets.surgery import reindex
@@ -18,7 +18,7 @@ N = TypeVar("N", bound=MLP | nn.Module)
 Order = Sequence[int]
 
 
-def permute(net: N, orders: Sequence[Order] | Mapping[int, Order]) -> N:
+def permute(net: N, orders: Sequence[Order] | Mapping[int, Order], *, x: Tensor | None = None) -> N:
     """The same function with the neurons, or channels, of hidden layers in another order: new
     neuron i is old neuron order[i].
 
@@ -28,10 +28,13 @@ def permute(net: N, orders: Sequence[Order] | Mapping[int, Order]) -> N:
         net: an `MLP`, one or a batch, a `Chain`, or an nn.Sequential; it is not changed.
         orders: {layer: order} with permutations of 0..m_l-1, or one order for each of the layers
             1..L-1.
+        x: inputs (n, ...) on which to measure that the outputs stay; not measured by default.
+            Without it dense layers are taken to act on (n, features).
     Returns:
         The net of the same kind, every module in its mode.
     Raises:
-        ValueError: no permutation, no such hidden layer, or not one order for each of them.
+        ValueError: no permutation, no such hidden layer, not one order for each of them, or
+            outputs that changed on x.
         TypeError: a module that treats channels differently, as `lib.width.split_channel`.
     Source: (Zhang et al. 2021, App. A.1).
 
@@ -41,8 +44,11 @@ def permute(net: N, orders: Sequence[Order] | Mapping[int, Order]) -> N:
     tensor([[4., 3.]])
     """
     if isinstance(net, MLP):
-        return cast(N, _permuted(net, orders))
-    chain = as_chain(net)
+        permuted = _permuted(net, orders)
+        if x is not None:
+            check_preserved(net, permuted, x)
+        return cast(N, permuted)
+    given = chain = as_chain(net)
     wanted_orders = {
         layer: check_order(chain, layer, order)
         for layer, order in _by_layer(orders, chain.depth).items()
@@ -52,6 +58,8 @@ def permute(net: N, orders: Sequence[Order] | Mapping[int, Order]) -> N:
     chain = copy.deepcopy(chain)
     for layer, order in wanted_orders.items():
         reindex_channels(chain, layer, order)
+    if x is not None:
+        check_preserved(given, chain, x)
     return as_given(net, chain)
 
 

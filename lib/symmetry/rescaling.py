@@ -19,7 +19,8 @@ def rescale(net: MLP, layer: int, neuron: int, factor: float | Tensor) -> MLP:
     Args:
         factor: beta > 0, a number or a tensor (*batch).
     Raises:
-        ValueError: sigma is not homogeneous, beta is not > 0, or no such layer or neuron.
+        ValueError: sigma is not homogeneous, beta is not > 0 or takes weights out of the range of
+            their dtype, or no such layer or neuron.
     Source: (Zhang et al. 2021, App. A.1).
 
     >>> net = MLP((torch.ones(1, 1), torch.ones(1, 1)), activation="relu")
@@ -33,14 +34,22 @@ def rescale(net: MLP, layer: int, neuron: int, factor: float | Tensor) -> MLP:
     here = torch.arange(net.widths[layer], device=net.device) == neuron
     scale = torch.where(here, factor.unsqueeze(-1), 1.0)
     b = net.biases[layer - 1]
-    return replace(
-        net,
-        {
-            layer: net.weights[layer - 1] * scale.unsqueeze(-1),
-            layer + 1: net.weights[layer] * (scale**-degree).unsqueeze(-2),
-        },
-        {layer: None if b is None else b * scale},
-    )
+    bias = None if b is None else _times(b, scale)
+    into = _times(net.weights[layer - 1], scale.unsqueeze(-1))
+    out = _times(net.weights[layer], (scale**-degree).unsqueeze(-2))
+    return replace(net, {layer: into, layer + 1: out}, {layer: bias})
+
+
+def _times(values: Tensor, scale: Tensor) -> Tensor:
+    """values * scale, measured: dividing again gives the values to rounding."""
+    product = values * scale
+    error = (product / scale - values).abs()
+    if not bool((error <= 4 * torch.finfo(values.dtype).eps * values.abs()).all()):
+        raise ValueError(
+            f"a factor from {float(scale.min()):.3g} to {float(scale.max()):.3g} takes weights out"
+            f" of the range of {values.dtype}: expected one nearer to 1"
+        )
+    return product
 
 
 def rescaling_direction(net: MLP, layer: int, neuron: int) -> MLP:

@@ -5,17 +5,22 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lib.nets.chain import Chain, Net, as_chain
 from lib.nets.flow import flow
-from lib.nets.kinds import Joint
+from lib.nets.kinds import NORMS, RANDOM, Joint
 from lib.symmetry.alignment import Order, aligned_distance, match_rows
 from lib.symmetry.permutation import permute
 
 
 def rebasin(
-    net1: Net, net2: Net, *, generator: np.random.Generator | None = None, sweeps: int = 50
+    net1: Net,
+    net2: Net,
+    *,
+    generator: np.random.Generator | None = None,
+    sweeps: int = 50,
+    x: Tensor | None = None,
 ) -> Net:
     """net2 with its neurons permuted so that sum_l <W1_l, W2_l> is (locally) largest.
 
@@ -29,10 +34,12 @@ def rebasin(
         generator: draws the order in which the layers are visited; without one it is that of the
             net, from the first layer on.
         sweeps: over all layers, at most; it ends when none changes.
+        x: inputs (n, ...) on which to measure that net2 keeps its outputs; by default three random
+            ones, where the first layer reads the inputs and is dense, else none.
     Returns:
         The permuted copy of net2, the same function as net2.
     Raises:
-        ValueError: nets of different shapes or of one layer.
+        ValueError: nets of different shapes or of one layer, or outputs that changed.
         TypeError: a module that treats channels differently, as `permute`.
     Source: (Ainsworth et al. 2023, Alg. 1).
 
@@ -44,8 +51,10 @@ def rebasin(
     True
     """
     chain1, chain2 = as_chain(net1), as_chain(net2)
-    if chain1.depth < 2:
-        raise ValueError("the nets have no hidden layer to permute")
+    if chain1.depth < 2 or chain1.depth != chain2.depth:
+        raise ValueError(
+            f"the nets have {chain1.depth} and {chain2.depth} layers: expected the same depth >= 2"
+        )
     orders = list(aligned_distance(chain1, chain2, chain1.depth - 1).order)
     for layer in range(1, chain2.depth):
         flow(chain2, layer)
@@ -58,7 +67,16 @@ def rebasin(
             orders[place] = best
         if not changed:
             break
-    return permute(net2, [order.tolist() for order in orders])
+    return permute(net2, [order.tolist() for order in orders], x=_probe(chain2) if x is None else x)
+
+
+def _probe(net: Chain) -> Tensor | None:
+    if list(net.before.children()) or not isinstance(net.joint(1), nn.Linear):
+        return None
+    if any(module.training for module in net.modules() if isinstance(module, (*RANDOM, *NORMS))):
+        return None
+    draws = torch.Generator().manual_seed(0)
+    return torch.randn(3, net.widths[0], generator=draws).to(net.joint(1).weight)
 
 
 def _best_order(net1: Chain, net2: Chain, orders: list[Order], layer: int) -> Order:

@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib as mpl
 import pytest
 
-from companion import assignments, build, children, execute, figures, own, plan, request
+from companion import assignments, build, children, figures, own, plan, request, surroundings
 
 
 @pytest.fixture
@@ -59,8 +59,7 @@ def test_a_stop_says_what_is_kept_and_how_to_go_on(toy, called, capsys) -> None:
 
 
 def test_a_kernel_sees_neither_start_up_files_nor_a_matplotlibrc(toy, tmp_path) -> None:
-    job = plan.job("01_toy", "quick", {}, toy)
-    seen = execute.environment(job, 1, toy, str(tmp_path))
+    seen = surroundings.of_kernel("quick", 1, toy, str(tmp_path))
     assert {Path(seen[name]) for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR")} == {tmp_path}
     assert Path(seen["MATPLOTLIBRC"]).parent == tmp_path
     assert Path(seen["MPLCONFIGDIR"]).is_relative_to(toy / "_build")

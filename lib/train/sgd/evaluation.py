@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lib.nets.samples import check_classes, check_finite
+from lib.nets.kinds import check_by_sample, evaluating
+from lib.nets.samples import Data, check_alone, check_classes, check_finite, labelled_batches
 
 
 @dataclass(frozen=True)
@@ -30,34 +31,37 @@ class Evaluation:
 
 
 def evaluate(
-    net: nn.Module, images: Tensor, labels: Tensor, *, batch: int = 500, mixed: bool = False
+    net: nn.Module,
+    images: Data,
+    labels: Tensor | None = None,
+    *,
+    batch: int = 500,
+    mixed: bool = False,
 ) -> Evaluation:
     """Mean cross entropy and accuracy of a classifier over images.
 
     Args:
         net: (n, channels, height, width) -> logits (n, classes); all modes are restored afterwards.
-        labels: int64 (n,);  batch: images at a time;  mixed: bfloat16 products.
+        images: (n, ...) with labels int64 (n,), or batches (images, labels), such as a DataLoader.
+        batch: images at a time, of a tensor;  mixed: bfloat16 products.
     Raises:
-        ValueError: no images, or not one label per image, or labels outside the classes.
+        ValueError: no images, or not one label per image, labels outside the classes, numbers that
+            are not finite, or a net that does not treat every image by itself.
 
     >>> evaluate(nn.Flatten(), torch.eye(3).reshape(3, 3, 1, 1), torch.tensor([0, 1, 1])).accuracy
     0.6666666666666666
     """
-    if len(images) == 0 or labels.shape != (len(images),):
-        raise ValueError(
-            f"{len(images)} images and labels {tuple(labels.shape)}: expected n >= 1 and (n,)"
-        )
-    check_finite("images", images)
-    modes = [(module, module.training) for module in net.modules()]
-    net.eval()
-    loss, right = 0.0, 0
-    with torch.no_grad():
-        for x, y in zip(images.split(batch), labels.split(batch), strict=True):
+    loss, right, count = 0.0, 0, 0
+    check_by_sample(net)
+    with evaluating(net), torch.no_grad():
+        for x, y in labelled_batches(images, labels, batch):
             with torch.autocast(x.device.type, torch.bfloat16, enabled=mixed):
                 output = net(x)
+                if count == 0:
+                    check_alone(net(x[:1]), output)
             check_classes(y, output.shape[1])
+            check_finite("outputs of the net", output)
             loss += functional.cross_entropy(output.double(), y, reduction="sum").item()
             right += int((output.argmax(1) == y).sum())
-    for module, training in modes:
-        module.training = training
-    return Evaluation(loss / len(images), right / len(images), len(images))
+            count += len(x)
+    return Evaluation(loss / count, right / count, count)

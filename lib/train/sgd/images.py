@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lib.nets.samples import check_finite
+
 
 def to_images(
     pixels: np.ndarray | Tensor, side: int = 32, dtype: torch.dtype = torch.float32
@@ -22,7 +24,7 @@ def to_images(
         pixels: (n, height, width) or (n, height, width, channels), any number type.
         side: wanted height and width in pixels.
     Raises:
-        ValueError: another shape, or a channel that is constant.
+        ValueError: another shape, numbers that are not finite, or a channel that is constant.
 
     Source: (Gu et al. 2020), the authors' code.
 
@@ -39,13 +41,16 @@ def to_images(
             " channels), n >= 1"
         )
     x = x.permute(0, 3, 1, 2).to(dtype)
+    check_finite("pixels", x)
     if x.shape[-2:] != (side, side):
         x = functional.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)
     mean, std = x.mean((0, 2, 3), keepdim=True), x.std((0, 2, 3), keepdim=True, correction=0)
-    if not bool((std > 0).all()):
+    rounding = 64 * torch.finfo(x.dtype).eps * x.abs().amax((0, 2, 3), keepdim=True)
+    varies = std > rounding
+    if not bool(varies.all()):
         raise ValueError(
-            f"channel {int(std.flatten().argmin())} of the images is constant: it cannot be"
-            " standardised"
+            f"channel {int(varies.flatten().int().argmin())} of the images is constant: it cannot"
+            " be standardised"
         )
     return ((x - mean) / std).contiguous()
 

@@ -4,7 +4,9 @@ of a step."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
+from lib.nets.checks import check_counts
 from lib.train.sgd.regulariser import PENALTIES
 
 
@@ -41,31 +43,19 @@ class Recipe:
     flip: bool = True
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch < 1 or (self.steps is not None and self.steps < 1):
+        check_counts(self, "epochs", "batch", "steps", warmup=0, pad=0)
+        if not (0 < self.lr < inf and 0 <= self.momentum < 1 and 0 < self.decay < inf):
             raise ValueError(
-                f"epochs {self.epochs}, batch {self.batch}, steps {self.steps}: expected each >= 1"
+                f"lr {self.lr}, momentum {self.momentum}, decay {self.decay}: expected finite > 0,"
+                " in [0, 1), finite > 0"
             )
-        if not (self.lr > 0 and 0 <= self.momentum < 1 and self.decay > 0):
+        rising = sorted(self.milestones)
+        if any(m < 1 for m in rising) or list(self.milestones) != rising:
+            raise ValueError(f"milestones {self.milestones}: expected rising epochs >= 1")
+        if self.penalty not in PENALTIES or not 0 <= self.weight < inf:
             raise ValueError(
-                f"lr {self.lr}, momentum {self.momentum}, decay {self.decay}: expected > 0, in"
-                " [0, 1), > 0"
-            )
-        if (
-            self.warmup < 0
-            or any(m < 1 for m in self.milestones)
-            or list(self.milestones) != sorted(self.milestones)
-        ):
-            raise ValueError(
-                f"warmup {self.warmup}, milestones {self.milestones}: expected >= 0, rising epochs"
-                " >= 1"
-            )
-        if self.penalty not in PENALTIES or not self.weight >= 0:
-            raise ValueError(
-                f"penalty {self.penalty!r} of weight {self.weight}: expected {PENALTIES}, >= 0"
-            )
-        if self.pad is not None and self.pad < 0:
-            raise ValueError(
-                f"pad is {self.pad} pixels: expected >= 0, or None for images as they are"
+                f"penalty {self.penalty!r} of weight {self.weight}: expected {PENALTIES}, finite"
+                " >= 0"
             )
 
     def lr_at(self, epoch: int, step: int, steps: int) -> float:

@@ -80,6 +80,8 @@ def layer_penalties(net: Chain, kind: str = "l12") -> tuple[Tensor, ...]:
     """
     if kind not in PENALTIES:
         raise ValueError(f"no penalty {kind!r}: expected {', '.join(PENALTIES)}")
+    if not isinstance(net, Chain):
+        raise TypeError(f"net is {type(net).__name__}: expected a Chain, see Chain.from_sequential")
     weights = [cast(Tensor, joint.weight) for joint in net.joints]
     if kind == "l12":
         return tuple(l12(w) for w in weights)

@@ -8,9 +8,9 @@ had happened, and a net trains the same alone as beside others.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, cast
 
 import numpy as np
@@ -78,7 +78,7 @@ class Execution:
     channels_last: bool = False
 
 
-def train(  # noqa: PLR0913  # every option of a training, by keyword
+def train(
     nets: Sequence[VGG] | State,
     images: Tensor,
     labels: Tensor,
@@ -86,8 +86,7 @@ def train(  # noqa: PLR0913  # every option of a training, by keyword
     *,
     seed: int = 0,
     numbers: Sequence[int] | None = None,
-    checkpoints: Collection[int] = (),
-    on_checkpoint: Callable[[State], object] | None = None,
+    on_epoch: Callable[[int, Callable[[], State]], object] | None = None,
     execution: Execution | None = None,
 ) -> State:
     """Minimise cross entropy + weight * penalty by SGD with Nesterov momentum, every net on the
@@ -101,15 +100,15 @@ def train(  # noqa: PLR0913  # every option of a training, by keyword
         numbers: of the nets, 0, 1, .. by default; seed and number pick a net's dropout masks, so
             that nets 2 and 3 of a family train in another process exactly as they would beside nets
             0 and 1.
-        checkpoints: epochs after which `on_checkpoint` gets a `State` of its own; if it returns
-            True, training stops.
+        on_epoch: called after every epoch with its number, from 1, and a function that gives a
+            `State` of its own; if it returns True, training stops.
         execution: device, precision and compilation.
     Returns:
         The state after the last epoch done.
     Raises:
-        TypeError: labels that are no class indices.
-        ValueError: no nets, not one number per net, images and labels that do not match, labels
-            outside the classes, only frozen parameters, or a state beyond the end.
+        TypeError: nets that are no VGG, labels that are no class indices.
+        ValueError: no nets, not one number per net, images that do not fit them or the labels,
+            labels outside the classes, only frozen parameters, or a state beyond the end.
 
     Source: (Gu et al. 2020, Sec. 6) and the authors' code.
 
@@ -126,11 +125,10 @@ def train(  # noqa: PLR0913  # every option of a training, by keyword
     loop = _Loop(state, images, labels, recipe, execution)
     for epoch in range(state.epoch, recipe.epochs):
         loop.epoch(epoch, seed, numbers)
-        asked = epoch + 1 in checkpoints
-        if asked or epoch + 1 == recipe.epochs:
-            state = loop.state(epoch + 1)
-        if asked and on_checkpoint is not None and on_checkpoint(state) is True:
-            break
+        reached = cache(partial(loop.state, epoch + 1))
+        stop = on_epoch is not None and on_epoch(epoch + 1, reached) is True
+        if stop or epoch + 1 == recipe.epochs:
+            return reached()
     return state
 
 
@@ -150,6 +148,11 @@ def _check(
         )
     check_finite("images", images)
     for net in state.nets:
+        if not isinstance(net, VGG):
+            raise TypeError(f"a net is {type(net).__name__}: expected VGG")
+        side, shape = net.design.side, tuple(images.shape[1:])
+        if shape != (wanted := (net.design.channels, side, side)):
+            raise ValueError(f"images are {shape}: expected {wanted}, as the nets read")
         check_classes(labels, net.design.classes)
         if not any(p.requires_grad for p in net.parameters()):
             raise ValueError("every parameter of a net is frozen: nothing is left to train")

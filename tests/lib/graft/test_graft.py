@@ -376,7 +376,7 @@ def test_a_step_of_algorithm_1_is_adams():
 
 
 def test_bad_settings_of_algorithm_1_are_refused():
-    with pytest.raises(ValueError, match="epochs 0"):
+    with pytest.raises(ValueError, match="epochs is 0"):
         JointTraining(epochs=0)
     with pytest.raises(ValueError, match="lr 0"):
         JointTraining(lr=0.0)

@@ -140,7 +140,7 @@ def test_integers_in_a_barrier():
     ("x", "y", "words"),
     [
         (X.clone().fill_(math.nan), Y, "NaN or infinite"),
-        (X, torch.full((64,), 3), "class 3 of 3"),
+        (X, torch.full((64,), 3), "labels run from 0 to 3|labels run from 3 to 3"),
         (X, Y - 1, "smallest class in y is -1"),
         (X, Y.float(), "int64"),
         (X[:0], Y[:0], "n >= 1"),
@@ -155,9 +155,7 @@ def test_samples_that_are_none_are_refused(x, y, words):
         lambda: refit_top(a, x, y),
         lambda: mix(a, a, x, 0.5, BALANCED, generator=0, y=y),
     ):
-        with pytest.raises(
-            ValueError, match=words if words != "class 3 of 3" else "class 3|below 3"
-        ):
+        with pytest.raises((TypeError, ValueError), match=words):
             call()
 
 

@@ -260,5 +260,5 @@ def test_orders_are_checked() -> None:
     with pytest.raises(ValueError, match="order of layer 1 is .*: expected a permutation of"):
         permute(net, [np.zeros(len(j.weight), dtype=int) for j in net.joints[:-1]])
     one = Chain([nn.Linear(2, 2)], [])
-    with pytest.raises(ValueError, match="no hidden layer to permute"):
+    with pytest.raises(ValueError, match="expected the same depth >= 2"):
         rebasin(one, one)

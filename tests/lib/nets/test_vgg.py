@@ -271,7 +271,7 @@ def test_the_rate_follows_the_authors_schedulers():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"epochs": 0}, "epochs 0"),
+        ({"epochs": 0}, "epochs is 0"),
         ({"lr": 0.0}, "lr 0.0"),
         ({"momentum": 1.0}, "momentum 1.0"),
         ({"milestones": (5, 2)}, "milestones"),
