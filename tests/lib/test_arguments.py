@@ -186,7 +186,11 @@ def judge(name: str, argument: str, kind: str) -> str:
             last = traceback.extract_tb(refusal.__traceback__)[-1]
             own = last.filename.startswith(f"{ROOT}/lib/") and (last.line or "").startswith("raise")
             # Python itself refuses what is no number or no sequence at all
-            own = own or isinstance(refusal, TypeError) and not isinstance(value, torch.Tensor)
+            own = (
+                own
+                or isinstance(refusal, TypeError)
+                and not isinstance(base[argument], torch.Tensor)
+            )
             return "" if own else f"{type(refusal).__name__}: {refusal}"[:150]
         except Exception as fault:
             return f"{type(fault).__name__}: {fault}"[:150]
