@@ -124,8 +124,9 @@ def run(threads: int, rounds: int) -> tuple[list[Row], dict[str, object]]:
             for rule in RULES
         }
         whole["duplicates"] = Contender(lambda _, v=v: group_duplicates(v, 1e-6), 1)
-        for rule, times in interleave(whole, max(3, rounds // 5)).items():
+        for rule, times in interleave(whole, max(5, rounds // 5)).items():
             facts[f"{NEURONS} {case} neurons, {rule}: seconds"] = float(np.median(times))
+            facts[f"{NEURONS} {case} neurons, {rule}: rounds"] = times.tolist()
         work = {name: cpu_seconds(contender.run) for name, contender in whole.items()}
         facts |= {
             f"{NEURONS} {case} neurons, {name}: CPU seconds, all threads": taken

@@ -46,7 +46,7 @@ class Row:
     we are.
 
     `operations` are the multiply-adds in float32 that our way needs for a unit; 0 where nobody
-    counted them."""
+    counted them. `rounds` are the seconds of ours and of the rival in every round."""
 
     name: str
     rival_name: str
@@ -56,6 +56,7 @@ class Row:
     spread: tuple[float, float]
     target: float | None = None
     operations: float = 0.0
+    rounds: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
 
 
 def interleave(contenders: Mapping[str, Contender], rounds: int) -> dict[str, np.ndarray]:
@@ -86,11 +87,9 @@ def compare(
     for rival, target in targets.items():
         low, middle, high = np.quantile(times[rival] / times[ours], (0.25, 0.5, 0.75))
         mine, its = (float(np.median(times[who])) for who in (ours, rival))
-        rows.append(
-            Row(
-                name, rival, mine, its, float(middle), (float(low), float(high)), target, operations
-            )
-        )
+        spread = (float(low), float(high))
+        rounds = (tuple(times[ours].tolist()), tuple(times[rival].tolist()))
+        rows.append(Row(name, rival, mine, its, float(middle), spread, target, operations, rounds))
     return rows
 
 

@@ -771,7 +771,8 @@ run.figure(
     drawing.widths(shown, stages, between, within_each),
     "width",
     f"Left: grafts between nets of widths {width:g} (main) and {partner:g} (partner) after epoch"
-    f" {stop}. Right: error increase between two nets of one width over training, mean over layers. Median and range over pairs.",
+    f" {stop}. Right: error increase between two nets of one width over training, mean over layers."
+    " Median and range over pairs.",
     "Error increase against layer for pairs of widths, and against epoch for each width.",
     {
         "layers": layers,

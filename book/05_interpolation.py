@@ -129,8 +129,7 @@ draws = torch.Generator().manual_seed(seed)
 # \tilde w(v, v') = w(v, v')\, p^{(l)}(v)\, p^{(l-1)}(v'), \qquad \tilde u(v) = u(v)\, p^{(L)}(v) .
 # $$
 #
-# ```{prf:theorem} Convexity in the distribution of features (Gu et al. 2020, Thm 1, on finitely
-# many atoms)
+# ```{prf:theorem} Convexity in the distribution of features (Gu et al. 2020, Thm 1, finite)
 # :label: thm-interpolation-convex
 # Let $J$ be convex in the output. On fixed atoms, $Q$ is a convex function of
 # $(\tilde w, p, \tilde u)$ jointly, on the convex set

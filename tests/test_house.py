@@ -51,9 +51,6 @@ def test_functions_with_more_than_eight_parameters_are_known() -> None:
         "lib.train.descent.front.descend",
         "lib.curvature.lanes_kernel.forward",
         "lib.curvature.lanes_kernel.run",
-        "experiments.pruning.training.train",
-        "experiments.pruning.comparison.compare",
-        "experiments.pruning.comparison._point",
         "companion.chapter.claim",
     }
     assert many - triton <= waiting

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 NEAR = 0.02  # a level is met within this difference of logarithms, two per cent
+LOWER = 0.95  # slow periods above this part of the constant's loss are those of the constant
+MOVED = (0.04, 0.2)  # by how much the levels of a null are moved, in logarithms
 
 
 def share_near(levels: np.ndarray, values: np.ndarray) -> float:
@@ -73,6 +75,38 @@ def by_net(
                 for name, entry in zip(table, row, strict=True):
                     table[name].append(entry)
     return table
+
+
+def below_constant(
+    stalls: Mapping[int, Sequence[Sequence[float]]], constant: float
+) -> dict[int, list[list[float]]]:
+    """The slow periods without those of the constant output, a level that every depth has for free.
+
+    >>> below_constant({1: [[1.0, 0.5]]}, 1.0)
+    {1: [[0.5]]}
+    """
+    return {
+        h: [[v for v in losses if v < LOWER * constant] for losses in nets]
+        for h, nets in stalls.items()
+    }
+
+
+def of_depths(stalls: Mapping[int, Sequence[Sequence[float]]]) -> dict[int, np.ndarray]:
+    """All levels of each depth."""
+    return {h: np.array([v for losses in nets for v in losses]) for h, nets in stalls.items()}
+
+
+def moved(
+    stalls: Mapping[int, Sequence[Sequence[float]]], seed: int
+) -> dict[int, list[list[float]]]:
+    """Every slow period moved up or down by 4 to 20 per cent: as many, as dense, elsewhere."""
+    source, found = np.random.default_rng(seed), {}
+    for hidden, nets in stalls.items():
+        shifts = [source.uniform(*MOVED, len(v)) * source.choice([-1, 1], len(v)) for v in nets]
+        found[hidden] = [
+            (np.asarray(v) * np.exp(s)).tolist() for v, s in zip(nets, shifts, strict=True)
+        ]
+    return found
 
 
 def spread_out(

@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from experiments.pruning.comparison import Point, compare
+from experiments.pruning.comparison import Point, Rules, compare
 from experiments.pruning.samples import Sample
-from experiments.pruning.training import softmax_mse, train
+from experiments.pruning.training import Training, train
 from lib.nets import MLP, init
 
 Found = dict[float, list[Point]]
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What is the same for all methods.
-
-    Args:
-        cosines, amplitude: of the merges that set the sizes.
-        epochs, lr: of the dense nets, and of those trained from the start;  tuning: epochs after
-            pruning.
-    """
-
-    cosines: Sequence[float]
-    amplitude: float
-    epochs: int
-    lr: float
-    tuning: int
 
 
 def contest(
@@ -39,30 +21,12 @@ def contest(
     """Train the wide net of one seed and cut it by every method."""
     first = start(seed)
     dense = train_dense(first, sample, rules)
-    return list(
-        compare(
-            first,
-            dense.net,
-            dense.work,
-            sample,
-            test,
-            cosines=rules.cosines,
-            amplitude=rules.amplitude,
-            fine_tune=rules.tuning,
-            epochs=rules.epochs,
-            lr=rules.lr,
-            loss=softmax_mse,
-            tickets=rules.cosines[1:2],
-            seed=seed,
-        )
-    )
+    return list(compare(first, dense, sample, test, rules, seed=seed))
 
 
-def train_dense(net: MLP, sample: Sample, rules: Rules):
+def train_dense(net: MLP, sample: Sample, rules: Rules) -> Training:
     """The training of a dense net by these rules."""
-    return train(
-        net, sample.x, sample.y, steps=rules.epochs, lr=rules.lr, loss=softmax_mse, records=2
-    )
+    return train(net, sample.x, sample.y, rules.adam(rules.epochs), records=2)
 
 
 def ordinary_net(inputs: int, neurons: int, seed: int) -> MLP:

@@ -15,8 +15,8 @@ from companion import panels
 from companion.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, SKY
 from experiments.pruning import contest
 from experiments.pruning.comparison import Point
-from experiments.pruning.fewer_layers import FIRST_PLATEAU, SlowPoint
 from experiments.pruning.loss_spectra import target
+from experiments.pruning.shortening import Shorter
 from lib.critical.windows import Window
 from lib.nets import MLP, forward
 from lib.train.descent import Trajectory
@@ -116,14 +116,14 @@ def outputs_on_plateau(ax: Axes, seated: Mapping[int, Sequence[MLP]]) -> None:
     ax.legend(fontsize=7)
 
 
-def slow_layers(axes: Sequence[Axes], trained: Trajectory, points: Sequence[SlowPoint]) -> None:
+def slow_layers(axes: Sequence[Axes], trained: Trajectory, points: Sequence[Shorter]) -> None:
     """Losses of deep nets with their slow points, and linearisation errors of the layers there."""
     after = trained.steps > 0
     axes[0].plot(trained.steps[after], trained.losses[after], color=SKY, lw=0.9)
     for p in points:
-        colour = BLUE if p.loss > FIRST_PLATEAU else ORANGE
+        colour = BLUE if p.gone else ORANGE
         errors = np.maximum(p.errors, 1e-6)
-        axes[0].plot(p.step, p.loss, "o", color=colour, ms=4)
+        axes[0].plot(p.at.step, p.at.loss, "o", color=colour, ms=4)
         axes[1].plot(range(1, 4), errors, ".-", color=colour, lw=0.8, alpha=0.8)
     panels.logarithmic(axes[0], xlabel="epoch", ylabel="loss", title="deep nets on Iris")
     panels.logarithmic(axes[1], "y", xlabel="hidden layer", title="at the dots")

@@ -1,118 +1,119 @@
-"""Layers of deep nets on Iris that can be merged away at slow points of training (claim B11)."""
+"""Deep nets on Iris and on images, from small weights and from ordinary ones, and the iterates at
+which layers are to go (claims B11-layers to B11-images)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from experiments.depth.training import small_nets
 from lib.critical import smallest_gradient_iterates
-from lib.merge import merge_layers, reduce
-from lib.merge.reduction import Reduction
-from lib.nets import MLP, forward, init, risk
+from lib.nets import MLP, forward, init
 from lib.train.descent import Trajectory, descend
 
-LR = 0.01
-BUDGET = 0.01  # by how much of itself the loss may rise when a net is reduced
-SLOW = {"slope": 0.7, "ratio": 1.3, "begin": 200}
-FIRST_PLATEAU = 0.15  # a loss above is that of the first plateau
-
-
-def scaled(flowers: np.ndarray, species: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-    """Inputs of mean 0 and deviation 1, one-hot targets, and labels.
-
-    >>> scaled(np.array([[0.0], [2.0]]), np.array([0, 1]))[1]
-    tensor([[1., 0., 0.],
-            [0., 1., 0.]], dtype=torch.float64)
-    """
-    x, labels = torch.tensor(flowers, dtype=torch.float64), torch.tensor(species)
-    y = torch.eye(3, dtype=torch.float64)[labels]
-    return (x - x.mean(0)) / x.std(0), y, labels
+LR = 0.02
+LEARNED = 0.1  # a slow point counts if its net has learned a tenth of the constant's loss
+SLOW = {"slope": 0.7, "ratio": 1.3, "begin": 100}
+ORDINARY = 2**0.5  # gain of ordinary weights, of deviation gain / sqrt(inputs)
 
 
 @dataclass(frozen=True, eq=False)
-class SlowPoint:
-    """An iterate of small gradient, and what is left of it when neurons and layers are merged.
+class Task:
+    """Samples: x (n, d), one-hot y (n, classes) and labels (n,)."""
+
+    x: Tensor
+    y: Tensor
+    labels: Tensor
+
+    @property
+    def constant(self) -> float:
+        """Loss of the best constant output."""
+        return float(self.y.var(0, correction=0).mean())
+
+    def right(self, net: MLP) -> int:
+        """How many samples the net classifies rightly."""
+        return int((forward(net, self.x).argmax(-1) == self.labels).sum())
+
+    def widths(self, hidden: int = 20) -> tuple[int, ...]:
+        """Three hidden layers between inputs and classes."""
+        return (self.x.shape[1], hidden, hidden, hidden, self.y.shape[1])
+
+
+def scaled(flowers: np.ndarray, species: np.ndarray) -> Task:
+    """Inputs of mean 0 and deviation 1 each.
+
+    >>> scaled(np.array([[0.0], [2.0]]), np.array([0, 1])).y
+    tensor([[1., 0.],
+            [0., 1.]], dtype=torch.float64)
+    """
+    x, labels = torch.tensor(flowers, dtype=torch.float64), torch.tensor(species)
+    y = torch.nn.functional.one_hot(labels.long()).double()
+    return Task((x - x.mean(0)) / x.std(0), y, labels)
+
+
+def train_flowers(
+    task: Task, count: int, epochs: int, generator: torch.Generator
+) -> tuple[Trajectory, Trajectory]:
+    """Nets on Iris from small parameters (deviation 0.08), and as many from ordinary ones."""
+    small = init(task.widths(), "relu", std=0.08, batch=(count,), generator=generator)
+    ordinary = small_nets(task.widths(), "relu", count, seed=1, gain=ORDINARY)
+    options = {"steps": epochs, "lr": LR, "records": 120}
+    small, ordinary = (descend(net, task.x, task.y, **options) for net in (small, ordinary))
+    return small, ordinary
+
+
+def train_images(task: Task, count: int, epochs: int) -> tuple[Trajectory, Trajectory]:
+    """The same on images, where weights of deviation 0.3 / sqrt(inputs) are small."""
+    nets = [small_nets(task.widths(), "relu", count, seed=2, gain=g) for g in (0.3, ORDINARY)]
+    small, ordinary = (
+        descend(net, task.x, task.y, steps=epochs, lr=15 * LR, records=120) for net in nets
+    )
+    return small, ordinary
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """An iterate of training, beside one of a net from ordinary weights at the same loss.
 
     Args:
         owner: which net of the batch;  step: its epoch;  net, loss: there.
-        errors: linearisation error of each hidden layer.
-        less: the reduced net and every attempt;  reduced: its loss.
-        right: flowers classified rightly before and after reducing, at once.
-        ends, ends_right: loss and flowers right of both after as many epochs of further training.
+        rival: the ordinary net, of the same batch index and nearest loss.
     """
 
     owner: int
     step: int
     net: MLP
     loss: float
-    errors: tuple[float, ...]
-    less: Reduction
-    reduced: float
-    right: tuple[int, int]
-    ends: tuple[float, float]
-    ends_right: tuple[int, int]
-
-    @property
-    def hidden(self) -> int:
-        """Hidden layers that are left."""
-        return self.less.net.depth - 1
-
-    @property
-    def is_shorter(self) -> bool:
-        """At least one layer went."""
-        return self.less.net.depth < self.net.depth
-
-    @property
-    def at_once(self) -> int:
-        """Flowers lost on balance when the net was reduced."""
-        return self.right[0] - self.right[1]
-
-    @property
-    def later(self) -> int:
-        """Flowers fewer than the deep net has after further training of both."""
-        return self.ends_right[0] - self.ends_right[1]
+    rival: MLP
 
 
-def right(net: MLP, x: Tensor, labels: Tensor) -> int:
-    """How many of the sample the net classifies rightly."""
-    return int((forward(net, x).argmax(-1) == labels).sum())
+def slow_places(trained: Trajectory, ordinary: Trajectory, task: Task) -> list[Place]:
+    """The iterate of least gradient in each slow window of each net that has learned something."""
+    found = smallest_gradient_iterates(trained, **SLOW)
+    owners, steps = found.index.tolist(), found.step.tolist()
+    return [
+        Place(k, step, found.net[i], loss, at_loss(ordinary, k, loss)[1])
+        for i, (k, step, loss) in enumerate(zip(owners, steps, found.loss.tolist(), strict=True))
+        if loss <= (1 - LEARNED) * task.constant
+    ]
 
 
-def train_deep(
-    count: int, x: Tensor, y: Tensor, epochs: int, generator: torch.Generator
-) -> Trajectory:
-    """ReLU nets with three hidden layers of 20 by gradient descent from small parameters."""
-    widths = (x.shape[1], 20, 20, 20, y.shape[1])
-    net = init(widths, "relu", std=0.08, batch=(count,), generator=generator)
-    return descend(net, x, y, steps=epochs, lr=LR, records=120)
+def places_at(trained: Trajectory, ordinary: Trajectory, losses: Sequence[float]) -> list[Place]:
+    """The iterates of every net nearest to given losses, for nets that never stall."""
+    places = []
+    for k in range(trained.losses.shape[1]):
+        for loss in losses:
+            step, net = at_loss(trained, k, loss)
+            places.append(Place(k, step, net, loss, at_loss(ordinary, k, loss)[1]))
+    return places
 
 
-def slow_points(
-    trained: Trajectory, x: Tensor, y: Tensor, labels: Tensor, epochs: int
-) -> list[SlowPoint]:
-    """Reduce every net in each of its slow windows, then train both on."""
-    found, points = smallest_gradient_iterates(trained, **SLOW), []
-    options = {"steps": epochs, "lr": LR, "records": 2, "keep_smallest": False}
-    for k in range(len(found.step)):
-        net, loss = found.net[k], float(found.loss[k])
-        less = reduce(net, x, y, budget=BUDGET * loss)
-        pair = (net, less.net)
-        after = [descend(n, x, y, **options) for n in pair]
-        errors = merge_layers(net, x, fit="neuron").errors
-        point = SlowPoint(
-            int(found.index[k]),
-            int(found.step[k]),
-            net,
-            loss,
-            tuple(float(e) for e in errors),
-            less,
-            float(risk(less.net, x, y)),
-            tuple(right(n, x, labels) for n in pair),
-            tuple(float(a.losses[-1]) for a in after),
-            tuple(right(a.net, x, labels) for a in after),
-        )
-        points.append(point)
-    return points
+def at_loss(trained: Trajectory, k: int, loss: float) -> tuple[int, MLP]:
+    """Epoch and iterate of the k-th net whose loss is nearest to this one."""
+    assert trained.smallest is not None
+    i = int((trained.smallest_loss[:, k].log() - np.log(loss)).abs().argmin())
+    return int(trained.smallest_step[i, k]), trained.smallest[i][k]

@@ -77,10 +77,18 @@ def plateaus(result: Trajectory) -> list[list[float]]:
     return [[w.loss for w in slow_windows(result.steps, c, **options)] for c in curves]
 
 
-def visited(result: Trajectory, level: float) -> NDArray[np.float64]:
+def visited(found: Sequence[Sequence[float]], level: float) -> NDArray[np.float64]:
     """1 for every net that has a slow window within 0.03 decades of the level, else 0."""
-    near = [[abs(np.log10(v / level)) < NEAR for v in losses] for losses in plateaus(result)]
+    near = [[abs(np.log10(v / level)) < NEAR for v in losses] for losses in found]
     return np.array([float(any(flags)) for flags in near])
+
+
+def visited_evenly(
+    found: Sequence[Sequence[float]], low: float, high: float, seed: int
+) -> NDArray[np.float64]:
+    """The same at a level of each net's own, drawn evenly on the logarithmic scale."""
+    drawn = np.exp(np.random.default_rng(seed).uniform(np.log(low), np.log(high), len(found)))
+    return np.array([visited([f], v)[0] for f, v in zip(found, drawn, strict=True)])
 
 
 def shares_below(walks: Walks, level: float) -> dict[int, Tensor]:

@@ -10,7 +10,7 @@ import torch
 
 from experiments.pruning.samples import Sample, agreement
 from experiments.pruning.stuck_images import stuck
-from experiments.pruning.training import Training, softmax_mse, train
+from experiments.pruning.training import Adam, Training, softmax_mse, train
 from lib.merge import merge_neurons
 from lib.nets import MLP, Loss, forward, init, mse
 
@@ -69,10 +69,8 @@ def other_settings(
 
 def attempt(setting: Setting, lr: float, steps: int, records: Sequence[int]) -> Training:
     """Train one setting; `lr` unless it says otherwise."""
-    on, options = setting.sample, {"lr": lr} | setting.options
-    return train(
-        setting.start, on.x, on.y, steps=steps, loss=setting.loss, records=records, **options
-    )
+    rule = Adam(steps, loss=setting.loss, **{"lr": lr} | setting.options)
+    return train(setting.start, setting.sample.x, setting.sample.y, rule, records=records)
 
 
 @dataclass(frozen=True, eq=False)

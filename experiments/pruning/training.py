@@ -56,16 +56,28 @@ class Training:
     work: float
 
 
-def train(  # noqa: PLR0913
+@dataclass(frozen=True)
+class Adam:
+    """How a net is trained: `steps` >= 0 updates of Adam at rate `lr` > 0 on the full batch."""
+
+    steps: int
+    lr: float
+    loss: Loss = mse
+    eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 0:
+            raise ValueError(f"steps is {self.steps!r}: expected a whole number >= 0")
+        if not (math.isfinite(self.lr) and self.lr > 0):
+            raise ValueError(f"lr is {self.lr!r}: expected a finite number > 0")
+
+
+def train(
     net: MLP,
     x: Tensor,
     y: Tensor,
+    rule: Adam,
     *,
-    steps: int,
-    lr: float,
-    loss: Loss = mse,
-    betas: tuple[float, float] = (0.9, 0.999),
-    eps: float = 1e-8,
     records: int | Sequence[int] = 200,
     keep: bool = False,
     mask: MLP | None = None,
@@ -75,28 +87,22 @@ def train(  # noqa: PLR0913
     Args:
         net: one net;  x, y: the sample, in the net's dtype (y class indices where the loss takes
             them).
-        steps: number of updates, >= 0.  lr: learning rate, > 0.  loss, betas, eps: of the risk and
-            of Adam.
+        rule: loss, number of updates and rate.
         records: how many log-spaced records, or the steps themselves; step 0 and the last are
             always there.
         keep: keep the net at every record.
         mask: zeros and ones in the shape of the net; where it is 0, parameters are set to 0 and
             stay there.
     Raises:
-        ValueError: a batch of nets, steps < 0, lr <= 0, a mask of another shape, or a loss that is
-            not finite.
+        ValueError: a batch of nets, a mask of another shape, or a loss that is not finite.
 
     >>> from lib.nets import init
     >>> x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
-    >>> run = train(init((1, 8, 1), generator=0), x, x**2, steps=200, lr=0.01)
+    >>> run = train(init((1, 8, 1), generator=0), x, x**2, Adam(200, 0.01))
     >>> bool(run.losses[-1] < 0.1 * run.losses[0])
     True
     """
     check_single(net)
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
-        raise ValueError(f"steps is {steps!r}: expected a whole number >= 0")
-    if not (math.isfinite(lr) and lr > 0):
-        raise ValueError(f"lr is {lr!r}: expected a finite number > 0")
     masks = _masks(net, mask)
     net = net.map(lambda p: p.detach().clone())
     with torch.no_grad():
@@ -105,37 +111,31 @@ def train(  # noqa: PLR0913
                 p.mul_(m)
     net = net.map(lambda p: p.requires_grad_())
     parameters = list(net.parameters())
-    optimizer = torch.optim.Adam(parameters, lr=lr, betas=betas, eps=eps)
-    plan = set(record_steps(steps, records).tolist())
+    optimizer = torch.optim.Adam(parameters, lr=rule.lr, eps=rule.eps)
+    plan = set(record_steps(rule.steps, records).tolist())
     rows, kept = [], []
-    for step in range(steps + 1):
-        value = risk(net, x, y, loss)
+    for step in range(rule.steps + 1):
+        value = risk(net, x, y, rule.loss)
         gradients = torch.autograd.grad(value, parameters)
         gradients = [g if m is None else g * m for g, m in zip(gradients, masks, strict=True)]
         if step in plan:
-            norm = math.fsum(float(g.abs().sum(dtype=torch.float64)) for g in gradients)
-            rows.append((step, float(value.detach()), norm))
-            if not math.isfinite(rows[-1][1]):
-                raise ValueError(
-                    f"the loss is {rows[-1][1]} at step {step}: expected a smaller learning rate"
-                    f" than {lr}"
-                )
+            rows.append((step, *_measured(value, gradients, rule)))
             if keep:
                 kept.append(net.map(lambda p: p.detach().clone()))
-        if step < steps:
+        if step < rule.steps:
             for p, g in zip(parameters, gradients, strict=True):
                 p.grad = g
             optimizer.step()
-    recorded = torch.tensor(rows, dtype=torch.float64)
-    work = 3.0 * len(x) * steps * n_weights(net, mask)
-    return Training(
-        net.map(torch.Tensor.detach),
-        recorded[:, 0].long(),
-        recorded[:, 1],
-        recorded[:, 2],
-        tuple(kept),
-        work,
-    )
+    steps, losses, norms = torch.tensor(rows, dtype=torch.float64).unbind(1)
+    work = 3.0 * len(x) * rule.steps * n_weights(net, mask)
+    return Training(net.map(torch.Tensor.detach), steps.long(), losses, norms, tuple(kept), work)
+
+
+def _measured(value: Tensor, gradients: Sequence[Tensor], rule: Adam) -> tuple[float, float]:
+    loss = float(value.detach())
+    if not math.isfinite(loss):
+        raise ValueError(f"the loss is {loss}: expected a smaller learning rate than {rule.lr}")
+    return loss, math.fsum(float(g.abs().sum(dtype=torch.float64)) for g in gradients)
 
 
 def n_weights(net: MLP, mask: MLP | None = None) -> int:

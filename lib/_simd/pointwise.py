@@ -55,6 +55,7 @@ _ROUND = 1.5 * 2.0**52 + 1023.0
 _Q0, _Q1 = 4368.0787964418305, 233.17775203670467
 _P0, _P1, _P2 = 1513.860751108667, 20.20167065322281, 0.02309439944381583
 SAFE = 480.0  # for |u| up to this, (2^k Q)^2 is an ordinary number: no clamp is needed
+NEAR = 48.0  # for |u| up to this, tanh, sigmoid and ELU stay off the ends of their ranges
 _LOW, _HIGH = (
     {TANH: -60.0, ELU: -60.0},
     {TANH: 60.0, ELU: 0.0},
@@ -203,9 +204,9 @@ def expm1(u: Lanes) -> Lanes:
 
 
 @njit
-def pull(kind: int, parameter: float, r: Lanes, t: Lanes, rt: Lanes) -> Lanes:
+def pull(kind: int, parameter: float, r: Lanes, t: Lanes, rt: Lanes, near: bool = False) -> Lanes:
     """r sigma'(z), given t = sigma(z) and r t; at a kink the left limit, as in
-    `lib.nets.activations`.
+    `lib.nets.activations`. `near` when |u| <= NEAR is known, which saves a tenth of a step.
 
     Where t lies within its own rounding of the end of the range, sigma' is 0: a rest of rounding
     would be multiplied by inputs of any size. In this order of comparing a NaN stays a NaN. The
@@ -213,14 +214,18 @@ def pull(kind: int, parameter: float, r: Lanes, t: Lanes, rt: Lanes) -> Lanes:
     """
     zero = splat(0.0)
     if kind == TANH:
-        return select(splat(_END) <= magnitude(t), zero, fnma(rt, t, r))
+        slope = fnma(rt, t, r)
+        return slope if near else select(splat(_END) <= magnitude(t), zero, slope)
     if kind == SIGMOID:
-        return select(splat(_END) <= t, zero, fnma(rt, t, rt))
+        slope = fnma(rt, t, rt)
+        return slope if near else select(splat(_END) <= t, zero, slope)
     if kind == RELU:
         return select(zero < t, r, zero)
     if kind == LEAKY_RELU:
         return select(zero < t, r, splat(parameter) * r)
     if kind == ELU:
-        rising = select(t <= splat(-_END * parameter), zero, fma(splat(parameter), r, rt))
-        return select(zero < t, r, rising)
+        slope = fma(splat(parameter), r, rt)
+        if not near:
+            slope = select(t <= splat(-_END * parameter), zero, slope)
+        return select(zero < t, r, slope)
     return r

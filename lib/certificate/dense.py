@@ -13,8 +13,8 @@ from lib.certificate.report import Certificate
 from lib.certificate.zeros import promised_zeros
 from lib.curvature import Inertia, hessian, inertia
 from lib.linear import affine_map
-from lib.nets import MLP, Loss, flatten, forward, from_sequential, gradient, mse, risk
-from lib.nets.samples import check_samples
+from lib.nets import MLP, Loss, flatten, forward, gradient, mse, risk
+from lib.nets.dense import as_dense, check_inputs, check_problem
 from lib.width.embeddings import Embedding
 
 CRITICAL = 1e-8  # L1 norm of a gradient up to which a point is called critical
@@ -76,7 +76,9 @@ def certify(
     (1, True, True)
     """
     net, wide, operator = _pair(net, after)
-    check_samples(x, y)
+    check_problem(net, x, y, loss)
+    if off_sample is not None:
+        check_inputs(net, off_sample)
     slopes = gradient(net, x, y, loss), gradient(wide, x, y, loss)
     found = Certificate(
         parameters=(net.n_parameters, wide.n_parameters),
@@ -125,11 +127,9 @@ def _transported(
 def _pair(
     net: MLP | nn.Sequential, after: MLP | nn.Sequential | CriticalEmbedding
 ) -> tuple[MLP, MLP, CriticalEmbedding | None]:
-    before = from_sequential(net) if isinstance(net, nn.Sequential) else net
-    wide = from_sequential(after) if isinstance(after, nn.Sequential) else after
-    operator = None if isinstance(wide, MLP) else wide
-    if not isinstance(wide, MLP):
-        wide = wide(before)
+    before = as_dense(net)
+    operator = None if isinstance(after, (MLP, nn.Sequential)) else after
+    wide = as_dense(after if isinstance(after, (MLP, nn.Sequential)) else after(before))
     ends = [(n.batch, n.widths[0], n.widths[-1]) for n in (before, wide)]
     if ends[0] != ends[1]:
         raise ValueError(

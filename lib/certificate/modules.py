@@ -12,6 +12,7 @@ from lib.curvature import Inertia, inertia
 from lib.linear import jacobian
 from lib.nets import Loss, mse
 from lib.nets.derivatives import output_and_leaves
+from lib.nets.samples import check_samples
 
 
 def module_gradient(module: nn.Module, x: Tensor, y: Tensor, loss: Loss = mse) -> Tensor:
@@ -82,6 +83,8 @@ def certify_modules(
     >>> found.parameters, bool(found.output_gap < 1e-15)
     ((10, 19), True)
     """
+    if off_sample is not None:
+        check_samples(off_sample)
     gradients = [module_gradient(m, x, y, loss) for m in (before, after)]
     outputs = [_output(m, x) for m in (before, after)]
     counts: list[Inertia | None] = [None, None]
@@ -102,6 +105,7 @@ def certify_modules(
 
 
 def _gradient(module: nn.Module, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, list[Tensor]]:
+    check_samples(x, y)
     output, leaves = output_and_leaves(module, x)
     with torch.enable_grad():
         slopes = torch.autograd.grad(loss(output, y), leaves, create_graph=True)

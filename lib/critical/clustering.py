@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lib.critical.polishing import CriticalPoint
 from lib.nets import MLP, forward
+from lib.nets.dense import check_inputs
 from lib.symmetry import canonical, orbit_distance
 
 
@@ -75,7 +76,8 @@ def cluster(
     """
     net, loss, gradient = _flat(points, losses)
     alike = _Alike(loss_tolerance, output_tolerance, input_tolerance)
-    output = forward(net, x)
+    check_inputs(net, x)
+    output = forward(net, x).detach()
     members: dict[int, list[int]] = {}  # of each leader
     # In the order of their gradients, so that the best point of each cluster is the one the others
     # are compared with.

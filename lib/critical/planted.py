@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from lib.linear import above_rounding, jacobian
 from lib.nets import MLP, flatten, forward, unflatten
-from lib.nets.checks import check_single
+from lib.nets.checks import check_single, finite_number
+from lib.nets.dense import check_inputs, check_precise
 from lib.nets.derivatives import output_and_leaves
 from lib.nets.samples import check_samples
 
@@ -45,8 +46,10 @@ def plant(
     """
     if isinstance(net, MLP):
         check_single(net)
+        check_inputs(net, x)
     check_samples(x)
-    if not residual >= 0:
+    check_precise("x", x.dtype)
+    if finite_number("residual", residual) < 0:
         raise ValueError(f"residual is {residual}: expected >= 0")
     output, derivative = _linearised(net, x)
     # The full left singular basis: its columns beyond the rank span the kernel of J^T, to machine
@@ -76,6 +79,7 @@ def _linearised(net: MLP | nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     # One copy of the net for every entry of the output: a single backward pass gives every row of
     # the Jacobian.
     copies = flatten(net).detach().expand(output.numel(), -1).clone().requires_grad_()
-    entries = forward(unflatten(copies, net), x).flatten(1).diagonal()
-    (derivative,) = torch.autograd.grad(entries.sum(), copies)
+    with torch.enable_grad():
+        entries = forward(unflatten(copies, net), x.detach()).flatten(1).diagonal()
+        (derivative,) = torch.autograd.grad(entries.sum(), copies)
     return output, derivative

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from lib.curvature import hessian
-from lib.nets import MLP, Loss, flatten, from_sequential, gradient, mse, risk, unflatten
+from lib.nets import MLP, Loss, flatten, gradient, mse, risk, unflatten
+from lib.nets.checks import check_index
+from lib.nets.dense import as_dense, check_problem
 
 TOLERANCE = 1e-13
 # Directions whose eigenvalue is rounding (see lib.curvature.signs) carry no information: the
@@ -121,7 +123,8 @@ def polish(
     True
     """
     _check(tolerance, max_steps, radius, reach)
-    net = from_sequential(net) if isinstance(net, nn.Sequential) else net
+    net = as_dense(net)
+    check_problem(net, x, y, loss)
     like = net.map(lambda p: p.detach().reshape(-1, *p.shape[len(net.batch) :]))
     search = _Search(like, x, y, loss, tolerance, radius, reach)
     before = search.gradient.abs().sum(-1)
@@ -233,11 +236,9 @@ def _step(values: Tensor, vectors: Tensor, g: Tensor, delta: Tensor) -> tuple[Te
 
 
 def _check(tolerance: float, max_steps: int, radius: float, reach: float) -> None:
-    if not tolerance > 0:
-        raise ValueError(f"tolerance is {tolerance}: expected > 0")
-    if not isinstance(max_steps, int) or max_steps < 0:
+    for name, value in (("tolerance", tolerance), ("radius", radius), ("reach", reach)):
+        if not value > 0:
+            raise ValueError(f"{name} is {value}: expected > 0")
+    check_index("max_steps", max_steps)
+    if max_steps < 0:
         raise ValueError(f"max_steps is {max_steps!r}: expected an integer >= 0")
-    if not radius > 0:
-        raise ValueError(f"radius is {radius}: expected > 0")
-    if not reach > 0:
-        raise ValueError(f"reach is {reach}: expected > 0")

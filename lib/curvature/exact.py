@@ -11,8 +11,9 @@ from torch import Tensor
 from lib.curvature import lanes
 from lib.curvature.analytic import parts
 from lib.curvature.jets import CLOSED_FORM
-from lib.nets import MLP, Loss, cross_entropy, flatten, mse, risk, unflatten
-from lib.nets.samples import check_classes, check_finite, check_samples
+from lib.nets import MLP, Loss, flatten, mse, risk, unflatten
+from lib.nets.dense import check_parameters, check_problem
+from lib.nets.samples import check_samples
 
 MEMORY = 2 * 2**30  # bytes
 CACHE = (
@@ -185,7 +186,10 @@ def _checked(
     _check_float64(net, x, y)
     nets, size = net.batch.numel(), net.n_parameters
     flat = net.map(lambda p: p.detach().reshape(nets, *p.shape[len(net.batch) :]))
-    _check_targets(flat, x, y, loss)
+    check_parameters(net)
+    check_problem(net, x, y, loss)
+    with torch.no_grad():
+        risk(flat[:1], x, y, loss)  # names any other mismatch, at the cost of one net
     each, result = working_bytes(net, x.shape[0], loss), 8 * outputs * nets * size**2
     if result + each > memory:
         raise ValueError(
@@ -195,24 +199,6 @@ def _checked(
             " matrix"
         )
     return flat, max(1, min(CACHE, memory - result) // each)
-
-
-def _check_targets(net: MLP, x: Tensor, y: Tensor, loss: Loss) -> None:
-    if loss is mse and y.dim() != 2:
-        raise ValueError(
-            f"targets have shape {tuple(y.shape)}: mse takes (n, m_L) ="
-            f" {(x.shape[0], net.widths[-1])}"
-        )
-    if loss is cross_entropy and (y.dim() != 1 or y.is_floating_point()):
-        raise ValueError(
-            f"targets are {y.dtype} of shape {tuple(y.shape)}: cross_entropy takes class indices"
-            f" ({x.shape[0]},)"
-        )
-    if loss is cross_entropy:
-        check_classes(y, net.widths[-1])
-    with torch.no_grad():
-        risk(net[:1], x, y, loss)  # names any other mismatch, at the cost of one net
-    check_finite("the parameters", flatten(net))
 
 
 def _check_float64(net: MLP, *data: Tensor) -> None:

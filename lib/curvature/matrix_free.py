@@ -11,7 +11,8 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor
 
 from lib.nets import MLP, Loss, flatten, mse, risk, unflatten
-from lib.nets.checks import check_single
+from lib.nets.checks import check_index, check_single
+from lib.nets.dense import check_parameters, check_problem
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,10 @@ def hvp(net: MLP, x: Tensor, y: Tensor, v: Tensor, loss: Loss = mse) -> Tensor:
         )
     theta = flatten(net).detach().requires_grad_()
     # Nets of a batch do not interact: the gradient of the sum holds every net's own gradient.
-    (slope,) = torch.autograd.grad(
-        risk(unflatten(theta, net), x, y, loss).sum(), theta, create_graph=True
-    )
-    return torch.autograd.grad(slope, theta, v.detach())[0]
+    with torch.enable_grad():
+        total = risk(unflatten(theta, net), x.detach(), y.detach(), loss).sum()
+        (slope,) = torch.autograd.grad(total, theta, create_graph=True)
+        return torch.autograd.grad(slope, theta, v.detach())[0]
 
 
 def extreme_eigenvalues(
@@ -92,6 +93,9 @@ def extreme_eigenvalues(
     check_single(net)
     if net.dtype != torch.float64:
         raise TypeError(f"the net is {net.dtype}: curvature is float64; pass net.to(torch.float64)")
+    check_parameters(net)
+    check_problem(net, x, y, loss)
+    check_index("k", k)
     if not 1 <= k < net.n_parameters:
         raise ValueError(f"k is {k}: expected 1..{net.n_parameters - 1} for {net}")
     if which not in ("smallest", "largest"):

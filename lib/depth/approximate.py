@@ -13,7 +13,8 @@ from torch import Tensor
 from lib.depth.factorisation import check_place, factor
 from lib.nets import MLP, Activation, features, forward
 from lib.nets.activations import AffinePiece
-from lib.nets.checks import check_single
+from lib.nets.checks import check_single, finite_number
+from lib.nets.dense import check_inputs, check_parameters
 from lib.nets.drawing import Randomness, source_of
 
 HALVINGS = 60  # of the scale, until the wanted error is met
@@ -71,6 +72,9 @@ def approximate_lift(
     0.0001
     """
     _check(net, position, width, error, scale)
+    check_parameters(net)
+    check_inputs(net, x)
+    net, x = net.map(Tensor.detach), x.detach()
     source = source_of(generator, "approximate_lift")
     unit = _unit_lift(net, x, position, width, centre, source)
     target = forward(net, x)
@@ -160,8 +164,7 @@ def _check(net: MLP, position: int, width: int, error: float | None, scale: floa
     if (error is None) == (scale is None):
         raise ValueError(f"got error={error} and scale={scale}: expected exactly one of them")
     chosen = error if scale is None else scale
-    if not (isinstance(chosen, (int, float)) and math.isfinite(chosen) and chosen > 0):
-        raise ValueError(
-            f"{'error' if scale is None else 'scale'} is {chosen!r}: expected a finite number > 0"
-        )
+    name = "error" if scale is None else "scale"
+    if chosen is None or finite_number(name, chosen) <= 0:
+        raise ValueError(f"{name} is {chosen!r}: expected a finite number > 0")
     check_place(net.widths, position, width)

@@ -18,7 +18,8 @@ from lib.depth.layers import LayerOnData, layer_on_data
 from lib.depth.pieces import all_pieces
 from lib.nets import MLP, Loss, mse
 from lib.nets.activations import AffinePiece
-from lib.nets.checks import check_neuron, check_single
+from lib.nets.checks import check_neuron, check_single, finite_number
+from lib.nets.dense import check_problem
 from lib.nets.surgery import replace
 
 
@@ -78,6 +79,7 @@ def slide(net: MLP, x: Tensor, layer: int, neuron: int, distance: float) -> MLP:
     (tensor([0.2500]), tensor([0.7500]))
     """
     check_neuron(net, layer, neuron)
+    finite_number("distance", distance)
     on, (inner, outer) = _bounded(net, x, layer)
     end = _end(on, neuron)
     move = end.at - end.side * distance - end.nearest
@@ -108,6 +110,7 @@ def exits(net: MLP, x: Tensor, y: Tensor, layer: int, loss: Loss = mse) -> Exits
     >>> exits(net, torch.tensor([[0.0], [3.0]]), torch.tensor([[2.0], [3.0]]), 1).first
     tensor([-1.])
     """
+    check_problem(net, x, y, loss)
     on, _ = _bounded(net, x, layer)
     ends = [_end(on, j) for j in range(net.widths[layer])]
     each = on.reader_errors(y, loss)

@@ -3,7 +3,6 @@ lifting in depth."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,8 @@ from torch import Tensor
 
 from lib.depth.pieces import all_pieces, place
 from lib.nets import Activation
+from lib.nets.checks import check_index, finite_number
+from lib.nets.dense import check_kept, check_precise
 
 Pieces = int | Sequence[int] | None
 
@@ -57,7 +58,8 @@ def factor(
         margin: least distance of a pre-activation from the end of its piece, in units of the
             neuron's own range over the data (1 for a neuron constant on them), > 0.
     Raises:
-        ValueError: width, pieces or margin are impossible, or sigma has no affine piece.
+        ValueError: width, pieces or margin are impossible, sigma has no affine piece, or rounding
+            breaks the factorisation.  TypeError: neither float32 nor float64.
 
     >>> from lib.nets.activations import relu
     >>> draws, f = torch.Generator().manual_seed(0), torch.tensor([[-1.0, 0.5]])
@@ -67,7 +69,8 @@ def factor(
     True
     """
     check_place((weight.shape[-1], weight.shape[-2]), 0, width)
-    if not (isinstance(margin, (int, float)) and math.isfinite(margin) and margin > 0):
+    check_precise("the weight", weight.dtype)
+    if finite_number("margin", margin) <= 0:
         raise ValueError(
             f"margin is {margin!r}: expected a finite number > 0 (at 0 the data touch the kink)"
         )
@@ -88,10 +91,16 @@ def factor(
     start = _starts(u, reach * shrink, low, high, margin, generator)
     outer_bias = bias - (last @ (slope * start + shift).unsqueeze(-1)).squeeze(-1)
     wanted = torch.tensor(chosen, device=u.device).expand(start.shape)
-    if not torch.equal(place(u + start.unsqueeze(-2), sigma), wanted):
+    z = u + start.unsqueeze(-2)
+    if not torch.equal(place(z, sigma), wanted):
         raise ValueError(
             f"margin {margin} is lost in the rounding of {weight.dtype}: expected a larger margin"
         )
+    through = (slope * z + shift) @ last.mT + outer_bias.unsqueeze(-2)
+    direct = f @ weight.mT + bias.unsqueeze(-2)
+    size = f.abs() @ weight.abs().mT + bias.abs().unsqueeze(-2)
+    size = torch.where(size.amax((-2, -1), keepdim=True) > 0, size, f.abs().amax())  # W = b = 0
+    check_kept("outputs of the layer", (through - direct).abs().amax((-2, -1)), size.amax((-2, -1)))
     return Factors(inner, start, last, outer_bias)
 
 
@@ -100,8 +109,7 @@ def check_position(widths: Sequence[int], position: int) -> None:
 
     >>> check_position((2, 3, 1), 1)
     """
-    if isinstance(position, bool) or not isinstance(position, int):
-        raise TypeError(f"position is {position!r}: expected an int")
+    check_index("position", position)
     if not 0 <= position < len(widths) - 1:
         raise ValueError(
             f"position {position} outside 0..{len(widths) - 2}: a layer goes between layer q and"
@@ -115,8 +123,7 @@ def check_place(widths: Sequence[int], position: int, width: int) -> None:
     >>> check_place((2, 3, 1), 1, 1)
     """
     check_position(widths, position)
-    if isinstance(width, bool) or not isinstance(width, int):
-        raise TypeError(f"width is {width!r}: expected an int")
+    check_index("width", width)
     least = min(widths[position], widths[position + 1])
     if width < least:
         raise ValueError(
@@ -135,15 +142,16 @@ def _choose(pieces: Pieces, width: int, sigma: Activation, generator: torch.Gene
         )
     if pieces is None:
         return [int(k) for k in torch.randint(count, (width,), generator=generator)]
-    chosen = [pieces] * width if isinstance(pieces, int) else list(pieces)
+    chosen = list(pieces) if isinstance(pieces, Sequence) else [pieces] * width
     if len(chosen) != width:
         raise ValueError(
             f"pieces has {len(chosen)} entries: expected one for each of the {width} neurons"
         )
     for k in chosen:
-        if isinstance(k, bool) or not isinstance(k, int) or not 0 <= k < count:
+        check_index("piece", k)
+        if not 0 <= k < count:
             raise ValueError(
-                f"piece {k!r} outside 0..{count - 1}: {sigma!r} has {count} affine piece(s)"
+                f"piece {k!r} outside 0..{count - 1}: expected an affine piece of {sigma!r}"
             )
     return chosen
 

@@ -13,6 +13,7 @@ from lib.depth.pieces import NO_PIECE, all_pieces, place
 from lib.linear import rank
 from lib.nets import MLP, Loss, flatten, mse, preactivations, unflatten
 from lib.nets.checks import check_layer, check_single
+from lib.nets.dense import check_inputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,12 +99,13 @@ class LayerOnData:
         weights = [w.detach() for w in self.net.weights[behind]]
         biases = [None if b is None else b.detach() for b in self.net.biases[behind]]
         out = value(self.z.detach()) @ weights[0].mT
-        out = (out if biases[0] is None else out + biases[0]).requires_grad_()
-        z = out
-        for w, b in zip(weights[1:], biases[1:], strict=True):
-            out = value(out) @ w.mT
-            out = out if b is None else out + b
-        return torch.autograd.grad(loss(out, y), z)[0]
+        z = (out if biases[0] is None else out + biases[0]).requires_grad_()
+        with torch.enable_grad():
+            out = z
+            for w, b in zip(weights[1:], biases[1:], strict=True):
+                out = value(out) @ w.mT
+                out = out if b is None else out + b
+            return torch.autograd.grad(loss(out, y), z)[0]
 
 
 def layer_on_data(net: MLP, x: Tensor, layer: int, *, flat: bool = False) -> LayerOnData:
@@ -122,6 +124,7 @@ def layer_on_data(net: MLP, x: Tensor, layer: int, *, flat: bool = False) -> Lay
     tensor([ 0, -1])
     """
     check_layer(net, layer)
+    check_inputs(net, x)
     z = preactivations(net, x)
     f = x if layer == 1 else net.activation.value(z[layer - 2])
     return _known(net, layer, f, z[layer - 1], flat)
@@ -135,6 +138,7 @@ def layers_on_data(net: MLP, x: Tensor, *, flat: bool = False) -> tuple[LayerOnD
     >>> [on.layer for on in layers_on_data(net, torch.ones(2, 1).double())]
     [1, 2]
     """
+    check_inputs(net, x)
     z = preactivations(net, x)[:-1]
     f = (x, *(net.activation.value(t) for t in z))
     return tuple(_known(net, layer, f[layer - 1], t, flat) for layer, t in enumerate(z, start=1))

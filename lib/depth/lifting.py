@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lib.depth.factorisation import Pieces, check_place, check_position, factor
 from lib.nets import MLP, features
+from lib.nets.dense import Dense, as_dense, as_kind_of, check_inputs
 from lib.nets.drawing import Randomness, source_of
 
 
@@ -36,7 +37,7 @@ def lifted_dimension(widths: Sequence[int], position: int, width: int) -> int:
 
 
 def lift(
-    net: MLP,
+    net: Dense,
     x: Tensor,
     position: int,
     width: int,
@@ -44,7 +45,7 @@ def lift(
     pieces: Pieces = None,
     margin: float = 0.5,
     generator: Randomness = None,
-) -> MLP:
+) -> Dense:
     """A random element of the lifted manifold T_S(net): one more layer, the same outputs on the
     data x.
 
@@ -54,8 +55,8 @@ def lift(
     and its corank grows by `lifted_dimension`.
 
     Args:
-        net: one net or a batch of L >= 1 layers;  x: the inputs S that must keep their outputs (n,
-            m_0).
+        net: one net or a batch of L >= 1 layers, or an nn.Sequential of Linear layers and
+            activations;  x: the inputs S that must keep their outputs (n, m_0).
         position: q in 0..L-1; the new layer comes between layer q and q+1 (q = 0: right after the
             input, q = L-1: right before the output layer) and is hidden layer q+1 of the result.
         width: of the new layer, >= min(m_q, m_{q+1}).
@@ -64,9 +65,11 @@ def lift(
         margin: least distance of the data from the end of a piece, in units of a neuron's range.
         generator: source of randomness, or a seed; without it a fresh seed, named by a warning.
     Returns:
-        a net of depth L + 1; `unlift(result, x, position + 1)` gives `net` back.
+        a net of depth L + 1, of the kind that was given; `unlift(result, x, position + 1)` gives
+        `net` back.
     Raises:
-        ValueError: an argument is impossible, layer q+1 has no bias, or sigma has no affine piece.
+        ValueError: an argument is impossible or not finite, layer q+1 has no bias, sigma has no
+            affine piece, or rounding breaks the promise.
 
     Source: (Bai et al. 2024), one-layer lifting; the sampling of the manifold is ours.
 
@@ -79,44 +82,45 @@ def lift(
     >>> bool((forward(deep, x) - forward(net, x)).abs().max() < 1e-14)
     True
     """
-    check_place(net.widths, position, width)
-    bias = net.biases[position]
+    mlp: MLP = as_dense(net)
+    check_place(mlp.widths, position, width)
+    check_inputs(mlp, x)
+    bias = mlp.biases[position]
     if bias is None:
         raise ValueError(
-            f"layer {position + 1} of {net!r} has no bias: the inserted layer shifts its data into"
+            f"layer {position + 1} of {mlp!r} has no bias: the inserted layer shifts its data into"
             " an affine piece, and only a bias behind it can undo the shift (without one the lift"
             " is not critical either); give the layer a bias"
         )
-    f = features(net, x)[position]
-    if f.shape[-2] == 0:
-        raise ValueError("x holds no sample: expected n >= 1")
-    f = f.expand(*net.batch, *f.shape[-2:])
+    f = features(mlp, x)[position]
+    f = f.expand(*mlp.batch, *f.shape[-2:])
     parts = factor(
-        net.weights[position],
+        mlp.weights[position],
         bias,
         f,
         width,
-        net.activation,
+        mlp.activation,
         pieces=pieces,
         margin=margin,
         generator=source_of(generator, "lift"),
     )
-    return MLP(
-        [*net.weights[:position], parts.weight_in, parts.weight_out, *net.weights[position + 1 :]],
-        [*net.biases[:position], parts.bias_in, parts.bias_out, *net.biases[position + 1 :]],
-        net.activation,
+    deep = MLP(
+        [*mlp.weights[:position], parts.weight_in, parts.weight_out, *mlp.weights[position + 1 :]],
+        [*mlp.biases[:position], parts.bias_in, parts.bias_out, *mlp.biases[position + 1 :]],
+        mlp.activation,
     )
+    return as_kind_of(net, deep)
 
 
 def lift_layers(
-    net: MLP,
+    net: Dense,
     x: Tensor,
     inserts: Sequence[tuple[int, int]],
     *,
     pieces: Pieces = None,
     margin: float = 0.5,
     generator: Randomness = None,
-) -> MLP:
+) -> Dense:
     """Several layers inserted at once: the composition of one-layer lifts.
 
     Args:
@@ -136,11 +140,12 @@ def lift_layers(
     if not inserts:
         raise ValueError("inserts is empty: expected at least one (position, width)")
     source = source_of(generator, "lift_layers")
+    mlp: MLP = as_dense(net)
     for position, _ in inserts:
-        check_position(net.widths, position)
+        check_position(mlp.widths, position)
     in_order = sorted(inserts, key=lambda pair: pair[0])  # stable
     for already, (position, width) in enumerate(in_order):
-        net = lift(
-            net, x, position + already, width, pieces=pieces, margin=margin, generator=source
+        mlp = lift(
+            mlp, x, position + already, width, pieces=pieces, margin=margin, generator=source
         )
-    return net
+    return as_kind_of(net, mlp)

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from lib.depth.layers import LayerOnData, layer_on_data, layers_on_data
 from lib.nets import MLP, flatten
-from lib.nets.checks import check_layer, check_single
+from lib.nets.checks import check_layer, check_single, finite_tolerance
+from lib.nets.dense import Dense, as_dense, as_kind_of
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,12 @@ class Membership:
     regular: tuple[bool, ...]
 
 
-def unlift(net: MLP, x: Tensor, layers: int | Sequence[int], *, flat: bool = False) -> MLP:
+def unlift(net: Dense, x: Tensor, layers: int | Sequence[int], *, flat: bool = False) -> Dense:
     """The net without hidden layers that are affine on the data:
     `unlift(lift(net, x, q, m), x, q + 1)` is `net`.
 
     Args:
-        x: inputs S (n, m_0) that say which piece each neuron is in.
+        net: as `lift` takes it;  x: inputs S (n, m_0) that say which piece each neuron is in.
         layers: one of 1..L-1, or several; merging one changes no other feature on S.
         flat: also merge neurons that are constant on the data (dead ReLUs); the outputs on S stay,
             but the result then need not be a net of which `net` is a lift.
@@ -57,15 +58,16 @@ def unlift(net: MLP, x: Tensor, layers: int | Sequence[int], *, flat: bool = Fal
     >>> bool((flatten(back) - flatten(net)).abs().max() < 1e-14)
     True
     """
-    chosen = (layers,) if isinstance(layers, int) else tuple(layers)
+    chosen = tuple(layers) if isinstance(layers, Sequence) else (layers,)
     if len(set(chosen)) != len(chosen):
         raise ValueError(f"layers {chosen} repeat: expected distinct hidden layers")
+    mlp = as_dense(net)
     for layer in chosen:
-        check_layer(net, layer)
+        check_layer(mlp, layer)
     if len(chosen) == 1:
-        return layer_on_data(net, x, chosen[0], flat=flat).merged()
-    known = layers_on_data(net, x, flat=flat)
-    return _merge_all(net, [known[layer - 1] for layer in chosen])[0]
+        return as_kind_of(net, layer_on_data(mlp, x, chosen[0], flat=flat).merged())
+    known = layers_on_data(mlp, x, flat=flat)
+    return as_kind_of(net, _merge_all(mlp, [known[layer - 1] for layer in chosen])[0])
 
 
 def membership(net: MLP, x: Tensor, *, flat: bool = False) -> Membership:
@@ -119,6 +121,7 @@ def lifted_from(
             f"{deep!r} cannot be a lift of {shallow!r}: expected more layers, one activation, equal"
             " input and output"
         )
+    finite_tolerance(tolerance)
     check_single(deep)
     linearised = [on for on in layers_on_data(deep, x) if on.is_linearised]
     for chosen in combinations(linearised, deep.depth - shallow.depth):

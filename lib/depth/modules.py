@@ -15,6 +15,7 @@ from lib.nets.chain import Net, as_chain, as_given
 from lib.nets.checks import check_index
 from lib.nets.drawing import Randomness, source_of
 from lib.nets.kinds import check_deterministic, leaves
+from lib.nets.samples import check_samples
 from lib.nets.sequential import activation_module, activation_of
 from lib.nets.surgery import linear, replace_layers
 
@@ -139,6 +140,7 @@ def _dense(net: Chain, layer: int) -> nn.Linear:
 
 def _features_before(net: Chain, layer: int, x: Tensor) -> Tensor:
     """What a dense layer receives, without touching running statistics."""
+    check_samples(x)
     own = copy.deepcopy(net)
     for module in (own.before, *own.activations[: layer - 1]):
         check_deterministic(module)

@@ -9,7 +9,7 @@ from torch import Tensor
 from lib.linear import above_rounding
 from lib.nets import MLP, Activation, features, preactivations
 from lib.nets.activations import AffinePiece
-from lib.nets.samples import check_finite
+from lib.nets.dense import check_inputs, check_precise
 
 NO_PIECE = -1
 
@@ -69,6 +69,7 @@ def linearised_share(net: MLP, x: Tensor, *, flat: bool = False) -> Tensor:
     >>> linearised_share(net, x), linearised_share(net, x, flat=True)
     (tensor([0.5000]), tensor([1.]))
     """
+    check_inputs(net, x)
     z = preactivations(net, x)[:-1]
     if not z:
         raise ValueError(f"{net!r} has no hidden layer")
@@ -119,8 +120,9 @@ def layer_affine_error(net: MLP, x: Tensor) -> Tensor:
     >>> layer_affine_error(net, torch.tensor([[1.0], [2.0], [4.0]])) < 1e-12
     tensor([True])
     """
+    check_inputs(net, x)
+    check_precise("the net", net.dtype)
     f = features(net, x)
-    check_finite("x", x)
     if len(f) == 2:
         raise ValueError(f"{net!r} has no hidden layer")
     return torch.stack([affine_error(h, g) for g, h in zip(f[:-2], f[1:-1], strict=True)], dim=-1)

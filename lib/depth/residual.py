@@ -20,6 +20,7 @@ from lib.nets.activations import get
 from lib.nets.checks import check_index
 from lib.nets.drawing import Randomness, source_of
 from lib.nets.kinds import check_deterministic, check_plain
+from lib.nets.samples import check_samples
 from lib.nets.sequential import activation_module
 
 
@@ -84,6 +85,7 @@ def stream_at(net: nn.Sequential, place: int, x: Tensor) -> Tensor:
     tensor([[0.]])
     """
     _check_place(net, place)
+    check_samples(x)
     before = copy.deepcopy(net[:place])
     check_deterministic(before)
     with torch.no_grad():
@@ -178,6 +180,7 @@ def linearised_block(
     >>> bool((block(x) - x).abs().max() < 1e-14)
     True
     """
+    check_samples(stream)
     zero = stream.new_zeros(width, width)
     source = source_of(generator, "linearised_block")
     parts = factor(zero, zero[0], stream, hidden, get(activation), generator=source)

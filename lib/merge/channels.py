@@ -22,6 +22,7 @@ from lib.nets.chain import Net, as_chain, as_given, plain
 from lib.nets.drawing import Randomness
 from lib.nets.flow import Flow, flow, set_parameter, set_widths
 from lib.nets.kinds import ELEMENTWISE, Joint
+from lib.nets.samples import check_samples
 from lib.nets.sequential import activation_of
 
 
@@ -110,8 +111,7 @@ def merge_channels(
 
 def _outputs(net: Chain, x: Tensor) -> Tensor:
     """The outputs (n, .), after checking that dense layers read (n, features)."""
-    if len(x) == 0:
-        raise ValueError("got no inputs: expected at least one to compare outputs on")
+    check_samples(x)
     f = net.features(x[:1])
     for layer in range(1, net.depth + 1):
         if isinstance(net.joint(layer), nn.Linear) and f[layer - 1].dim() != 2:

@@ -3,7 +3,6 @@ inverse of lifting."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -14,8 +13,9 @@ from torch import Tensor, nn
 from lib.depth.layers import LayerOnData, layers_on_data, merge_affine
 from lib.merge.batchnorm import as_mlp
 from lib.nets import MLP, forward, to_sequential
-from lib.nets.checks import check_layer, check_single
-from lib.nets.samples import check_samples, check_tensor
+from lib.nets.checks import check_layer, check_single, finite_tolerance
+from lib.nets.dense import check_inputs, check_kept, check_precise
+from lib.nets.samples import check_tensor
 
 FITS = ("affine", "neuron")
 
@@ -123,7 +123,8 @@ def merge_layers(
         whole = nn.Sequential(*head, *to_sequential(cast(MLP, done.net))).eval()
         return LayerMerge(whole, done.merged, done.errors, done.change)
     allowed = _check(net, tolerance, layers)
-    check_samples(x)
+    check_inputs(net, x)
+    net, x = net.map(Tensor.detach), x.detach()
     fits = fit_layers(net, x, fit)
     errors, numbers = tuple(f.error for f in fits), list(range(1, net.depth))
     start = output = forward(net, x)
@@ -132,6 +133,8 @@ def merge_layers(
         best = min(ready, key=lambda f: (f.error, f.layer))
         net = best.merged(net)
         after = forward(net, x)
+        if best.exact:
+            check_kept("outputs", (after - output).abs().max(), output.abs().max())
         number = numbers.pop(best.layer - 1)  # what the layer was called in the net before
         merged.append(MergedLayer(number, best.exact, best.error, _gap(after, output)))
         output = after
@@ -188,11 +191,10 @@ def _through_lines(on: LayerOnData, slope: Tensor, shift: Tensor) -> tuple[Tenso
 
 def _lines(z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
     # Per neuron the regression line of sigma(z) on z; a z that does not vary gives slope 0.
-    centred = z - z.mean(0)
-    variance = centred.square().sum(0)
-    slope = torch.where(
-        variance > 0, (centred * h).sum(0) / variance.clamp_min(torch.finfo(z.dtype).tiny), 0
-    )
+    limits, centred = torch.finfo(z.dtype), z - z.mean(0)
+    variance, rounding = centred.square().sum(0), (8 * limits.eps * z.abs()).square().sum(0)
+    joint = (centred * (h - h.mean(0))).sum(0)
+    slope = torch.where(variance > rounding, joint / variance.clamp_min(limits.tiny), 0)
     return slope, h.mean(0) - slope * z.mean(0)
 
 
@@ -215,7 +217,8 @@ def _gap(a: Tensor, b: Tensor) -> float:
 
 def _check(net: MLP, tolerance: float, layers: Sequence[int] | None) -> set[int]:
     check_single(net)
-    if not (math.isfinite(tolerance) and 0 <= tolerance <= 1):
+    check_precise("the net", net.dtype)
+    if finite_tolerance(tolerance) > 1:
         raise ValueError(f"tolerance is {tolerance!r}: expected a share of variance in 0..1")
     if layers is None:
         return set(range(1, net.depth))

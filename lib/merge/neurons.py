@@ -3,6 +3,8 @@ rescaling."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,8 +14,10 @@ from lib.merge.grouping import Groups
 from lib.merge.rows import Likeness, RowMerge, lipschitz, plan_merge
 from lib.nets import MLP, features, forward
 from lib.nets.checks import check_single
+from lib.nets.dense import check_inputs, check_precise
 from lib.nets.drawing import Randomness
-from lib.nets.samples import check_samples
+
+ORDINARY = 20  # largest parameters of a layer within 2^-20..2^20 are left as they are
 
 
 @dataclass(frozen=True)
@@ -105,9 +109,14 @@ def merge_neurons(
     """
     check_single(net)
     if x is not None:
-        check_samples(x)
+        check_inputs(net, x)
+        check_precise("the net", net.dtype)
+        x = x.detach()
+    net = net.map(Tensor.detach)
     like = Likeness(cosine, amplitude, tolerance, rule, representative, generator)
     before, reports, predicted = net, [], 0.0
+    powers = _powers(net)
+    net = _scaled(net, powers)
     for layer in range(1, net.depth):
         foldable = net.biases[layer] is not None
         plan = plan_merge(
@@ -117,11 +126,34 @@ def merge_neurons(
             predicted += _predict(net, layer, plan.bound, x)
         net = _apply(net, layer, plan)
         reports.append(LayerReport(layer, plan.groups, plan.dropped, plan.folded, plan.bound))
-    net, reports = _remove_dead(net, reports)
+    net, reports = _remove_dead(_scaled(net, [-power for power in powers]), reports)
     if x is None:
         return NeuronMerge(net, tuple(reports), None, None)
     found = float((forward(net, x) - forward(before, x)).norm(dim=-1).max())
     return NeuronMerge(net, tuple(reports), predicted, found)
+
+
+def _powers(net: MLP) -> list[int]:
+    # What brings the parameters of each hidden layer near to 1, as powers of 2, where a user scaled
+    # a whole layer: small weights on huge features are then no longer taken for zero beside biases.
+    powers, limit = [0] * (net.depth - 1), 500 if net.dtype == torch.float64 else 100
+    for at in range(len(powers)) if net.activation.degree is not None else ():
+        size = float(_rows(net, at + 1).abs().max())
+        if size > 0 and not 2.0**-ORDINARY <= size <= 2.0**ORDINARY:
+            powers[at] = max(-limit, min(limit, -math.frexp(size)[1]))
+        net = _scaled(net, [power * (i == at) for i, power in enumerate(powers)])
+    return powers
+
+
+def _scaled(net: MLP, powers: Sequence[int]) -> MLP:
+    """The same function, the neurons of hidden layer l times 2^powers[l - 1]: exact."""
+    weights, biases, degree = list(net.weights), list(net.biases), net.activation.degree or 0
+    for at, power in enumerate(powers):
+        if power:
+            bias, scale = biases[at], 2.0**power
+            weights[at], weights[at + 1] = weights[at] * scale, weights[at + 1] / scale**degree
+            biases[at] = None if bias is None else bias * scale
+    return MLP(weights, biases, net.activation)
 
 
 def _rows(net: MLP, layer: int) -> Tensor:

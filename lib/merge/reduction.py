@@ -16,7 +16,7 @@ from lib.merge.layers import fit_layers
 from lib.merge.neurons import merge_neurons
 from lib.nets import MLP, Loss, forward, mse, to_sequential
 from lib.nets.checks import check_single, finite_number
-from lib.nets.samples import check_samples
+from lib.nets.dense import as_dense, check_precise, check_problem
 
 COSINES = (0.9, 0.95, 0.99, 0.999, 1.0)
 TOLERANCES = (0.1, 0.01, 1e-3, 0.0)
@@ -101,8 +101,14 @@ def reduce(
     budget = finite_number("budget", budget)
     if budget < 0:
         raise ValueError(f"budget is {budget!r}: expected >= 0, the largest increase of the risk")
+    for tolerance in tolerances:
+        if not 0 <= finite_number("tolerance", tolerance) <= 1:
+            raise ValueError(f"tolerance is {tolerance}: expected a share of variance in 0..1")
+    net = as_dense(net).map(Tensor.detach)
     check_single(net)
-    check_samples(x, y)
+    check_precise("the net", net.dtype)
+    check_problem(net, x, y, loss)
+    x, y = x.detach(), y.detach()
     judge = _Judge(x, y, loss, forward(net, x))
     steps = [judge.step("start", 0.0, net, math.inf)]
     if not math.isfinite(steps[0].risk):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lib.nets.mlp import MLP, leaves_of, rebuild
-from lib.nets.propagation import check_inputs, forward
+from lib.nets.propagation import check_fits, forward
 from lib.nets.samples import check_classes, check_tensor
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -78,7 +78,7 @@ def risk(net: MLP, x: Tensor, y: Tensor, loss: Loss = mse) -> Tensor:
     >>> risk(MLP((torch.ones(1, 1),)), torch.ones(4, 1), torch.zeros(4, 1))
     tensor(1.)
     """
-    check_inputs(net, x)
+    check_fits(net, x)
     check_tensor("y", y)
     if not y.dim() or not len(x):
         raise ValueError(f"got x {tuple(x.shape)}, y {tuple(y.shape)}: expected n >= 1 samples")
@@ -96,7 +96,7 @@ def gradient(net: MLP, x: Tensor, y: Tensor, loss: Loss = mse) -> MLP:
     >>> gradient(MLP((torch.ones(1, 1),)), torch.ones(4, 1), torch.zeros(4, 1)).weights
     (tensor([[2.]]),)
     """
-    check_inputs(net, x)
+    check_fits(net, x)
     check_tensor("y", y)
     with torch.enable_grad():
         leaf = net.map(lambda p: p.detach().requires_grad_())

@@ -8,12 +8,12 @@ from lib.nets.mlp import MLP, check_mlp
 from lib.nets.samples import check_tensor
 
 
-def check_inputs(net: MLP, x: Tensor) -> None:
+def check_fits(net: MLP, x: Tensor) -> None:
     """Raises TypeError unless `net` is an MLP and x a tensor of its dtype, ValueError unless x is
     (n, m_0).
 
     >>> import torch
-    >>> check_inputs(MLP((torch.ones(2, 1),)), torch.ones(3, 1))
+    >>> check_fits(MLP((torch.ones(2, 1),)), torch.ones(3, 1))
     """
     check_mlp("net", net)
     check_tensor("x", x)
@@ -40,7 +40,7 @@ def preactivations(net: MLP, x: Tensor) -> tuple[Tensor, ...]:
     >>> [tuple(t.shape) for t in preactivations(net, x)]
     [(5, 4), (5, 2)]
     """
-    check_inputs(net, x)
+    check_fits(net, x)
     out: list[Tensor] = []
     f = x
     for layer, (w, b) in enumerate(zip(net.weights, net.biases, strict=True)):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lib.nets import MLP
 from lib.nets.checks import finite_number, real
+from lib.nets.dense import check_precise
 from lib.width.embeddings import NULL, Embedding, indicator
 
 SHOWN = 4  # violations spelled out in one message
@@ -65,6 +66,7 @@ def compatible(
         layer 1 add up to
     0.75, expected 1
     """
+    check_precise("the net", net.dtype)
     maps = _index_maps(net, index)
     alpha, shift = _coefficients(net, maps, coefficients, shifts)
     if tolerance is None:

@@ -6,16 +6,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lib.nets import MLP
 from lib.nets.checks import check_layer, check_neuron, real
+from lib.nets.dense import as_dense
 from lib.width.compatibility import compatible
 from lib.width.embeddings import NULL, Embedding
 from lib.width.steps import Step
 
 
-def embedding(net: MLP, steps: Sequence[Step]) -> Embedding:
+def embedding(net: MLP | nn.Sequential, steps: Sequence[Step]) -> Embedding:
     """The `Embedding` that `embed(net, steps)` applies, with its gradient transport.
 
     Each step copies a column of index and coefficients, as it copies a neuron; the shares multiply.
@@ -26,6 +27,7 @@ def embedding(net: MLP, steps: Sequence[Step]) -> Embedding:
     >>> embedding(init((1, 2, 1), generator=0), [(1, 0, 0.25), (1, None, 0.5)]).beta[1]
     tensor([0.7500, 1.0000, 0.2500, 0.0000], dtype=torch.float64)
     """
+    net = as_dense(net)
     index = [torch.arange(m, device=net.device) for m in net.widths]
     like = net.weights[0]
     alpha = [like.new_ones(w.shape[-2:]) for w in net.weights]

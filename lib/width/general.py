@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lib.linear import Rank, jacobian, rank
 from lib.nets import MLP, Activation, flatten
-from lib.nets.checks import check_layer
+from lib.nets.checks import check_layer, finite_number
 from lib.width.compatibility import compatible
 from lib.width.embeddings import NULL, Embedding, indicator
 
@@ -59,7 +59,7 @@ def random_embedding(
         )
     if not 0 <= null <= 1:
         raise ValueError(f"null is {null}: expected a probability")
-    if not scale >= 0:
+    if finite_number("scale", scale) < 0:
         raise ValueError(f"scale is {scale}: expected >= 0")
 
     def uniform(count: int) -> Tensor:
@@ -199,8 +199,9 @@ def tangents(embedding: Embedding, net: MLP) -> Tensor:
     alpha = [a.detach().requires_grad_() for a in embedding.coefficients]
     null_bias = [embedding.null_bias[layer].detach().requires_grad_() for layer in inner]
     pinned = [b if m else b.detach() for b, m in zip(null_bias, movable, strict=True)]
-    wide = embedding.with_coefficients(*assemble(maps, narrow, beta, alpha, pinned, sigma))(net)
-    return jacobian(flatten(wide), [*beta, *alpha, *null_bias]).mT
+    with torch.enable_grad():
+        wide = embedding.with_coefficients(*assemble(maps, narrow, beta, alpha, pinned, sigma))(net)
+        return jacobian(flatten(wide), [*beta, *alpha, *null_bias]).mT
 
 
 def tangent_dimension(embedding: Embedding, net: MLP) -> Rank:

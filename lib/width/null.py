@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from lib.nets import MLP
-from lib.nets.checks import check_layer, check_neuron, real
-from lib.nets.surgery import expand, reindex, replace
+from lib.nets.checks import check_layer, real
+from lib.nets.dense import Dense, as_dense, as_kind_of
+from lib.nets.surgery import expand, replace
 
 
-def null_embed(net: MLP, layer: int, bias: float | Tensor = 0.0) -> MLP:
+def null_embed(net: Dense, layer: int, bias: float | Tensor = 0.0) -> Dense:
     """One-step null embedding T^b_{l,0}: a new last neuron with zero input weights, bias b and zero
     output weights.
 
@@ -19,7 +20,7 @@ def null_embed(net: MLP, layer: int, bias: float | Tensor = 0.0) -> MLP:
     gradient.
 
     Args:
-        net: one net or a batch of nets.
+        net: one net or a batch of nets, or an nn.Sequential as in `split`.
         layer: l in 1..L-1.
         bias: b, a finite number or a tensor (*batch).
     Returns:
@@ -34,18 +35,18 @@ def null_embed(net: MLP, layer: int, bias: float | Tensor = 0.0) -> MLP:
     >>> null_embed(init((1, 1, 1), generator=0), layer=1, bias=0.3).biases[0]
     tensor([-0.2934,  0.3000], dtype=torch.float64)
     """
-    check_layer(net, layer)
-    bias = real("bias", bias, net)
-    feature = net.activation.value(bias)
-    if net.biases[layer] is None and (feature != 0).any():
+    mlp = as_dense(net)
+    check_layer(mlp, layer)
+    bias = real("bias", bias, mlp)
+    feature = mlp.activation.value(bias)
+    if mlp.biases[layer] is None and (feature != 0).any():
         raise ValueError(
-            f"layer {layer + 1} of {net} has no biases and sigma(bias) ="
+            f"layer {layer + 1} of {mlp} has no biases and sigma(bias) ="
             f" {float(feature.abs().max()):g}: a null neuron keeps criticality only with"
             " sigma(bias) = 0 or with biases in that layer; use append to build it anyway"
         )
-    m_in, m_out = net.widths[layer - 1], net.widths[layer + 1]
-    zeros = bias.new_zeros
-    return append(net, layer, zeros(m_in), bias, zeros(m_out))
+    into, out = (bias.new_zeros(mlp.widths[at]) for at in (layer - 1, layer + 1))
+    return as_kind_of(net, append(mlp, layer, into, bias, out))
 
 
 def append(net: MLP, layer: int, incoming: Tensor, bias: float | Tensor, outgoing: Tensor) -> MLP:
@@ -95,35 +96,3 @@ def append(net: MLP, layer: int, incoming: Tensor, bias: float | Tensor, outgoin
             )
         },
     )
-
-
-def remove_null(net: MLP, layer: int, neuron: int | None = None) -> MLP:
-    """The left inverse of `null_embed`: removes a neuron (by default the last) whose input and
-    output weights are 0.
-
-    Raises:
-        ValueError: an input or output weight of the neuron is not 0; no such layer or neuron.
-
-    >>> from lib.nets import init
-    >>> remove_null(null_embed(init((2, 3, 1), generator=0), 1, 0.7), 1)
-    MLP(2-3-1, tanh, 13 parameters)
-    """
-    check_layer(net, layer)
-    neuron = net.widths[layer] - 1 if neuron is None else neuron
-    check_neuron(net, layer, neuron)
-    if net.widths[layer] == 1:
-        raise ValueError(
-            f"neuron 0 is the only one of layer {layer} of {net}: expected a layer of at least 2"
-        )
-    for name, w in (
-        ("input", net.weights[layer - 1][..., neuron, :]),
-        ("output", net.weights[layer][..., neuron]),
-    ):
-        if (w != 0).any():
-            raise ValueError(
-                f"neuron {neuron} of layer {layer} has {name} weights up to"
-                f" {float(w.abs().max()):g}: expected a null neuron, with zero input and output"
-                " weights"
-            )
-    keep = [i for i in range(net.widths[layer]) if i != neuron]
-    return reindex(net, layer, keep, net.weights[0].new_ones(len(keep)))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lib.nets import MLP, Loss, mse, unflatten
+from lib.nets.checks import finite_tolerance
 from lib.width.constructions import three_fold
 from lib.width.embeddings import Embedding
 
@@ -73,6 +74,7 @@ def saddle_witness(
     """
     from lib.curvature import decompose  # here, so that splitting needs no compiled kernels
 
+    finite_tolerance(tolerance)
     embedding = three_fold(net)
     parts = decompose(net, x, y, loss)
     h2 = parts.second_order

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from lib.nets import MLP, Loss, preactivations
-from lib.nets.checks import check_neuron
+from lib.nets.checks import check_index, check_neuron
+from lib.nets.dense import check_parameters, check_problem
 
 if TYPE_CHECKING:
     from lib.curvature.signs import Inertia
@@ -33,7 +34,8 @@ class SplitSpectrum:
     def block(self, copies: int = 2) -> Tensor:
         """[[B / k, C], [C^T, 0]]: the Hessian along any direction in which k equal copies part,
         (*batch, q, q)."""
-        if not isinstance(copies, int) or copies < 2:
+        check_index("copies", copies)
+        if copies < 2:
             raise ValueError(f"copies is {copies!r}: expected an int >= 2")
         corner = self.bend.new_zeros(
             *self.slope.shape[:-2], self.slope.shape[-1], self.slope.shape[-1]
@@ -86,13 +88,17 @@ def split_spectrum(
     (torch.Size([2, 2]), torch.Size([2, 3]), (2, 1, 2))
     """
     check_neuron(net, layer, neuron)
+    check_parameters(net)
+    check_problem(net, x, y, loss)
+    net, x = net.map(Tensor.detach), x.detach()
     z = preactivations(net, x)
     above = z[layer].detach().requires_grad_()
-    out = above
-    for w, b in zip(net.weights[layer + 1 :], net.biases[layer + 1 :], strict=True):
-        out = net.activation.value(out) @ w.mT
-        out = out if b is None else out + b.unsqueeze(-2)
-    (errors,) = torch.autograd.grad(loss(out, y).sum(), above)  # nets of a batch do not interact
+    with torch.enable_grad():
+        out = above
+        for w, b in zip(net.weights[layer + 1 :], net.biases[layer + 1 :], strict=True):
+            out = net.activation.value(out) @ w.mT
+            out = out if b is None else out + b.unsqueeze(-2)
+        (errors,) = torch.autograd.grad(loss(out, y).sum(), above)  # nets do not interact
     u = x.expand(*net.batch, *x.shape) if layer == 1 else net.activation.value(z[layer - 2])
     if net.biases[layer - 1] is not None:
         u = torch.cat([u, torch.ones_like(u[..., :1])], dim=-1)

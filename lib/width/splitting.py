@@ -1,5 +1,4 @@
-"""Splitting a neuron, the one-step embedding T^alpha_{l,s} of the embedding principle, and its left
-inverse."""
+"""Splitting a neuron, the one-step embedding T^alpha_{l,s} of the embedding principle."""
 
 from __future__ import annotations
 
@@ -9,11 +8,12 @@ import torch
 from torch import Tensor
 
 from lib.nets import MLP
-from lib.nets.checks import check_neuron, is_close, real
-from lib.nets.surgery import reindex, replace
+from lib.nets.checks import check_neuron, real
+from lib.nets.dense import Dense, as_dense, as_kind_of, check_kept
+from lib.nets.surgery import reindex
 
 
-def split(net: MLP, layer: int, neuron: int, alpha: float | Tensor) -> MLP:
+def split(net: Dense, layer: int, neuron: int, alpha: float | Tensor) -> Dense:
     """One-step splitting T^alpha_{l,s}: a copy of neuron s, placed last, takes the part alpha of
     its output weights.
 
@@ -24,15 +24,16 @@ def split(net: MLP, layer: int, neuron: int, alpha: float | Tensor) -> MLP:
     every alpha.
 
     Args:
-        net: one net or a batch of nets.
+        net: one net or a batch of nets, or an nn.Sequential of Linear layers and activations.
         layer: l in 1..L-1, as in the papers (layer 0 is the input).
         neuron: s, a row of W^[l], counted from 0.
         alpha: any real number, or a tensor (*batch) of them; with one net, a tensor gives a batch
             of nets.
     Returns:
-        The net with widths (m_0, ..., m_l + 1, ..., m_L).
+        The net with widths (m_0, ..., m_l + 1, ..., m_L), of the kind that was given.
     Raises:
-        ValueError: no such hidden layer or neuron, or alpha is not finite.
+        ValueError: no such hidden layer or neuron, alpha or a parameter is not finite, or alpha so
+            large that rounding breaks the promise.
         TypeError: layer or neuron is no int, alpha no number or of another dtype than the net.
     Source: (Zhang et al. 2021, Def. 5 and Thm 1).
 
@@ -42,12 +43,14 @@ def split(net: MLP, layer: int, neuron: int, alpha: float | Tensor) -> MLP:
     >>> split(net, 1, 0, torch.linspace(0, 1, 5))
     MLP((5,) x 1-2-1, tanh, 6 parameters)
     """
-    check_neuron(net, layer, neuron)
-    alpha = real("alpha", alpha, net)
-    return split_into(net, layer, neuron, torch.stack([1 - alpha, alpha], dim=-1))
+    mlp: MLP = as_dense(net)
+    check_neuron(mlp, layer, neuron)
+    alpha = real("alpha", alpha, mlp)
+    shares = torch.stack([1 - alpha, alpha], dim=-1)
+    return as_kind_of(net, split_into(mlp, layer, neuron, shares))
 
 
-def split_into(net: MLP, layer: int, neuron: int, shares: Sequence[float] | Tensor) -> MLP:
+def split_into(net: Dense, layer: int, neuron: int, shares: Sequence[float] | Tensor) -> Dense:
     """One neuron into k: copy i takes the part shares[i] of its output weights, and the parts add
     up to 1.
 
@@ -66,61 +69,28 @@ def split_into(net: MLP, layer: int, neuron: int, shares: Sequence[float] | Tens
     >>> split_into(net, 1, 0, [0.5, 1.0, -0.5]).weights[1]
     tensor([[ 3.,  6., -3.]])
     """
-    check_neuron(net, layer, neuron)
+    mlp: MLP = as_dense(net)
+    check_neuron(mlp, layer, neuron)
     if not isinstance(shares, Tensor):
-        shares = torch.tensor([float(s) for s in shares], dtype=net.dtype, device=net.device)
-    shares = real("shares", shares, net, trailing=1)
+        shares = torch.tensor([float(s) for s in shares], dtype=mlp.dtype, device=mlp.device)
+    shares = real("shares", shares, mlp, trailing=1)
     if shares.shape[-1] == 0:
         raise ValueError("shares are empty: expected at least one")
     total = shares.sum(-1)
-    eps = 8 * torch.finfo(net.dtype).eps
-    if not is_close(total, torch.ones_like(total), shares.abs().sum(-1), eps).all():
-        worst = float(total.flatten()[(total - 1).abs().argmax()])
-        raise ValueError(f"shares add up to {worst:.17g}: expected 1")
-    width, copies = net.widths[layer], shares.shape[-1] - 1
+    off = (total - 1).abs()
+    if not bool((off <= 8 * torch.finfo(mlp.dtype).eps * (1 + shares.abs().sum(-1))).all()):
+        raise ValueError(
+            f"shares add up to {float(total.flatten()[off.argmax()]):.17g}: expected 1"
+        )
+    # what rounding leaves of output weights that cancel
+    check_kept(
+        "output weights", torch.finfo(mlp.dtype).eps * shares.abs().sum(-1), off.new_ones(())
+    )
+    width: int = mlp.widths[layer]
+    copies: int = shares.shape[-1] - 1
     index = [*range(width), *[neuron] * copies]
     factors = torch.cat([shares.new_ones(*shares.shape[:-1], width), shares[..., 1:]], dim=-1)
-    kept = torch.zeros(width + copies, dtype=torch.bool, device=net.device)
+    kept = torch.zeros(width + copies, dtype=torch.bool, device=mlp.device)
     kept[neuron] = True
-    return reindex(net, layer, index, torch.where(kept, shares[..., :1], factors))
-
-
-def merge_copy(net: MLP, layer: int, neuron: int, copy: int | None = None) -> MLP:
-    """The left inverse of `split`: removes an exact copy of neuron s and gives its output weights
-    back to s.
-
-    W'^[l+1]_{:,s} = W^[l+1]_{:,s} + W^[l+1]_{:,copy}.
-
-    Args:
-        net, layer, neuron: as in `split`.
-        copy: the neuron to remove, the last one by default.
-    Returns:
-        The net with one neuron less in layer l; up to rounding, merge_copy(split(net, l, s, alpha),
-        l, s) is net.
-    Raises:
-        ValueError: the two neurons are one, or their input weights or biases differ in any bit.
-
-    >>> from lib.nets import init
-    >>> merge_copy(split(init((2, 3, 1), generator=0), 1, 0, 0.25), 1, 0)
-    MLP(2-3-1, tanh, 13 parameters)
-    """
-    check_neuron(net, layer, neuron)
-    copy = net.widths[layer] - 1 if copy is None else copy
-    check_neuron(net, layer, copy)
-    if copy == neuron:
-        raise ValueError(
-            f"neuron {neuron} of layer {layer} cannot be merged into itself: expected two neurons"
-        )
-    w, b, out = net.weights[layer - 1], net.biases[layer - 1], net.weights[layer]
-    if not torch.equal(w[..., neuron, :], w[..., copy, :]) or (
-        b is not None and not torch.equal(b[..., neuron], b[..., copy])
-    ):
-        gap = float((w[..., neuron, :] - w[..., copy, :]).abs().max())
-        raise ValueError(
-            f"neurons {neuron} and {copy} of layer {layer} are no copies (input weights differ by"
-            f" up to {gap:g}, or biases do): expected equal ones"
-        )
-    joined = out.clone()
-    joined[..., neuron] += out[..., copy]
-    keep = [i for i in range(net.widths[layer]) if i != copy]
-    return reindex(replace(net, {layer + 1: joined}, {}), layer, keep, out.new_ones(len(keep)))
+    wide = reindex(mlp, layer, index, torch.where(kept, shares[..., :1], factors))
+    return as_kind_of(net, wide)

@@ -13,6 +13,7 @@ from torch.utils import _pytree
 from lib.linear import Rank, rank
 from lib.nets import MLP, flatten, stack
 from lib.nets.checks import real
+from lib.nets.dense import Dense, as_dense, as_kind_of
 from lib.nets.surgery import expand
 from lib.width.null import null_embed
 from lib.width.splitting import split
@@ -20,12 +21,12 @@ from lib.width.splitting import split
 Step = tuple[int, int | None, float | Tensor]
 
 
-def embed(net: MLP, steps: Sequence[Step]) -> MLP:
+def embed(net: Dense, steps: Sequence[Step]) -> Dense:
     """K-step composition T^{alpha_K}_{l_K,s_K} ... T^{alpha_1}_{l_1,s_1} of one-step embeddings,
     applied in order.
 
     Args:
-        net: one net or a batch of nets.
+        net: one net or a batch of nets, or an nn.Sequential as in `split`.
         steps: (l, s, alpha) splits neuron s of layer l of the net as it then is; (l, None, b) adds
             a null neuron of bias b.
     Returns:
@@ -38,19 +39,20 @@ def embed(net: MLP, steps: Sequence[Step]) -> MLP:
     >>> embed(init((1, 2, 2, 1), generator=0), [(1, 0, 0.3), (2, 1, -2.0), (1, None, 0.5)])
     MLP(1-4-3-1, tanh, 27 parameters)
     """
+    mlp = as_dense(net)
     for count, step in enumerate(steps, start=1):
         if not isinstance(step, (tuple, list)) or len(step) != 3:
             raise TypeError(f"step {count} is {step!r}: expected (layer, neuron or None, number)")
         layer, neuron, number = step
         try:
-            net = (
-                null_embed(net, layer, number)
+            mlp = (
+                null_embed(mlp, layer, number)
                 if neuron is None
-                else split(net, layer, neuron, number)
+                else split(mlp, layer, neuron, number)
             )
         except (TypeError, ValueError) as error:
             raise type(error)(f"step {count}: {error}") from error
-    return net
+    return as_kind_of(net, mlp)
 
 
 @dataclass(frozen=True, eq=False)

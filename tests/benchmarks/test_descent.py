@@ -27,6 +27,7 @@ def test_a_row_pairs_the_times_of_a_round():
     times = {"ours": np.array([1.0, 2.0, 4.0]), "rival": np.array([3.0, 8.0, 20.0])}
     (row,) = timing.compare("work", times, "ours", {"rival": 3.5})
     assert (row.ours, row.rival, row.ratio, row.spread) == (2.0, 8.0, 4.0, (3.5, 4.5))
+    assert row.rounds == ((1.0, 2.0, 4.0), (3.0, 8.0, 20.0))
     assert ">= 3.5 met" in timing.table([row])
     (row,) = timing.compare("work", times, "ours", {"rival": 5.0})
     assert ">= 5 MISSED" in timing.table([row])
@@ -70,7 +71,7 @@ def test_results_are_written_with_their_environment(tmp_path):
         spread=[1.9, 2.1],
         target=None,
     )
-    assert content["rows"] == [expected | {"operations": 7.0}]
+    assert content["rows"] == [expected | {"operations": 7.0, "rounds": [[], []]}]
     assert content["environment"]["multiply-adds a second"] > 1e8
     assert content["facts"] == {"fact": 1.5}
     assert {"cpu", "cores", "threads", "rounds", "numba", "torch", "load"} <= set(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.pruning.comparison import compare
+from experiments.pruning.comparison import Rules, compare
 from experiments.pruning.rivals import magnitude_prune
 from experiments.pruning.samples import accuracy, agreement, standardise
 from experiments.pruning.training import softmax_mse, train
@@ -13,6 +13,7 @@ from lib.merge import merge_neurons
 from lib.nets import forward, init, risk
 
 torch.set_num_threads(1)
+CRITERION = ("GroupMagnitudeImportance",)
 
 
 def images(n: int, seed: int = 0):
@@ -70,25 +71,9 @@ def test_every_method_gets_the_size_of_the_merge_and_the_same_epochs():
         generator=torch.Generator().manual_seed(3),
         dtype=torch.float32,
     )
-    dense = train(start, sample.x, sample.y, steps=40, lr=0.02, loss=softmax_mse)
-    settings = {
-        "amplitude": 0.05,
-        "fine_tune": 5,
-        "epochs": 7,
-        "lr": 0.02,
-        "loss": softmax_mse,
-        "tickets": [0.8],
-    }
-    found = compare(
-        start,
-        dense.net,
-        dense.work,
-        sample,
-        test,
-        cosines=[0.9, 0.8],
-        criteria=("GroupMagnitudeImportance",),
-        **settings,
-    )
+    rules = Rules([0.9, 0.8], 0.05, epochs=7, lr=0.02, tuning=5, tickets=[0.8], criteria=CRITERION)
+    dense = train(start, sample.x, sample.y, rules.adam(40))
+    found = compare(start, dense, sample, test, rules)
     assert [p.method for p in found if p.cosine == 0.9] == ["merge"] * 2 + ["magnitude"] * 2 + [
         "torch-pruning GroupMagnitude"
     ] * 2 + ["narrow"]

@@ -14,7 +14,7 @@ from experiments.pruning.rivals import (
     torch_pruning,
 )
 from experiments.pruning.stuck_images import stuck
-from experiments.pruning.training import n_weights, softmax_mse, train
+from experiments.pruning.training import Adam, n_weights, softmax_mse, train
 from lib.nets import (
     MLP,
     cross_entropy,
@@ -62,7 +62,7 @@ def test_a_saturated_wrong_answer_costs_two_over_n_m_and_has_no_gradient():
 def test_training_follows_torch_adam_step_by_step(loss):
     x, y = sample()
     net = init((3, 5, 2), "tanh", generator=seeded(2))
-    run = train(net, x, y, steps=60, lr=0.02, loss=loss, records=range(61), keep=True)
+    run = train(net, x, y, Adam(60, 0.02, loss), records=range(61), keep=True)
     module = to_sequential(net)
     optimizer = torch.optim.Adam(module.parameters(), lr=0.02)
     for step in range(61):
@@ -85,7 +85,7 @@ def test_training_follows_torch_adam_step_by_step(loss):
 def test_training_follows_descend():
     x, y = sample()
     net = init((3, 5, 2), "relu", generator=seeded(3))
-    ours = train(net, x, y, steps=200, lr=0.01, records=20)
+    ours = train(net, x, y, Adam(200, 0.01), records=20)
     theirs = descend(net, x, y, steps=200, lr=0.01, optimizer="adam", records=20)
     assert torch.equal(ours.steps, theirs.steps)
     assert torch.allclose(
@@ -97,7 +97,7 @@ def test_masked_weights_stay_zero_and_the_others_train():
     x, y = sample()
     net = init((3, 5, 2), "relu", generator=seeded(4))
     mask = magnitude_prune(net, 12).mask
-    run = train(net, x, y, steps=50, lr=0.02, mask=mask)
+    run = train(net, x, y, Adam(50, 0.02), mask=mask)
     for p, m, start in zip(run.net.parameters(), mask.parameters(), net.parameters(), strict=True):
         assert bool((p[m == 0] == 0).all()) and not torch.equal(p[m == 1], start[m == 1])
     assert run.losses[-1] < run.losses[0] == risk(magnitude_prune(net, 12).net, x, y)
@@ -107,7 +107,8 @@ def test_masked_weights_stay_zero_and_the_others_train():
 def test_single_precision_stays_single_and_class_indices_work():
     x, y = sample()
     net = init((3, 5, 2), "relu", generator=seeded(5), dtype=torch.float32)
-    run = train(net, x.float(), (y[:, 0] > 0.5).long(), steps=20, lr=0.02, loss=cross_entropy)
+    rule = Adam(20, 0.02, cross_entropy)
+    run = train(net, x.float(), (y[:, 0] > 0.5).long(), rule)
     assert run.net.dtype == torch.float32 and run.losses[-1] < run.losses[0] and run.kept == ()
 
 
@@ -115,15 +116,15 @@ def test_bad_training_is_refused():
     x, y = sample()
     net = init((3, 5, 2), "relu", generator=seeded(6))
     with pytest.raises(ValueError, match="is a batch of nets"):
-        train(init((3, 5, 2), batch=(2,), generator=0), x, y, steps=1, lr=0.1)
+        train(init((3, 5, 2), batch=(2,), generator=0), x, y, Adam(1, 0.1))
     with pytest.raises(ValueError, match="steps is -1"):
-        train(net, x, y, steps=-1, lr=0.1)
+        Adam(-1, 0.1)
     with pytest.raises(ValueError, match="lr is 0"):
-        train(net, x, y, steps=1, lr=0)
+        Adam(1, 0)
     with pytest.raises(ValueError, match="mask is MLP"):
-        train(net, x, y, steps=1, lr=0.1, mask=init((3, 4, 2), "relu", generator=0))
-    with pytest.raises(ValueError, match="the loss is (nan|inf) at step"):
-        train(net.map(lambda p: p * 1e200), x, y, steps=5, lr=0.1)
+        train(net, x, y, Adam(1, 0.1), mask=init((3, 4, 2), "relu", generator=0))
+    with pytest.raises(ValueError, match="the loss is (nan|inf): expected a smaller"):
+        train(net.map(lambda p: p * 1e200), x, y, Adam(5, 0.1))
 
 
 def test_magnitude_pruning_keeps_the_largest_weights_of_all_layers():

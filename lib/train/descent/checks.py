@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from torch import Tensor
 
+from lib.nets.checks import finite_number
+from lib.nets.dense import check_parameters
 from lib.nets.losses import Loss, cross_entropy, mse
 from lib.nets.mlp import MLP
 from lib.nets.samples import check_classes, check_finite
@@ -22,7 +22,7 @@ def check_settings(steps: int, on_divergence: str, threads: int | None) -> None:
         raise ValueError(f"steps is {steps!r}: expected a whole number >= 0")
     if on_divergence not in ("raise", "mask"):
         raise ValueError(f'on_divergence is {on_divergence!r}: expected "raise" or "mask"')
-    if threads is not None and (not isinstance(threads, int) or threads < 1):
+    if threads is not None and (not isinstance(threads, (int, np.integer)) or threads < 1):
         raise ValueError(f"threads is {threads!r}: expected a whole number >= 1, or None")
 
 
@@ -30,11 +30,11 @@ def checked_rule(optimizer: str, lr: float, betas: tuple[float, float], eps: flo
     """The rule of descent; raises ValueError unless lr, betas and eps are in range."""
     if optimizer not in ("gd", "adam"):
         raise ValueError(f'optimizer is {optimizer!r}: expected "gd" or "adam"')
-    if not isinstance(lr, (int, float)) or not (math.isfinite(lr) and lr > 0):
+    if finite_number("lr", lr) <= 0:
         raise ValueError(f"lr is {lr!r}: expected a finite number > 0")
-    if len(betas) != 2 or not all(0 <= b < 1 for b in betas):
+    if len(betas) != 2 or not all(0 <= finite_number("beta", b) < 1 for b in betas):
         raise ValueError(f"betas are {betas!r}: expected two numbers in [0, 1)")
-    if not (math.isfinite(eps) and eps > 0):
+    if finite_number("eps", eps) <= 0:
         raise ValueError(f"eps is {eps!r}: expected a finite number > 0")
     return Rule(optimizer, float(lr), (float(betas[0]), float(betas[1])), float(eps))
 
@@ -87,7 +87,7 @@ def check_problem(net: MLP, x: Tensor, y: Tensor, loss: Loss, single: bool) -> N
         check_classes(y, net.widths[-1])
     if net.batch.numel() == 0:
         raise ValueError(f"the batch {tuple(net.batch)} holds no net: expected at least one")
-    _check_finite(net)
+    check_parameters(net)
 
 
 def _check_data(
@@ -106,13 +106,6 @@ def _check_data(
             f"{name} is on {data.device}, the net on {net.device}: expected one device"
         )
     check_finite(name, data)
-
-
-def _check_finite(net: MLP) -> None:
-    for layer, (w, b) in enumerate(zip(net.weights, net.biases, strict=True), start=1):
-        check_finite(f"the weight of layer {layer}", w)
-        if b is not None:
-            check_finite(f"the bias of layer {layer}", b)
 
 
 def check_resume(past: Trajectory, net: MLP, rule: Rule, steps: int, keep_smallest: bool) -> None:

@@ -54,6 +54,8 @@ class DeepEngine:
     True
     """
 
+    compiled = True
+
     def __init__(self, run: Run, start: Progress) -> None:
         net, rule, n = start.net, run.rule, len(run.x)
         self.books = books = Books(run, start, columns=False)
@@ -92,6 +94,10 @@ class DeepEngine:
             partial(kernel, Share(first, last, until), *self.given, work)
             for (first, last), work in zip(self.shares, self.work, strict=True)
         ]
+
+    def first_losses(self) -> Tensor:
+        """The losses at step 0."""
+        return self.books.first_losses()
 
     def progress(self) -> Progress:
         """What there is after the steps done so far."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lib._simd.lanes import Ints
-from lib.nets.losses import Loss, risk
+from lib.nets.losses import Loss
 from lib.nets.mlp import MLP
 from lib.nets.vectors import flatten, unflatten
 from lib.train.descent.trajectory import Rule, State, Trajectory
@@ -26,7 +26,7 @@ class Run:
     Args:
         x, y, loss: the problem.  rule: the update.
         plan: the steps to record, (R,), rising.
-        limit: loss beyond which a net counts as diverged, (*batch,).
+        limit: loss beyond which a net counts as diverged, (*batch,); known after step 0.
         keep: keep the smallest-gradient iterates.  threads: how many the CPU kernels use.
     """
 
@@ -72,10 +72,18 @@ class Progress:
 
 
 class Engine(Protocol):
-    """One way to run a descent. `lib.train.descent.reference.TorchEngine` is the reference."""
+    """One way to run a descent. `lib.train.descent.reference.TorchEngine` is the reference.
+
+    compiled: a task is one call of compiled code, which Ctrl-C cannot cut.
+    """
+
+    compiled: bool
 
     def tasks(self, until: int) -> list[Callable[[], None]]:
         """The work that takes the run to step `until`, one call per thread."""
+
+    def first_losses(self) -> Tensor:
+        """The losses at step 0, once it was recorded, (*batch,)."""
 
     def progress(self) -> Progress:
         """What there is after the steps done so far."""
@@ -99,10 +107,14 @@ def beginning(run: Run, net: MLP) -> Progress:
     )
 
 
-def loss_limit(net: MLP, x: Tensor, y: Tensor, loss: Loss) -> Tensor:
-    """The loss beyond which a net counts as diverged, (*batch,); 0 where it starts non-finite."""
-    with torch.no_grad():
-        start = risk(net, x, y, loss)
+def no_limit(net: MLP) -> Tensor:
+    """A limit that every finite loss obeys, (*batch,)."""
+    return net.weights[0].new_full(net.batch, torch.finfo(net.dtype).max)
+
+
+def loss_limit(start: Tensor, y: Tensor) -> Tensor:
+    """The loss beyond which a net counts as diverged, (*batch,), from its loss at the start; 0
+    where that is not finite."""
     scale = (y**2).mean() if y.is_floating_point() else 1.0
     limit = (DIVERGED * (start + scale)).clamp(max=torch.finfo(start.dtype).max)
     return torch.where(torch.isfinite(start), limit, torch.zeros_like(limit))
@@ -171,6 +183,10 @@ class Books:
         self.smallest_net = new(intervals, *(self.best_net.shape if run.keep else (0, 0)))
         if past.net is not None:
             self.smallest_net[: len(past.gradient)] = self._vectors(past.net)
+
+    def first_losses(self) -> Tensor:
+        """The losses of the first record, (*batch,)."""
+        return self._numbers(self.losses[0])
 
     def progress(self, steps_done: int, records: int) -> Progress:
         """What stands in the books after so many steps and records."""

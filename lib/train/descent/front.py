@@ -22,7 +22,7 @@ from lib.train.descent.checks import (
     checked_rule,
 )
 from lib.train.descent.deep import DeepEngine, obstacles
-from lib.train.descent.engine import Engine, Progress, Run, beginning, loss_limit, resumed
+from lib.train.descent.engine import Engine, Progress, Run, beginning, loss_limit, no_limit, resumed
 from lib.train.descent.engine import trajectory as trajectory_of
 from lib.train.descent.gpu import TritonEngine
 from lib.train.descent.gpu import obstacles as gpu_obstacles
@@ -31,6 +31,7 @@ from lib.train.descent.trajectory import Diverged, Trajectory, record_steps
 from lib.train.descent.two_layers import NumbaEngine
 
 CHUNK_SECONDS = 0.1  # how often the bar moves and Ctrl-C is heard
+SHORT_SECONDS = 1e-3  # a chunk for which no threads are started
 
 
 def descend(  # noqa: PLR0913  # every option of a run, by keyword
@@ -105,11 +106,15 @@ def descend(  # noqa: PLR0913  # every option of a run, by keyword
         plan = np.concatenate([resume.steps.numpy(), plan[plan > resume.steps_done]])
     check_memory(net, len(plan), keep_smallest)
     net, x, y = net.map(torch.Tensor.detach), x.detach(), y.detach()
-    limit = loss_limit(net, x, y, loss) if resume is None else resume.state.limit
     threads = threads or torch.get_num_threads()
+    limit = no_limit(net) if resume is None else resume.state.limit
     run = Run(x, y, loss, rule, plan, limit, keep_smallest, threads)
     start = beginning(run, net) if resume is None else resumed(resume)
     engine = kind(run, start)
+    if resume is None:  # the loss at the start sets the limit; no other way to it is as fast
+        for task in engine.tasks(0):
+            task()
+        limit.copy_(loss_limit(engine.first_losses(), y))
     interrupted = _drive(engine, start.steps_done, int(steps), threads, progress)
     trajectory = trajectory_of(run, engine.progress(), interrupted)
     if on_divergence == "raise" and (trajectory.diverged_at >= 0).any():
@@ -119,36 +124,49 @@ def descend(  # noqa: PLR0913  # every option of a run, by keyword
 
 def _drive(engine: Engine, done: int, steps: int, threads: int, progress: bool) -> bool:
     # Short chunks, so that the bar moves and Ctrl-C is heard; they do not change the result.
-    chunk = 1
+    chunk, last = 1, 0.0
     with (
         ThreadPoolExecutor(threads) as pool,
         tqdm(total=steps, initial=done, disable=not progress, unit="step") as bar,
     ):
         while True:
             until, start = min(done + chunk, steps), time.perf_counter()
-            interrupted = _advance(engine, until, pool)
+            interrupted = _advance(engine, until, pool, last < SHORT_SECONDS)
             bar.update(until - done)
-            done = until
+            done, last = until, time.perf_counter() - start
             if done >= steps or interrupted:
                 return done < steps
-            if time.perf_counter() - start < CHUNK_SECONDS / 2:
+            if last < CHUNK_SECONDS / 2:
                 chunk *= 2
 
 
-def _advance(engine: Engine, until: int, pool: ThreadPoolExecutor) -> bool:
-    # The work runs in threads (the kernel releases the GIL), so that Ctrl-C reaches this one and
-    # halves no step.
+def _advance(engine: Engine, until: int, pool: ThreadPoolExecutor, short: bool) -> bool:
+    # Work in several threads, or in Python, runs in a pool (the kernels release the GIL), so that
+    # Ctrl-C reaches this thread and halves no step. Ctrl-C waits for a compiled task by itself.
+    tasks = engine.tasks(until)
+    alone = engine.compiled and (short or len(tasks) == 1)
     try:
-        futures = [pool.submit(task) for task in engine.tasks(until)]
-        wait(futures)
+        _perform(tasks, None if alone else pool)
     except KeyboardInterrupt:
-        pool.shutdown()
         for task in engine.tasks(until):  # what has not reached `until`, if any
             task()
         return True
+    return False
+
+
+def _perform(tasks: Sequence[Callable[[], None]], pool: ThreadPoolExecutor | None) -> None:
+    if pool is None:
+        for task in tasks:
+            task()
+        return
+    futures = [pool.submit(task) for task in tasks]
+    try:
+        wait(futures)
+    except KeyboardInterrupt:
+        pool.shutdown()
+        raise
     for future in futures:
         future.result()
-    return False
 
 
 def _choose(backend: str, net: MLP, loss: Loss) -> Callable[[Run, Progress], Engine]:

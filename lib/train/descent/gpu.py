@@ -93,6 +93,8 @@ def obstacles(net: MLP, loss: Loss) -> list[str]:
 class TritonEngine:
     """The GPU kernel, behind the methods of an `Engine`."""
 
+    compiled = False
+
     def __init__(self, run: Run, start: Progress) -> None:
         self.books, self.run = Books(run, start, columns=True), run
         self.done, self.following = start.steps_done, len(start.losses)
@@ -140,6 +142,10 @@ class TritonEngine:
         beta1, beta2 = rule.betas
         table = np.stack([rule.lr / (1 - beta1**t), 1 / np.sqrt(1 - beta2**t)], axis=1)
         return torch.from_numpy(table).to(self.settings)
+
+    def first_losses(self) -> Tensor:
+        """The losses at step 0."""
+        return self.books.first_losses()
 
     def progress(self) -> Progress:
         """What there is after the steps done so far."""

@@ -7,7 +7,7 @@ from functools import cache
 
 from lib._simd.compiled import compiled_for, inlined
 from lib._simd.lanes import Lanes, Memory, broadcast, every, fma, load, magnitude, splat, store
-from lib._simd.pointwise import SAFE, in_lanes, pull, two_values, unit
+from lib._simd.pointwise import NEAR, SAFE, in_lanes, pull, two_values, unit
 from lib.train.descent.arguments import Sample, Sigma
 from lib.train.descent.many_inputs import Evaluate, How, finish, put
 
@@ -15,7 +15,7 @@ from lib.train.descent.many_inputs import Evaluate, How, finish, put
 @cache
 def gradient_one(kind: int) -> Evaluate:
     """`evaluate` as in `gradient_many`, for d = k = 1."""
-    KIND, UNIT, REACH = kind, unit(kind), SAFE
+    KIND, UNIT, REACH, MILD = kind, unit(kind), SAFE, NEAR
 
     @compiled_for(kind)
     def prepare(sample: Sample, state: Memory, p: int, w: Memory) -> bool:
@@ -55,8 +55,9 @@ def gradient_one(kind: int) -> Evaluate:
 
     @inlined
     def back(
-        sample: Sample, parameter: float, span: tuple[int, int], t: int, r0: int, w: Memory
-    ) -> tuple[Lanes, Lanes, Lanes]:
+        near: bool, sample: Sample, parameter: float, span: tuple[int, int], t: int, r0: int,
+        w: Memory,
+    ) -> tuple[Lanes, Lanes, Lanes]:  # fmt: skip
         # The sums over samples of one row, two of each kind: an addition waits for the one before.
         (start, pairs), x, zero = span, sample.x, splat(0.0)
         gw, gb, ga, gw_next, gb_next, ga_next = zero, zero, zero, zero, zero, zero
@@ -64,8 +65,8 @@ def gradient_one(kind: int) -> Evaluate:
             r, r_next = load(w, r0 + i), load(w, r0 + i + 1)
             f, f_next = load(w, t + i), load(w, t + i + 1)
             rt, rt_next = r * f, r_next * f_next
-            h = pull(KIND, parameter, r, f, rt)
-            h_next = pull(KIND, parameter, r_next, f_next, rt_next)
+            h = pull(KIND, parameter, r, f, rt, near)
+            h_next = pull(KIND, parameter, r_next, f_next, rt_next, near)
             ga, ga_next = ga + rt, ga_next + rt_next
             gb, gb_next = gb + h, gb_next + h_next
             gw = fma(h, broadcast(x, start + i), gw)
@@ -91,7 +92,14 @@ def gradient_one(kind: int) -> Evaluate:
             squares = squares + more_squares
             put(w, g + 3 * rows, gc, more)
             for j in range(rows):
-                gw, gb, ga = back(sample, sigma.parameter, span, t0 + tile * j, r0, w)
+                reach = fma(
+                    magnitude(load(w, 2 * j)), splat(sample.far), magnitude(load(w, 2 * j + 1))
+                )
+                at = t0 + tile * j
+                if every(reach <= splat(MILD)):
+                    gw, gb, ga = back(True, sample, sigma.parameter, span, at, r0, w)
+                else:
+                    gw, gb, ga = back(False, sample, sigma.parameter, span, at, r0, w)
                 # The factor a of h, constant over the samples, has waited until here.
                 a = load(state, p + 3 * j + 2)
                 put(w, g + 3 * j, a * gw, more)

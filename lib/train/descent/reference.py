@@ -18,6 +18,8 @@ class TorchEngine:
     """Full-batch descent by automatic differentiation; the parameters of a net are one vector
     throughout."""
 
+    compiled = False
+
     def __init__(self, run: Run, start: Progress) -> None:
         self.run, self.like, best = run, start.net, start.best
         self.theta = flatten(start.net)
@@ -80,6 +82,11 @@ class TorchEngine:
         root = second.sqrt() / (1 - beta2**t) ** 0.5
         moved: Tensor = rule.lr / (1 - beta1**t) * first / (root + rule.eps)
         return moved
+
+    def first_losses(self) -> Tensor:
+        """The losses at step 0."""
+        first: Tensor = self.losses[0]
+        return first
 
     def progress(self) -> Progress:
         """What there is after the steps done so far."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+from torch import Tensor
 
 from lib._simd.lanes import Floats, aligned
 from lib._simd.pointwise import KINDS, constants
@@ -28,9 +29,11 @@ from lib.train.descent.numba_kernel import (
 class NumbaEngine:
     """The CPU kernel for two-layer nets, behind the methods of an `Engine`."""
 
+    compiled = True
+
     def __init__(self, run: Run, start: Progress) -> None:
         self.layout = layout = Layout(start.net)
-        self.keep, self.adam = run.keep, start.moments is not None
+        self.keep, self.adam, self.limit = run.keep, start.moments is not None, run.limit
         units, intervals, n = layout.units, len(run.plan) - 1, len(run.x)
         self.clock = Clock(
             np.full(units, start.steps_done), np.full(units, len(start.losses)), run.plan
@@ -67,7 +70,6 @@ class NumbaEngine:
         own = np.zeros((layout.units, PER_UNIT, 8))
         own[:, DIED] = layout.pack_numbers(start.diverged_at)
         own[:, ALIVE] = own[:, DIED] < 0
-        own[:, LIMIT] = layout.pack_numbers(run.limit)
         best = start.best
         for i, numbers in enumerate((best.gradient, best.step, best.loss)):
             own[:, GRADIENT + i] = layout.pack_numbers(numbers)
@@ -84,10 +86,15 @@ class NumbaEngine:
 
     def tasks(self, until: int) -> list[Callable[[], None]]:
         """The work that takes the run to step `until`, one call per thread."""
+        self.state[:, LIMIT - PER_UNIT] = self.layout.pack_numbers(self.limit)
         return [
             partial(self.run, Share(first, last, until), *self.given, w)
             for (first, last), w in zip(self.shares, self.scratch, strict=True)
         ]
+
+    def first_losses(self) -> Tensor:
+        """The losses at step 0."""
+        return self.layout.unpack_numbers(self.losses[:, 0])
 
     def progress(self) -> Progress:
         """What there is after the steps done so far."""

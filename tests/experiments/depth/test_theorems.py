@@ -51,3 +51,14 @@ def test_evenly_spread_losses_do_not_meet_common_levels():
     assert set(levels.by_net(stalls, known)["value"]) == {1.0}
     even = levels.spread_out(stalls, 0)
     assert np.mean(levels.by_net(even, known)["value"]) < 0.3
+
+
+def test_the_level_of_the_constant_is_left_out_and_moved_levels_are_not_met():
+    """The nulls of B7: every depth has the constant for free, and levels a few per cent away are
+    others."""
+    stalls = {1: [[0.222, 0.05, 0.02]] * 20, 2: [[0.222, 0.05, 0.02]] * 20}
+    below = levels.below_constant(stalls, 0.2222)
+    assert below[2][0] == [0.05, 0.02]
+    known = levels.of_depths(below)
+    assert set(levels.by_net(below, known)["value"]) == {1.0}
+    assert np.mean(levels.by_net(levels.moved(below, 0), known)["value"]) == 0

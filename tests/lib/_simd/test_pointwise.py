@@ -14,6 +14,7 @@ from lib._simd.pointwise import (
     ELU,
     IDENTITY,
     LEAKY_RELU,
+    NEAR,
     RELU,
     SAFE,
     SIGMOID,
@@ -56,6 +57,15 @@ def _in_pairs(kind, parameter, scale, safe, table, z, t):
 def _expm1(scale, z, out):
     for i in range(z.size // 8):
         store(out, i, expm1(load(z, i) * splat(scale)))
+
+
+@njit
+def _pulls(kind, scale, z, near, far):
+    const, one = literal(kind), splat(1.0)
+    for i in range(z.size // 8):
+        t = value_with(kind, 1.0, load(z, i) * splat(scale), True, const)
+        store(near, i, pull(kind, 1.0, one, t, t, True))
+        store(far, i, pull(kind, 1.0, one, t, t))
 
 
 def apply(
@@ -212,3 +222,13 @@ def test_infinities_saturate():
     np.testing.assert_array_equal(apply(TANH, z)[0], [1, -1])
     np.testing.assert_allclose(apply(SIGMOID, z)[0], [1, 0], atol=1e-300)
     np.testing.assert_array_equal(apply(ELU, z)[0], [np.inf, -1])
+
+
+@pytest.mark.parametrize("kind", (TANH, SIGMOID, ELU))
+def test_within_near_no_derivative_is_at_the_end_of_the_range(kind):
+    z = aligned(512).reshape(-1)
+    z[:] = np.linspace(-1, 1, z.size) * NEAR / unit(kind)
+    near, far = np.empty_like(z), np.empty_like(z)
+    _pulls(kind, unit(kind), z, near, far)
+    np.testing.assert_array_equal(near, far)
+    assert (far[z != 0] > 0).all()

@@ -238,7 +238,7 @@ def test_the_table():
             ValueError,
             r"5 samples and targets of shape \(3, 1\)",
         ),
-        (lambda n, x, y: certify(n, x.repeat(1, 2), y, after=n), ValueError, r"inputs have shape"),
+        (lambda n, x, y: certify(n, x.repeat(1, 2), y, after=n), ValueError, r"x has shape"),
         (
             lambda n, x, y: promised_zeros(
                 init((1, 2, 1), batch=(2,), generator=0), three_fold(n), torch.eye(7), 0

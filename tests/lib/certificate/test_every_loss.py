@@ -4,8 +4,8 @@ depth."""
 import pytest
 import torch
 from draws import seeded
-from soft_labels import plant_labels, soft_cross_entropy
 
+from experiments.width.soft_labels import plant_labels, soft_cross_entropy
 from lib.certificate import certify
 from lib.critical import plant
 from lib.curvature import inertia

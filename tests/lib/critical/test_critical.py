@@ -199,15 +199,15 @@ def test_critical_points_index_as_a_batch():
     ],
 )
 def test_polish_settings_out_of_range(options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         polish(WIDTH_1, X, Y, **options)
 
 
 def test_polish_refuses_bad_input():
     with pytest.raises(TypeError, match="float64"):
         polish(WIDTH_1.to(torch.float32), X.float(), Y.float())
-    with pytest.raises(ValueError, match="inputs have shape"):
+    with pytest.raises(ValueError, match="x has shape"):
         polish(WIDTH_1, X.expand(50, 2), Y)
     broken = stack([WIDTH_1, net_of([math.nan], [0.0], [1.0])])
-    with pytest.raises(ValueError, match=r"not finite at nets \[1\]"):
+    with pytest.raises(ValueError, match="weight of layer 1: 1 of 2"):
         polish(broken, X, Y)

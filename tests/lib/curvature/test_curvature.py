@@ -227,13 +227,13 @@ def test_curvature_refuses_single_precision_and_wrong_shapes():
         hessian(net.to(torch.float32), x, y)
     with pytest.raises(TypeError, match="x is torch.float32"):
         hessian(net, x.float(), y)
-    with pytest.raises(ValueError, match="inputs have shape"):
+    with pytest.raises(ValueError, match="x has shape"):
         hessian(net, x[:, :1], y)
     with pytest.raises(ValueError, match="targets of shape"):
         hessian(net, x, y[:3])
-    with pytest.raises(ValueError, match=r"targets have shape \(7,\): mse takes"):
+    with pytest.raises(ValueError, match=r"targets of mse have shape \(7,\)"):
         hessian(net, x, y[:, 0])
-    with pytest.raises(ValueError, match="indices"):
+    with pytest.raises(TypeError, match="indices"):
         hessian(net, x, y, cross_entropy)
 
 
@@ -416,7 +416,7 @@ def test_curvature_refuses_what_is_no_sample():
         hessian(net, x * torch.nan, y)
     with pytest.raises(ValueError, match="y: 14 of 14 numbers"):
         decompose(net, x, y / 0)
-    with pytest.raises(ValueError, match="the parameters: 17 of 17"):
+    with pytest.raises(ValueError, match="the weight of layer 1: 6 of 6"):
         hessian(net.map(lambda p: p * torch.inf), x, y)
     for wrong in (-1, 2, -100):
         with pytest.raises(ValueError, match="expected 0"):

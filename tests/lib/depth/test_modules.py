@@ -250,7 +250,7 @@ def inserted(net, x, layer, width=4, sigma="relu", **options):
         (ValueError, "layer 1 has no bias", lambda n, x: inserted(no_bias(), x, 1)),
         (ValueError, "width 1 is too small", lambda n, x: inserted(n, x, 1, 1)),
         (ValueError, "tanh has no affine piece", lambda n, x: inserted(n, x, 1, 4, "tanh")),
-        (ValueError, r"receives \(0, 2\)", lambda n, x: inserted(n, x[:0], 1)),
+        (ValueError, r"x has shape \(0, 2\)", lambda n, x: inserted(n, x[:0], 1)),
         (
             ValueError,
             "batch normalisation of 1 sample",

@@ -13,7 +13,6 @@ from mlp_oracle import alphas, arrays, loop_backward, loop_features, nets, neuro
 from lib.critical import plant
 from lib.nets import MLP, cross_entropy, flatten, forward, gradient, init, stack
 from lib.width import embed, split, split_into
-from lib.width.splitting import merge_copy
 
 few = settings(max_examples=40, deadline=None, derandomize=True)
 
@@ -159,17 +158,6 @@ def test_one_alpha_a_net_and_many_alphas_for_one_net():
 
 
 @few
-@given(st.data(), nets(batches=((), (2,))), alphas)
-def test_merge_copy_is_a_left_inverse(data, net, alpha):
-    layer, s = data.draw(neurons(net))
-    back = merge_copy(split(net, layer, s, alpha), layer, s)
-    # (1 - alpha) w + alpha w differs from w by roundings of both products.
-    torch.testing.assert_close(
-        flatten(back), flatten(net), rtol=4e-16 * (2 + 2 * abs(alpha)), atol=0
-    )
-
-
-@few
 @given(st.data(), nets(), st.lists(st.floats(-2, 2), min_size=0, max_size=4))
 def test_split_into_is_a_composition_of_splittings(data, net, free):
     layer, s = data.draw(neurons(net))
@@ -255,19 +243,8 @@ def test_operands_are_left_alone_and_other_dtypes_work():
             ValueError,
             r"expected \(\*batch\) \+ 1 dimensions",
         ),
-        (lambda n: merge_copy(n, 1, 0), ValueError, r"neurons 0 and 1 of layer 1 are no copies"),
-        (lambda n: merge_copy(n, 1, 1), ValueError, r"cannot be merged into itself"),
-        (lambda n: merge_copy(n, 1, 0, 5), ValueError, r"neuron 5 outside"),
     ],
 )
 def test_impossible_requests(call, error, message):
     with pytest.raises(error, match=message):
         call(init((1, 2, 3, 1), generator=0))
-
-
-def test_copies_that_differ_in_the_bias_alone_are_no_copies():
-    net = split(init((1, 2, 1), generator=0), 1, 0, 0.5)
-    assert merge_copy(net, 1, 0).widths == (1, 2, 1)
-    one_ulp = torch.tensor([1.0, 1.0, 1 + 2**-52], dtype=torch.float64)
-    with pytest.raises(ValueError, match="or biases do"):
-        merge_copy(MLP(net.weights, (net.biases[0] * one_ulp, net.biases[1])), 1, 0)

@@ -1,5 +1,7 @@
 """Cross entropy with soft labels, and labels that make a net an exact critical point of it."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 
@@ -8,7 +10,11 @@ from lib.nets import MLP, flatten, forward, unflatten
 
 
 def soft_cross_entropy(output: Tensor, y: Tensor) -> Tensor:
-    """Mean over samples of -sum_k y_k log softmax(output)_k, one number for each net."""
+    """Mean over samples of -sum_k y_k log softmax(output)_k, one number for each net.
+
+    >>> soft_cross_entropy(torch.zeros(1, 2), torch.tensor([[0.5, 0.5]]))
+    tensor(0.6931)
+    """
     return -(y * output.log_softmax(-1)).sum(-1).mean(-1)
 
 
