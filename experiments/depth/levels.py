@@ -43,10 +43,8 @@ def met_below(found: Mapping[int, np.ndarray], only_first: bool = False) -> np.n
     shares, weights = [], []
     for k in range(1, len(depths)):
         values = found[depths[k]]
-        if len(values) > 1:
-            levels = np.concatenate([found[d] for d in depths[: 1 if only_first else k]])
-            if not len(levels):
-                continue
+        levels = np.concatenate([found[d] for d in depths[: 1 if only_first else k]])
+        if len(values) > 1 and len(levels):
             shares.append(met(levels, values))
             weights.append(len(values))
     return np.average(shares, axis=0, weights=weights) if shares else np.full(2, np.nan)
