@@ -7,14 +7,14 @@ VENV := .venv
 PY := $(VENV)/bin/python
 CALL := $(PY) -m companion
 # What the user gives goes through the environment, so that the shell reads none of it.
-export CH P PROFILE SWEEP MINUTES
+export CH P PROFILE SWEEP FIG MINUTES
 ONE := $(if $(CH),--chapter "$$CH")
 # A change of the pins, of the project or of the torch build has another name, so it is installed again. Another torch
 # build brings its own CUDA libraries, so their pins are left out for it.
 BACKEND := $(or $(TORCH_BACKEND),$(shell cat $(VENV)/torch-backend 2>/dev/null))
 READY := $(VENV)/ready-$(shell cat requirements.txt pyproject.toml | cksum | cut -d' ' -f1)$(if $(BACKEND),-$(BACKEND))
 
-.PHONY: help book test faults lint chapter record data notebooks check-pages clean sweep
+.PHONY: help book test faults lint chapter record data notebooks check-pages clean sweep verify figure archive
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,15 @@ record: $(READY) ## write what a profile measured into book/records/: PROFILE=cp
 
 sweep: $(READY) ## one chapter at many points: CH=01_width P="width=100,500 seed=0..99" [DRY=1] [ON=slurm], or SWEEP=my.yaml
 	@$(CALL) sweep --profile "$$PROFILE" $(ONE) --set="$$P" $(if $(SWEEP),--yaml "$$SWEEP") $(if $(DRY),--dry) $(if $(ON),--on $(ON)) $(if $(DRAWS),--seed $(DRAWS))
+
+verify: $(READY) ## run again what is published and compare: [CH=01_width] [PROFILE=cpu]
+	@$(CALL) verify --profile "$$PROFILE" $(ONE)
+
+figure: $(READY) ## draw a figure from its stored numbers: CH=01_width [FIG=spectra] [PROFILE=cpu]
+	@$(CALL) figure --profile "$$PROFILE" $(ONE) --name "$$FIG"
+
+archive: $(READY) ## the book, notebooks, records, rows and checksums as an RO-Crate
+	@$(CALL) archive --profile "$$PROFILE"
 
 data: $(READY) ## download MNIST and CIFAR-10 into DATA_DIR
 	@$(CALL) data

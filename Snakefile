@@ -30,7 +30,7 @@ rule chapters:
 
 rule execute:
     output:
-        "_build/runs/{chapter}-{digest}.ipynb",
+        "_build/{folder,runs|verify}/{chapter}-{digest}.ipynb",
     # one core a chapter while several wait, all of them for one that is alone
     threads: max(1, workflow.cores // max(1, len(WAITING)))
     params:

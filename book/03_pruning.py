@@ -656,9 +656,9 @@ run.figure(
     "layers",
     "Left: loss of nets with three hidden layers on Iris; dots: the iterates that are reduced."
     " Right: their linearisation error, the part of a layer's variance that no line through each"
-    " neuron's data explains. Blue: loss above 0.15, the first plateau; orange: below.",
-    "Loss curves with dots on their slow stretches, and errors that mostly fall from the first to"
-    " the upper layers.",
+    " neuron's data explains. Blue: a layer goes within the budget; orange: none does.",
+    "Loss curves with dots on their slow stretches, and errors of three layers: far lower in the"
+    " upper two where a layer goes.",
     {"epoch": trained.steps, **{f"loss {k}": trained.losses[:, k] for k in range(deep_nets)}},
 )
 

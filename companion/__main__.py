@@ -47,11 +47,39 @@ def record(args: argparse.Namespace) -> int:
     for job in wanted.jobs(root):
         nb = site.checked(job, root)
         ((_, measured),) = gate.entries(nb, "record")
+        measured = {**measured, "stamp": nb.metadata["book"]["stamp"]}
         if wanted.given:
             measured = {**measured, "profile": paths.MORE}
         drawn = {meta["name"]: meta["data"] for _, meta in gate.entries(nb, "figure")}
         for path in records.save(measured, drawn, root):
             print(f"recorded {path.relative_to(root)}")
+    return 0
+
+
+def verify(args: argparse.Namespace) -> int:
+    """Run again what is published, and compare."""
+    from companion import build
+    from companion import verify as verification
+
+    return verification.run(asked(args), build.Options(args.cores), paths.root())
+
+
+def figure(args: argparse.Namespace) -> int:
+    """Redraw a figure from its stored numbers; without a name, list them."""
+    from companion import redraw
+
+    if not args.chapter:
+        raise ValueError("Which chapter? make figure CH=01_width FIG=spectra")
+    (job,) = asked(args).jobs(paths.root())
+    print("\n".join(redraw.run(job, args.name, paths.root())))
+    return 0
+
+
+def archive(args: argparse.Namespace) -> int:
+    """Write an RO-Crate of the built book."""
+    from companion import archive as archiving
+
+    print(f"The archive: {archiving.run(asked(args), paths.root())}")
     return 0
 
 
@@ -103,11 +131,26 @@ def asked(args: argparse.Namespace) -> request.Request:
     return request.Request(args.profile, args.chapter, assignments.parse(args.set))
 
 
+COMMANDS = (
+    build,
+    execute,
+    pages,
+    record,
+    verify,
+    figure,
+    archive,
+    sweep,
+    batch,
+    data,
+    notebooks,
+)
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     whole = argparse.ArgumentParser(prog="python -m companion", description=__doc__)
     commands = whole.add_subparsers(required=True)
-    for function in (build, execute, pages, record, sweep, batch, data, notebooks):
+    for function in COMMANDS:
         one = commands.add_parser(function.__name__, help=(function.__doc__ or "").split("\n")[0])
         one.set_defaults(run=function)
         one.add_argument("--profile", default="quick", help=f"one of {', '.join(paths.PROFILES)}")
@@ -127,6 +170,7 @@ def parser() -> argparse.ArgumentParser:
     sweeping.add_argument("--seed", type=int, default=0, help="of the random draws")
     sweeping.add_argument("--on", default="", help="a cluster: the name of a folder in profiles/")
     sweeping.add_argument("--dry", action="store_true", help="only say what would run")
+    commands.choices["figure"].add_argument("--name", default="", help="of the figure")
     commands.choices["batch"].add_argument("--file", required=True, help="the points to run")
     return whole
 

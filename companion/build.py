@@ -67,7 +67,7 @@ def run(request: Request, options: Options, root: Path) -> int:
         _check_data([job for job in jobs if job.chapter in waiting])
         print(f"To run at the {request.profile} profile: {', '.join(waiting)}", flush=True)
     try:
-        code = _snakemake(request, options, root)
+        code = snakemake(request, options, root)
     except children.Stopped as stop:
         print(f"\nStopped. {_kept(jobs, root)} The same command goes on from there.", flush=True)
         return 128 + stop.number
@@ -94,7 +94,8 @@ def _kept(jobs: list[plan.Job], root: Path) -> str:
     return f"Kept: {', '.join(done) or 'nothing'}."
 
 
-def _snakemake(request: Request, options: Options, root: Path) -> int:
+def snakemake(request: Request, options: Options, root: Path) -> int:
+    """Let Snakemake run what is not there yet, without a word about the rest."""
     command = [sys.executable, "-m", "companion.executors"]
     command += [options.until] if options.until else []
     command += ["--cores", str(options.cores), "--keep-going", "--scheduler", "greedy"]

@@ -42,7 +42,8 @@ class Job:
     Args:
         parameters: every parameter with its value;  changed: those that differ from the chapter's
             defaults;
-        overrides: those given on the command line.
+        overrides: those given on the command line;
+        again: executed once more, beside what there is.
     """
 
     chapter: str
@@ -51,11 +52,13 @@ class Job:
     changed: Mapping[str, object]
     overrides: Mapping[str, object]
     stamp: Stamp
+    again: bool = False
 
     @property
     def executed(self) -> str:
         """Where the executed notebook lies, relative to the checkout."""
-        return f"_build/runs/{self.chapter}-{self.stamp.digest}.ipynb"
+        folder = "verify" if self.again else "runs"
+        return f"_build/{folder}/{self.chapter}-{self.stamp.digest}.ipynb"
 
     @property
     def command(self) -> str:

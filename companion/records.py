@@ -12,7 +12,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class Record:
     Args:
         measurements: claim id -> what was measured.
         curves: figure name -> array name -> array, the numbers behind the figures.
+        stamp: digests of what it was measured with, empty in records that have none.
     """
 
     chapter: str
@@ -38,6 +39,7 @@ class Record:
     provenance: Mapping[str, object]
     measurements: Mapping[str, Measurement]
     curves: Mapping[str, Mapping[str, np.ndarray]]
+    stamp: Mapping[str, str] = field(default_factory=dict)
 
 
 def files(chapter: str, profile: str, root: Path | None = None) -> tuple[Path, Path]:
@@ -63,7 +65,7 @@ def load(chapter: str, profile: str, root: Path | None = None) -> Record | None:
     if not text.is_file():
         return None
     record = json.loads(text.read_text(encoding="utf-8"))
-    curves: dict[str, dict[str, np.ndarray]] = {}
+    stored: dict[str, dict[str, np.ndarray]] = {}
     content = packed.read_bytes() if packed.is_file() else b""
     if record.get("numbers", digest_of(content)) != digest_of(content):
         raise ValueError(
@@ -74,9 +76,17 @@ def load(chapter: str, profile: str, root: Path | None = None) -> Record | None:
         with np.load(io.BytesIO(content)) as arrays:
             for key in arrays.files:
                 figure, column = key.split("/", 1)
-                curves.setdefault(figure, {})[column] = arrays[key]
+                stored.setdefault(figure, {})[column] = arrays[key]
     measured = {k: from_json(m) for k, m in record["claims"].items()}
-    return Record(chapter, profile, record["parameters"], record["provenance"], measured, curves)
+    return Record(
+        chapter,
+        profile,
+        record["parameters"],
+        record["provenance"],
+        measured,
+        stored,
+        record.get("stamp", {}),
+    )
 
 
 def save(
@@ -91,18 +101,30 @@ def save(
         The two files written.
     """
     text, packed = files(str(record["chapter"]), str(record["profile"]), root)
-    arrays: dict[str, Any] = {}
-    for figure, data in drawn.items():
-        for file, content in data.items():
-            arrays |= {
-                f"{figure}/{k}": v for k, v in _arrays(file, base64.b64decode(content)).items()
-            }
+    arrays: dict[str, Any] = {
+        f"{figure}/{name}": array
+        for figure, columns in curves(drawn).items()
+        for name, array in columns.items()
+    }
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     whole = {**record, "numbers": digest_of(buffer.getvalue())}
     paths.write_atomic(packed, buffer.getvalue())
     paths.write_atomic(text, json.dumps(whole, indent=1, sort_keys=True) + "\n")
     return text, packed
+
+
+def curves(drawn: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, np.ndarray]]:
+    """The numbers behind the figures of a notebook, figure -> array name -> array.
+
+    Args:
+        drawn: figure name -> file name -> base64.
+    """
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for figure, data in drawn.items():
+        for file, content in data.items():
+            found.setdefault(figure, {}).update(_arrays(file, base64.b64decode(content)))
+    return found
 
 
 def _arrays(file: str, content: bytes) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from companion import assignments, paths, plan
@@ -21,17 +21,20 @@ class Request:
 
     Args:
         chapter: one chapter, in a book of its own; all of them without it;
-        given: its parameters, name -> text or list of texts.
+        given: its parameters, name -> text or list of texts;
+        again: run it once more, beside what was executed before (`companion.verify`).
     """
 
     profile: str = "quick"
     chapter: str | None = None
     given: Mapping[str, assignments.Text] = field(default_factory=dict)
+    again: bool = False
 
     def jobs(self, root: Path) -> list[plan.Job]:
         """The chapters to run; every fault of the parameters is told here."""
         only = [] if self.chapter is None else [self.chapter]
-        return plan.jobs(self.profile, only, self.given, root)
+        jobs = plan.jobs(self.profile, only, self.given, root)
+        return [replace(job, again=True) for job in jobs] if self.again else jobs
 
     @property
     def folder(self) -> str:
@@ -49,7 +52,8 @@ class Request:
 
     @property
     def _digest(self) -> str:
-        return digest_of(json.dumps(asdict(self), sort_keys=True))
+        said = {k: v for k, v in asdict(self).items() if v or k != "again"}
+        return digest_of(json.dumps(said, sort_keys=True))
 
     def save(self, root: Path) -> Path:
         """Write it below _build/requests/.

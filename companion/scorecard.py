@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from companion import records
+from companion import records, stale
 from companion.claims import VERDICTS, Claim
 from companion.ledger import MARKS, anchor, mark, one_line
 from companion.measurement import Measurement, as_json
@@ -71,12 +71,13 @@ def _link(claim: Claim, text: str) -> str:
     return f'<a href="{claim.chapter}.html#{anchor(claim.id)}">{text}</a>'
 
 
-def markdown(ledger: Mapping[str, Claim], table: Table) -> str:
+def markdown(ledger: Mapping[str, Claim], table: Table, old: stale.Stale | None = None) -> str:
     """The scorecard page: counts, findings worst first, then a table for each paper.
 
     Args:
-        table: as `columns` gives it.
+        table: as `columns` gives it;  old: the records that are stale.
     """
+    old = old or {}
     if not ledger:
         return "No claim has been entered yet."
     printed = {n: c for n, c in ledger.items() if c.kind == "paper"}
@@ -85,17 +86,18 @@ def markdown(ledger: Mapping[str, Claim], table: Table) -> str:
     parts = [
         "\n## How many\n",
         _counts(printed, table, titles),
+        *(f"\n{text}\n" for text in [stale.words(old)] if text),
         "\n## What to know first\n",
         _findings(printed, table, titles[0]),
     ]
     for paper in dict.fromkeys(c.paper for c in printed.values()):
         chosen = {n: c for n, c in printed.items() if c.paper == paper}
-        parts += [f"\n## Paper {paper}\n", _claims(chosen, table, titles)]
+        parts += [f"\n## Paper {paper}\n", _claims(chosen, table, old)]
     if own:
         words = (
             "Theorems checked to rounding and results of our own; none counts as a reproduction."
         )
-        parts += [f"\n## {OUR_OWN}\n", words + "\n", _claims(own, table, titles)]
+        parts += [f"\n## {OUR_OWN}\n", words + "\n", _claims(own, table, old)]
     return "\n".join(parts)
 
 
@@ -130,13 +132,16 @@ def _findings(ledger: Mapping[str, Claim], table: Table, title: str) -> str:
     return "\n".join(map(one_line, lines)) or "Nothing has been measured yet."
 
 
-def _claims(ledger: Mapping[str, Claim], table: Table, titles: Sequence[str]) -> str:
+def _claims(ledger: Mapping[str, Claim], table: Table, old: stale.Stale) -> str:
+    titles = list(next(iter(table.values())))
     lines = ["| claim | statement | printed | demanded | " + " | ".join(titles) + " |"]
     lines.append("|---" * (4 + len(titles)) + "|")
     for name, claim in ledger.items():
         cells = [f"{_link(claim, name)}<br>{claim.source}", claim.statement]
         cells += [claim.printed_text, claim.bound_text]
-        cells += [_cell(claim, table[name][title]) for title in titles]
+        for title in titles:
+            mark = " †" if (title.removesuffix(" record"), claim.chapter) in old else ""
+            cells.append(_cell(claim, table[name][title]) + mark)
         lines.append("| " + " | ".join(one_line(c) for c in cells) + " |")
     return "\n".join(lines)
 

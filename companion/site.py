@@ -16,7 +16,7 @@ from pathlib import Path
 import nbformat
 import yaml
 
-from companion import claims, contents, gate, own, paths, plan, scorecard
+from companion import claims, contents, gate, own, paths, plan, scorecard, stale
 from companion.digests import digest_files, digest_of, digest_pins
 from companion.measurement import Measurement
 from companion.notebooks import notebook
@@ -145,7 +145,8 @@ def _gather(
     if request.chapter is None:
         page = source / "scorecard.md"
         text = page.read_text(encoding="utf-8")
-        card = scorecard.markdown(ledger, table)
+        old = stale.reasons(list(notebooks), scorecard.RECORDED, root)
+        card = scorecard.markdown(ledger, table, old)
         page.write_text(text.replace(scorecard.MARKER, card), encoding="utf-8")
         front = source / f"{contents.pages(root)[0]}.md"
         text = scorecard.quoted(front.read_text(encoding="utf-8"), ledger, fresh)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import statistics
@@ -102,9 +103,12 @@ def _all(waiting: Sequence[Point], sweep: Sweep, place: Path, options: Options, 
 def _split(waiting: Sequence[Point], cost: float, options: Options) -> list[list[Point]]:
     """Batches of about one length; points that follow each other, and so are alike, are dealt
     out."""
-    target, lanes = (CLUSTER, 16) if options.on else (LOCAL, options.cores)
-    count = min(MOST, max(lanes, round(len(waiting) * cost / target / lanes) * lanes))
-    count = min(count, len(waiting))
+    target, short, lanes = (CLUSTER, 60.0, 16) if options.on else (LOCAL, 5.0, options.cores)
+    total = len(waiting) * cost
+    # all lanes get as many, unless there is too little for all of them
+    full = math.ceil(total / target / lanes) * lanes
+    count = full if total > short * lanes else math.ceil(total / short)
+    count = max(1, min(MOST, count, len(waiting)))
     return [list(waiting[i::count]) for i in range(count)]
 
 

@@ -12,13 +12,14 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from lib.nets import MLP, Chain, from_sequential
 from lib.nets.chain import Net, as_chain, as_given
+from lib.nets.checks import check_preserved
 from lib.nets.kinds import NORMS, RANDOM, Joint, check_deterministic, leaves
 from lib.nets.surgery import linear
 
 Norm = nn.BatchNorm1d | nn.BatchNorm2d
 
 
-def fold_batchnorm(net: Net) -> Net:
+def fold_batchnorm(net: Net, *, x: Tensor | None = None) -> Net:
     """The same function without batch normalisation and dropout; parameters are copied.
 
     After a layer, gamma (W x + b - mean) / sqrt(var + eps) + beta has weights s W and bias s (b -
@@ -27,9 +28,10 @@ def fold_batchnorm(net: Net) -> Net:
 
     Args:
         net: a `Chain`, or an nn.Sequential (nested ones become flat); in eval mode.
+        x: inputs (n, ...) on which to measure that the outputs stay; not measured by default.
     Raises:
         ValueError: normalisation or dropout in training mode, which depends on the batch, or
-            without running statistics.
+            without running statistics; outputs that changed on x.
         TypeError: batch normalisation that touches no dense layer and follows no convolution; or
             as `lib.nets.chain.as_chain`.
 
@@ -55,7 +57,10 @@ def fold_batchnorm(net: Net) -> Net:
             )
         groups[place] = kept
     maps = [group[0] if len(group) == 1 else nn.Sequential(*group) for group in groups]
-    return as_given(net, Chain(joints, maps[1:-1], before=maps[0], after=maps[-1]).eval())
+    folded = Chain(joints, maps[1:-1], before=maps[0], after=maps[-1]).eval()
+    if x is not None:
+        check_preserved(as_chain(net), folded, x)
+    return as_given(net, folded)
 
 
 def as_mlp(module: nn.Sequential) -> tuple[nn.Sequential, MLP]:

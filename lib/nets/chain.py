@@ -149,7 +149,7 @@ class Chain(nn.Module):
 
     def _entered(self, x: Tensor) -> Tensor:
         """What joint 1 reads of the inputs x, which have the dtype of the parameters."""
-        own = next((p.dtype for p in self.parameters()), x.dtype)
+        own = getattr(self.joints[0], "weight", x).dtype
         if x.dtype != own:
             raise TypeError(f"x is {x.dtype}: expected {own}, the dtype of the net")
         return _applied(self.before, x)

@@ -152,8 +152,8 @@ def real(what: str, number: float | Tensor, net: MLP, *, trailing: int = 0) -> T
 def check_preserved(before: MLP | Chain, after: MLP | Chain, x: Tensor) -> None:
     """Measure on inputs x that two nets are one function: the check of every operator that says so.
 
-    Both are run in float64, in their modes, where rounding is far below what is allowed: the square
-    root of its unit, relative to the largest output.
+    Both are run in float64, in their modes. Allowed is the square root of the unit of rounding of
+    the nets' own dtype, relative to the largest output.
 
     Raises:
         ValueError: they differ by more.
@@ -164,8 +164,8 @@ def check_preserved(before: MLP | Chain, after: MLP | Chain, x: Tensor) -> None:
     check_samples(x)
     expected, found = (_in_float64(net, x) for net in (before, after))
     check_finite("outputs of the net", expected)
-    apart = largest(found - expected)
-    if not apart <= math.sqrt(torch.finfo(torch.float64).eps) * largest(expected):
+    apart, unit = largest(found - expected), torch.finfo(next(iter(after.parameters())).dtype).eps
+    if not apart <= math.sqrt(unit) * largest(expected):
         raise ValueError(
             f"the outputs changed by {apart:.2g}, of size {largest(expected):.2g}: expected the"
             " same function; dense layers are taken to read (n, features)"

@@ -3,6 +3,8 @@ Re-Basin."""
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -76,7 +78,9 @@ def _probe(net: Chain) -> Tensor | None:
     if any(module.training for module in net.modules() if isinstance(module, (*RANDOM, *NORMS))):
         return None
     draws = torch.Generator().manual_seed(0)
-    return torch.randn(3, net.widths[0], generator=draws).to(net.joint(1).weight)
+    x = torch.randn(3, net.widths[0], generator=draws).to(net.joint(1).weight)
+    whole = copy.deepcopy(net).double()
+    return x if bool(torch.isfinite(whole(x.double())).all()) else None  # nothing to compare
 
 
 def _best_order(net1: Chain, net2: Chain, orders: list[Order], layer: int) -> Order:

@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from lib.nets.chain import Net, as_chain, as_given, plain
-from lib.nets.checks import check_neuron, finite_number
+from lib.nets.checks import check_neuron, check_preserved, finite_number
 from lib.nets.flow import Flow, flow, reindex_channels, runs, set_parameter
 from lib.nets.kinds import check_deterministic
 
 
-def split_channel(net: Net, layer: int, channel: int, alpha: float) -> Net:
+def split_channel(
+    net: Net, layer: int, channel: int, alpha: float, *, x: Tensor | None = None
+) -> Net:
     """One-step splitting of a channel: a copy, placed last, takes the part alpha of all weights
     that read the channel.
 
@@ -31,14 +33,15 @@ def split_channel(net: Net, layer: int, channel: int, alpha: float) -> Net:
             activations, pooling, BatchNorm, PReLU and Flatten; left as it is.
         layer: l in 1..L-1, the number of the Conv2d or Linear whose output channel is split.
         channel: counted from 0.
-        alpha: any real number.
+        alpha: any real number;  x: inputs (n, ...) on which to measure that the outputs stay; not
+            measured by default, and dense layers are taken to act on (n, features).
     Returns:
         A new net of the same kind that shares nothing with `net`, every module in its mode.
     Raises:
         TypeError: a module for which copies of channels do not stay copies or parameters are not
             plain (grouped convolutions, GroupNorm, LayerNorm, softmax, hooks, weight norm, ...).
-        ValueError: no such layer or channel, alpha not finite, active dropout, or parameters
-            shared between modules.
+        ValueError: no such layer or channel, alpha not finite, active dropout, parameters shared
+            between modules, or outputs that changed on x.
     Source: (Zhang et al. 2021, App. A.1: channels sharing a kernel are split with a common alpha).
 
     >>> from torch import nn
@@ -55,15 +58,19 @@ def split_channel(net: Net, layer: int, channel: int, alpha: float) -> Net:
     shares = torch.ones(width + 1, dtype=torch.float64)
     shares[channel], shares[-1] = 1 - alpha, alpha
     reindex_channels(chain, layer, [*range(width), channel], shares)
+    if x is not None:
+        check_preserved(as_chain(net), chain, x)
     return as_given(net, plain(chain))
 
 
-def merge_channel(net: Net, layer: int, channel: int, copied: int | None = None) -> Net:
+def merge_channel(
+    net: Net, layer: int, channel: int, copied: int | None = None, *, x: Tensor | None = None
+) -> Net:
     """The left inverse of `split_channel`: removes an exact copy of a channel and adds up the
     weights reading the two.
 
     Args:
-        copied: the channel to remove, the last one by default.
+        copied: the channel to remove, the last one by default;  x: as in `split_channel`.
     Raises:
         ValueError: the two are no exact copies; and as `split_channel`.
 
@@ -90,6 +97,8 @@ def merge_channel(net: Net, layer: int, channel: int, copied: int | None = None)
     columns[:, channel] += columns[:, copied]
     set_parameter(found.reader, "weight", columns.flatten(1, 2))
     reindex_channels(chain, layer, [c for c in range(found.width) if c != copied])
+    if x is not None:
+        check_preserved(as_chain(net), chain, x)
     return as_given(net, plain(chain))
 
 

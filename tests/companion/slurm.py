@@ -91,8 +91,8 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
     try:
         for command in commands:
             command[0] = shutil.which(command[0]) or f"/usr/sbin/{command[0]}"
-            log = (folder / f"{Path(command[0]).name}.out").open("w")
-            running.append(subprocess.Popen(command, env=seen, stdout=log, stderr=log))
+            with (folder / f"{Path(command[0]).name}.out").open("w") as log:
+                running.append(subprocess.Popen(command, env=seen, stdout=log, stderr=log))
             time.sleep(1)
         _wait(seen, folder)
         yield seen

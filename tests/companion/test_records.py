@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
-from companion import figures, records
+from companion import claims, figures, plan, records, scorecard, stale
 from companion.measurement import Measurement, as_json
 
 
@@ -59,3 +61,32 @@ def test_printed_numbers_are_columns_and_a_wrong_name_lists_the_right_ones(tmp_p
     assert {k: v.tolist() for k, v in found.items()} == {"x": [1.0, 3.0], "y": [2.0, 4.5]}
     with pytest.raises(ValueError, match="no printed numbers 'b': there are a2021-fig1"):
         records.printed("b", tmp_path)
+
+
+def test_a_record_is_stale_when_its_code_or_its_parameters_changed(toy) -> None:
+    job = plan.job("01_toy", "cpu", {}, toy)
+    said = {"chapter": "01_toy", "profile": "cpu", "parameters": {}, "provenance": {}, "claims": {}}
+
+    def why() -> str:
+        return stale.reasons(["01_toy", "02_slow"], ["cpu", "paper"], toy).get(
+            ("cpu", "01_toy"), ""
+        )
+
+    records.save(said, {}, toy)
+    assert why() == "it does not say which code it was taken with"
+    records.save({**said, "stamp": asdict(job.stamp)}, {}, toy)
+    assert why() == "" and stale.words({}) == ""
+    source = toy / "book" / "01_toy.py"
+    text = source.read_text()
+    source.write_text(text.replace("# %%\nx =", "# %%\n# a comment\nx ="))
+    assert why() == ""
+    source.write_text(text.replace("np.tanh(-x)).max()", "np.tanh(-x)).min()"))
+    assert why() == "its code has changed since"
+    source.write_text(text)
+    (toy / "book" / "profiles" / "cpu.yaml").write_text("01_toy: {points: 7}\n")
+    assert why() == "its parameters have changed since"
+    table = {"T1": {"quick run": Measurement(0.0), "cpu record": Measurement(0.0)}}
+    ledger = {"T1": claims.load(toy / "book" / "claims.yaml")["T1"]}
+    card = scorecard.markdown(ledger, table, {("cpu", "01_toy"): why()})
+    assert "marked † below: cpu 01_toy (its parameters have changed since)" in card
+    assert card.count("†") == 2 and "†" not in scorecard.markdown(ledger, table)

@@ -179,11 +179,13 @@ def test_tables_are_tidy_and_both_formats_say_the_same(tmp_path) -> None:
 @pytest.mark.parametrize(
     "points, cost, options, batches",
     [
-        (1000, 1.0, running.Options(2), 16),  # of a minute each
-        (10, 0.01, running.Options(4), 4),  # one for each core
+        (1000, 1.0, running.Options(2), 18),  # of a minute each, as many for each core
+        (100, 0.01, running.Options(4), 1),  # a start costs more than all of them
+        (100, 0.15, running.Options(4), 3),
         (3, 100.0, running.Options(8), 3),  # at most one for each point
         (100_000, 10.0, running.Options(2), 2000),
-        (1000, 60.0, running.Options(2, on="slurm"), 96),
+        (1000, 60.0, running.Options(2, on="slurm"), 112),
+        (1000, 0.1, running.Options(2, on="slurm"), 2),
     ],
 )
 def test_batches_take_about_a_minute_and_ten_on_a_cluster(points, cost, options, batches) -> None:

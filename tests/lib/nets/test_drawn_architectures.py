@@ -248,7 +248,7 @@ def state(net, x):
 
 
 @settings(
-    max_examples=1400, deadline=None, derandomize=True, database=None, phases=[Phase.generate]
+    max_examples=1000, deadline=None, derandomize=True, database=None, phases=[Phase.generate]
 )
 @given(architectures(), st.sampled_from(OPERATORS), st.data())
 def one_drawn_net(drawn, operator, data):
@@ -281,11 +281,10 @@ def random(net):
 
 
 def test_preserved_or_refused():
-    """2,000 draws with those of tests/lib/width/test_drawn_nets.py; how often it was which is
-    asserted too."""
+    """And each operator kept the function of several nets: not everything is refused."""
     SEEN.clear()
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
         one_drawn_net()
     for operator in OPERATORS:
-        assert SEEN[operator.__name__, "kept"] >= 20, SEEN
+        assert SEEN[operator.__name__, "kept"] >= 10, SEEN

@@ -15,6 +15,7 @@ from lib.mixture import MixtureOptions, loss_curve, mix, mixtures, refit_top, we
 from lib.nets import MLP, VGG, Chain, cross_entropy, forward, init, initialise, risk
 from lib.symmetry import aligned_distance, orbit_distance, permute, rebasin, rescale
 from lib.train.sgd import Recipe, evaluate, penalty, to_images, train
+from lib.width import merge_channel, split_channel
 
 
 def normal(*shape, seed=0):
@@ -383,12 +384,23 @@ def test_a_permutation_is_measured_on_request(between):
     """BatchNorm and PReLU act on axis 1, a dense layer on the last: which one only x tells."""
     made = flat(nn.Linear(4, 4), between, nn.ReLU(), nn.Linear(4, 2))
     assert torch.allclose(permute(made, {1: NEXT}, x=X)(X), made(X), atol=1e-6)
+    wide = split_channel(made, 1, 0, 0.3, x=X)
+    merge_channel(wide, 1, 0, x=X)
     with pytest.raises(ValueError, match="the outputs changed by"):
         permute(made, {1: NEXT}, x=normal(5, 4, 4))
     with pytest.raises(ValueError, match="the outputs changed by"):
         rebasin(
             flat(nn.Linear(4, 4), nn.PReLU(4), nn.Linear(4, 2)), made_other(), x=normal(5, 4, 4)
         )
+
+
+def test_a_fold_is_measured_on_request():
+    """Here BatchNorm acts on rows, where folding takes it to act on columns."""
+    made = flat(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
+    made.train()(X * 2 + 1)
+    assert torch.allclose(fold_batchnorm(made.eval(), x=X)(X), made(X), atol=1e-5)
+    with pytest.raises(ValueError, match="the outputs changed by"):
+        fold_batchnorm(made, x=normal(5, 4, 4))
 
 
 def made_other():
