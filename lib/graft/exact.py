@@ -17,11 +17,13 @@ from lib.graft.joining import (
     pools_between,
     sharing_parameters,
 )
+from lib.graft.traced import graft_traced
 from lib.joint.least_squares import Solution, solve
 from lib.joint.normal import NormalEquations
 from lib.nets import Chain
 from lib.nets.chain import as_chain
 from lib.nets.samples import Data, check_alone, in_batches
+from lib.traced.cutting import halves
 
 Layers = Sequence[int | tuple[int, int | None]]
 
@@ -39,6 +41,8 @@ class Graft:
         relative: loss over the variance of g2 (mean over channels): 0 is a perfect match, 1 no
             better than the mean.
         solution: condition and ridge of the least squares; None for a joint that was trained.
+        cut: the submodules of nets that are traced between whose outputs the joint stands; it is
+            then layer 1 of `net`.
     """
 
     net: Chain
@@ -47,6 +51,7 @@ class Graft:
     loss: float
     relative: float
     solution: Solution | None = None
+    cut: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,12 +65,12 @@ class _Problem:
 
 
 def graft(
-    net1: Chain | nn.Sequential,
-    net2: Chain | nn.Sequential,
+    net1: nn.Module,
+    net2: nn.Module,
     x: Data,
-    layer: int,
+    layer: int | str,
     *,
-    onto: int | None = None,
+    onto: int | str | None = None,
     ridge: float = 0.0,
     products: torch.dtype = torch.float32,
     batch: int = 256,
@@ -81,9 +86,12 @@ def graft(
 
     Args:
         net1, net2: any two chains, or nn.Sequential nets, which are copied; the widths may differ.
+            Or modules that torch.fx traces, such as residual nets: see below.
         x: images (n, channels, rows, columns) or (n, width), batches of them, or a DataLoader.
         layer: l in 1..L1 - 1;  onto: the layer of net 2 that is replaced, l + 1 by default. When it
-            is a later one, the features are max-pooled 2x2 to the size that it expects.
+            is a later one, the features are max-pooled 2x2 to the size that it expects. For nets
+            that are traced both are names of submodules, the same by default, after which one
+            tensor alone passes; the joint is a 1x1 convolution, or dense, between their outputs.
         ridge, products: see `lib.joint`;  batch: images at a time, for a tensor.
     Raises:
         ValueError: a layer outside its range, features whose size does not fit, no data, or
@@ -101,13 +109,38 @@ def graft(
     >>> result.net(x).shape, 0 < result.relative < 1
     (torch.Size([64, 10]), True)
     """
+    if isinstance(layer, str):
+        return _traced(net1, net2, x, (layer, onto), (ridge, products, batch))
+    if isinstance(onto, str):
+        raise TypeError(f"onto is {onto!r}: expected the number of a layer, as layer is")
     at = [(layer, onto)]
     return graft_layers(net1, net2, x, at, ridge=ridge, products=products, batch=batch)[0]
 
 
+def _traced(
+    net1: nn.Module,
+    net2: nn.Module,
+    x: Data,
+    at: tuple[int | str, int | str | None],
+    how: tuple[float, torch.dtype, int],
+) -> Graft:
+    layer, onto = at
+    ridge, products, batch = how
+    cut = layer, layer if onto is None else onto
+    for name in cut:
+        if not isinstance(name, str):
+            raise TypeError(
+                f"the place of the joint is {name!r}: expected, for nets that are traced, the name"
+                " of a submodule, such as 'layer2'"
+            )
+    names = str(cut[0]), str(cut[1])
+    net, found = graft_traced(net1, net2, x, names, ridge=ridge, products=products, batch=batch)
+    return Graft(net, 0, 1, found.loss, found.relative, found, names)
+
+
 def graft_layers(
-    net1: Chain | nn.Sequential,
-    net2: Chain | nn.Sequential,
+    net1: nn.Module,
+    net2: nn.Module,
     x: Data,
     layers: Layers | None = None,
     *,
@@ -199,9 +232,7 @@ def _solved(
 
 
 @torch.no_grad()
-def matching_loss(
-    grafted: Graft, net2: Chain | nn.Sequential, x: Data, *, batch: int = 256
-) -> float:
+def matching_loss(grafted: Graft, net2: nn.Module, x: Data, *, batch: int = 256) -> float:
     """Mean over images, positions and channels of (g~^(m) - g2^(m))^2 at the joint, in one more
     pass over any data.
 
@@ -214,10 +245,14 @@ def matching_loss(
     >>> matching_loss(graft(net, net, x, 1), net, x) < 1e-6
     True
     """
-    second, total, count = sharing_parameters(net2), 0.0, 0
+    total, count = 0.0, 0
+    if grafted.cut:
+        second = Chain([halves(net2, grafted.cut[1])[0]], [])
+    else:
+        second = sharing_parameters(net2)
     for part in in_batches(x, batch):
         here = grafted.net.preactivations(part, grafted.layer + 1)[-1]
-        there = second.preactivations(part, grafted.onto)[-1]
+        there = second.preactivations(part.clone(), grafted.onto)[-1]
         total += (here - there).double().square().sum().item()
         count += there.numel()
     if not count:

@@ -14,7 +14,7 @@ from lib.nets.checks import check_index
 from lib.nets.kinds import Joint, check_by_sample
 
 
-def sharing_parameters(net: Chain | nn.Sequential) -> Chain:
+def sharing_parameters(net: nn.Module) -> Chain:
     """A copy of the net's modules in eval mode, around the same parameters."""
     chain = as_chain(net)
     check_by_sample(chain)

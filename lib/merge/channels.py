@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lib.merge.batchnorm import fold_batchnorm
 from lib.merge.neurons import LayerReport
 from lib.merge.rows import Likeness, RowMerge, plan_merge
+from lib.merge.traced import merge_traced_channels
 from lib.nets import Activation, Chain
 from lib.nets.activations import get
 from lib.nets.chain import Net, as_chain, as_given, plain
@@ -24,6 +25,7 @@ from lib.nets.flow import Flow, flow, set_parameter, set_widths
 from lib.nets.kinds import ELEMENTWISE, Joint
 from lib.nets.samples import check_samples
 from lib.nets.sequential import activation_of
+from lib.traced.editing import is_traced
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +63,9 @@ def merge_channels(
 
     Args:
         net: a `Chain` (a VGG is one) or nn.Sequential of Conv2d, Linear, activations, pooling,
-            Flatten, dropout and BatchNorm, in eval mode; left as it is.
+            Flatten, dropout and BatchNorm, in eval mode; or any module that torch.fx traces, such
+            as a residual net, whose groups of channels that belong together are merged and whose
+            BatchNorm stays; left as it is.
         x: inputs (n, ...) on which the outputs are compared.
         cosine, amplitude, tolerance, rule, representative, generator: as in `merge_neurons`, for
             rows (kernel, bias). A constant channel joins the next bias where no zero padding would
@@ -80,9 +84,13 @@ def merge_channels(
     >>> merge_channels(wide, torch.ones(1, 1, 4, 4), cosine=1.0).layers[0].groups
     ((0,), (1, 2))
     """
+    like = Likeness(cosine, amplitude, tolerance, rule, representative, generator)
+    if is_traced(net):
+        with torch.no_grad():
+            merged, own_reports = merge_traced_channels(net, like)
+            return _compared(merged, own_reports, _run(net, x), _run(merged, x))
     whole = copy.deepcopy(as_chain(net))
     folded = plain(fold_batchnorm(whole))
-    like = Likeness(cosine, amplitude, tolerance, rule, representative, generator)
     reports = []
     with torch.no_grad():
         before = _outputs(whole.eval(), x)
@@ -103,10 +111,25 @@ def merge_channels(
             _apply(found, columns, plan)
             reports.append(LayerReport(layer, plan.groups, plan.dropped, plan.folded, plan.bound))
         after = _outputs(folded, x)
+    return _compared(as_given(net, folded), tuple(reports), before, after)
+
+
+def _compared(
+    net: Net, reports: tuple[LayerReport, ...], before: Tensor, after: Tensor
+) -> ChannelMerge[Net]:
     change, size = (float(t.norm(dim=1).max()) for t in (after - before, before))
     same = (before.argmax(1) == after.argmax(1)).double().mean()
     agreement = float(same) if before.shape[1] > 1 else None
-    return ChannelMerge(as_given(net, folded), tuple(reports), change, size, agreement)
+    return ChannelMerge(net, reports, change, size, agreement)
+
+
+def _run(net: nn.Module, x: Tensor) -> Tensor:
+    """The outputs of a module that is traced, (n, .); x is left as it is."""
+    check_samples(x)
+    outputs: Tensor = net(x.clone())
+    if not isinstance(outputs, Tensor):
+        raise TypeError(f"the net gives {type(outputs).__name__}: expected one tensor")
+    return outputs.flatten(1)
 
 
 def _outputs(net: Chain, x: Tensor) -> Tensor:

@@ -198,6 +198,8 @@ def _merged(
     shared: bool,
 ) -> _Merged:
     k, own = list(members), rows[list(members)]
+    if len(members) == 1 and not shared:
+        return _Merged(own[0], own.new_ones(1), own.new_zeros(1))
     norm, row = safe_norm(own, 1), own[0].clone()
     if shared:
         values = sigma.value(own[:, -1])
@@ -205,8 +207,6 @@ def _merged(
         return _Merged(row, values / values[0], safe_norm(own[:, :-1], 1))
     if sigma.degree is None:
         return _Merged(row, torch.ones_like(norm), safe_norm(own - own[0], 1))
-    if len(members) == 1:
-        return _Merged(row, torch.ones_like(norm), torch.zeros_like(norm))
     direction, first = _direction(own, size[k], like), norm[k.index(min(k))]
     lost = safe_norm(own - norm.unsqueeze(1) * direction, 1)
     return _Merged(first * direction, (norm / first) ** sigma.degree, lost)

@@ -12,7 +12,7 @@ import numbers
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lib.nets.chain import Chain
 from lib.nets.kinds import check_deterministic
@@ -149,7 +149,7 @@ def real(what: str, number: float | Tensor, net: MLP, *, trailing: int = 0) -> T
 
 
 @torch.no_grad()
-def check_preserved(before: MLP | Chain, after: MLP | Chain, x: Tensor) -> None:
+def check_preserved(before: MLP | nn.Module, after: MLP | nn.Module, x: Tensor) -> None:
     """Measure on inputs x that two nets are one function: the check of every operator that says so.
 
     Both are run in float64, in their modes. Allowed is the square root of the unit of rounding of
@@ -172,7 +172,7 @@ def check_preserved(before: MLP | Chain, after: MLP | Chain, x: Tensor) -> None:
         )
 
 
-def _in_float64(net: MLP | Chain, x: Tensor) -> Tensor:
+def _in_float64(net: MLP | nn.Module, x: Tensor) -> Tensor:
     if isinstance(net, MLP):
         return forward(net.to(torch.float64), x.double())
     check_deterministic(net)

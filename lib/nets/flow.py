@@ -116,7 +116,7 @@ def reindex_channels(
     """
     found = flow(net, layer)
     for module, entries in ((found.source, 1), *found.followers):
-        _reindex_entries(module, runs(index, entries, found.source.weight))
+        reindex_entries(module, runs(index, entries, found.source.weight))
     columns = found.columns()[:, torch.as_tensor(index, device=found.reader.weight.device)]
     if shares is not None:
         columns = columns * shares.to(columns).reshape(-1, *(1,) * (columns.dim() - 2))
@@ -126,7 +126,8 @@ def reindex_channels(
 
 def set_parameter(module: nn.Module, name: str, value: Tensor) -> None:
     """Put a copy of the value in the place of a parameter or buffer of any other shape."""
-    old, value = getattr(module, name), value.detach().clone()
+    old = getattr(module, name)
+    value = value.detach().clone(memory_format=torch.contiguous_format)  # as files are written
     new = nn.Parameter(value, old.requires_grad) if isinstance(old, nn.Parameter) else value
     setattr(module, name, new)
 
@@ -149,7 +150,7 @@ def runs(index: Sequence[int], entries: int, like: Tensor) -> Tensor:
     return (channels[:, None] * entries + torch.arange(entries, device=like.device)).flatten()
 
 
-def _reindex_entries(module: nn.Module, index: Tensor) -> None:
+def reindex_entries(module: nn.Module, index: Tensor) -> None:
     tensors = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
     for name, tensor in tensors:
         if tensor.dim():  # all but BatchNorm's count of batches run over channels first

@@ -103,7 +103,7 @@ def check_known(net: nn.Module) -> None:
     if type(net) is not nn.Sequential:
         raise TypeError(
             f"net is {type(net).__name__}: expected a plain nn.Sequential or a Chain, whose data"
-            " flow is known"
+            " flow is known; where an operator takes layers by name, name one, and it is traced"
         )
     check_plain(net)
     unknown = [

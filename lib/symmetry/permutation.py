@@ -13,21 +13,24 @@ from lib.nets.checks import check_order, check_preserved
 from lib.nets.flow import flow, reindex_channels
 from lib.nets.mlp import MLP
 from lib.nets.surgery import reindex
+from lib.symmetry.traced import permute_traced
 
 N = TypeVar("N", bound=MLP | nn.Module)
 Order = Sequence[int]
+Orders = Sequence[Order] | Mapping[int, Order]
 
 
-def permute(net: N, orders: Sequence[Order] | Mapping[int, Order], *, x: Tensor | None = None) -> N:
+def permute(net: N, orders: Orders | Mapping[str, Order], *, x: Tensor | None = None) -> N:
     """The same function with the neurons, or channels, of hidden layers in another order: new
     neuron i is old neuron order[i].
 
     What has entries for every channel, BatchNorm and PReLU, follows.
 
     Args:
-        net: an `MLP`, one or a batch, a `Chain`, or an nn.Sequential; it is not changed.
+        net: an `MLP`, one or a batch, a `Chain`, an nn.Sequential, or any module that torch.fx
+            traces; it is not changed.
         orders: {layer: order} with permutations of 0..m_l-1, or one order for each of the layers
-            1..L-1.
+            1..L-1; for a net that is traced {name of a module that makes the channels: order}.
         x: inputs (n, ...) on which to measure that the outputs stay; not measured by default.
             Without it dense layers are taken to act on (n, features).
     Returns:
@@ -44,14 +47,19 @@ def permute(net: N, orders: Sequence[Order] | Mapping[int, Order], *, x: Tensor 
     tensor([[4., 3.]])
     """
     if isinstance(net, MLP):
-        permuted = _permuted(net, orders)
+        permuted = _permuted(net, cast(Orders, orders))
         if x is not None:
             check_preserved(net, permuted, x)
         return cast(N, permuted)
+    if isinstance(orders, Mapping) and any(isinstance(key, str) for key in orders):
+        reordered = permute_traced(net, orders)
+        if x is not None:
+            check_preserved(net, reordered, x)
+        return reordered
     given = chain = as_chain(net)
     wanted_orders = {
         layer: check_order(chain, layer, order)
-        for layer, order in _by_layer(orders, chain.depth).items()
+        for layer, order in _by_layer(cast(Orders, orders), chain.depth).items()
     }
     for layer in wanted_orders:
         flow(chain, layer)  # refuses before anything is copied
@@ -63,14 +71,14 @@ def permute(net: N, orders: Sequence[Order] | Mapping[int, Order], *, x: Tensor 
     return as_given(net, chain)
 
 
-def _permuted(net: MLP, orders: Sequence[Order] | Mapping[int, Order]) -> MLP:
+def _permuted(net: MLP, orders: Orders) -> MLP:
     for layer, order in _by_layer(orders, net.depth).items():
         wanted = check_order(net, layer, order)
         net = reindex(net, layer, wanted, net.weights[0].new_ones(len(wanted)))
     return net
 
 
-def _by_layer(orders: Sequence[Order] | Mapping[int, Order], depth: int) -> Mapping[int, Order]:
+def _by_layer(orders: Orders, depth: int) -> Mapping[int, Order]:
     if isinstance(orders, Mapping):
         return orders
     if len(orders) != depth - 1:

@@ -10,10 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from lib.nets.chain import Chain, Net, as_chain
+from lib.nets.checks import check_preserved
 from lib.nets.flow import flow
 from lib.nets.kinds import NORMS, RANDOM, Joint
 from lib.symmetry.alignment import Order, aligned_distance, match_rows
 from lib.symmetry.permutation import permute
+from lib.symmetry.traced import rebasin_traced
+from lib.traced.editing import is_traced
 
 
 def rebasin(
@@ -32,7 +35,7 @@ def rebasin(
     channels, and take no part in the matching.
 
     Args:
-        net1, net2: `Chain`s or nn.Sequentials of the same shapes.
+        net1, net2: `Chain`s, nn.Sequentials, or modules that torch.fx traces, of the same shapes.
         generator: draws the order in which the layers are visited; without one it is that of the
             net, from the first layer on.
         sweeps: over all layers, at most; it ends when none changes.
@@ -52,6 +55,11 @@ def rebasin(
     >>> all(torch.equal(a, b) for a, b in zip(back.parameters(), net.parameters()))
     True
     """
+    if is_traced(net1) or is_traced(net2):
+        found = rebasin_traced(net1, net2, generator=generator, sweeps=sweeps)
+        if x is not None:
+            check_preserved(net2, found, x)
+        return found
     chain1, chain2 = as_chain(net1), as_chain(net2)
     if chain1.depth < 2 or chain1.depth != chain2.depth:
         raise ValueError(

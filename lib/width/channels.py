@@ -12,10 +12,11 @@ from lib.nets.chain import Net, as_chain, as_given, plain
 from lib.nets.checks import check_neuron, check_preserved, finite_number
 from lib.nets.flow import Flow, flow, reindex_channels, runs, set_parameter
 from lib.nets.kinds import check_deterministic
+from lib.width.traced import merge_traced, split_traced
 
 
 def split_channel(
-    net: Net, layer: int, channel: int, alpha: float, *, x: Tensor | None = None
+    net: Net, layer: int | str, channel: int, alpha: float, *, x: Tensor | None = None
 ) -> Net:
     """One-step splitting of a channel: a copy, placed last, takes the part alpha of all weights
     that read the channel.
@@ -30,8 +31,10 @@ def split_channel(
 
     Args:
         net: a `Chain` (a VGG is one), or an nn.Sequential of Conv2d, Linear, elementwise
-            activations, pooling, BatchNorm, PReLU and Flatten; left as it is.
-        layer: l in 1..L-1, the number of the Conv2d or Linear whose output channel is split.
+            activations, pooling, BatchNorm, PReLU and Flatten; or any module that torch.fx traces,
+            such as a residual net; left as it is.
+        layer: l in 1..L-1, the number of the Conv2d or Linear whose output channel is split; for
+            a net that is traced its name, and all channels that belong together are split.
         channel: counted from 0.
         alpha: any real number;  x: inputs (n, ...) on which to measure that the outputs stay; not
             measured by default, and dense layers are taken to act on (n, features).
@@ -49,6 +52,8 @@ def split_channel(
     >>> split_channel(net, 1, channel=1, alpha=0.3)[3]
     Linear(in_features=12, out_features=1, bias=True)
     """
+    if isinstance(layer, str):
+        return _measured(net, split_traced(net, layer, channel, alpha), x)
     chain = copy.deepcopy(as_chain(net))
     check_neuron(chain, layer, channel)
     alpha = finite_number("alpha", alpha)
@@ -64,7 +69,7 @@ def split_channel(
 
 
 def merge_channel(
-    net: Net, layer: int, channel: int, copied: int | None = None, *, x: Tensor | None = None
+    net: Net, layer: int | str, channel: int, copied: int | None = None, *, x: Tensor | None = None
 ) -> Net:
     """The left inverse of `split_channel`: removes an exact copy of a channel and adds up the
     weights reading the two.
@@ -79,6 +84,8 @@ def merge_channel(
     >>> merge_channel(split_channel(net, 1, 1, 0.3), 1, 1)[0]
     Conv2d(1, 2, kernel_size=(3, 3), stride=(1, 1))
     """
+    if isinstance(layer, str):
+        return _measured(net, merge_traced(net, layer, channel, copied), x)
     chain = copy.deepcopy(as_chain(net))
     check_neuron(chain, layer, channel)
     found = flow(chain, layer)
@@ -109,3 +116,9 @@ def _entries(found: Flow, channel: int, copied: int) -> Iterator[tuple[str, Tens
             if tensor.dim():
                 one, other = (tensor[runs([c], entries, tensor)] for c in (channel, copied))
                 yield f"{name} of {type(module).__name__}", one, other
+
+
+def _measured(net: Net, changed: Net, x: Tensor | None) -> Net:
+    if x is not None:
+        check_preserved(net, changed, x)
+    return changed
