@@ -7,14 +7,14 @@ VENV := .venv
 PY := $(VENV)/bin/python
 CALL := $(PY) -m companion
 # What the user gives goes through the environment, so that the shell reads none of it.
-export CH P PROFILE SWEEP FIG
+export CH P PROFILE SWEEP FIG MINUTES
 ONE := $(if $(CH),--chapter "$$CH")
 # A change of the pins, of the project or of the torch build has another name, so it is installed again. Another torch
 # build brings its own CUDA libraries, so their pins are left out for it.
 BACKEND := $(or $(TORCH_BACKEND),$(shell cat $(VENV)/torch-backend 2>/dev/null))
 READY := $(VENV)/ready-$(shell cat requirements.txt pyproject.toml | cksum | cut -d' ' -f1)$(if $(BACKEND),-$(BACKEND))
 
-.PHONY: help book test lint chapter record data notebooks check-pages clean sweep verify figure archive
+.PHONY: help book test faults lint chapter record data notebooks check-pages clean sweep verify figure archive
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,9 @@ book: $(READY) ## the book: runs the chapters that changed, then makes the pages
 
 test: $(READY) ## all tests and the examples in the docstrings
 	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=2 $(PY) -m pytest -n logical --dist loadgroup --doctest-modules lib experiments companion templates tests $(T)
+
+faults: $(READY) ## kills, full disks, damaged data, odd arguments: 25 minutes, MINUTES=25; its table is book/faults.md
+	@OMP_NUM_THREADS=1 $(PY) tests/faults/run.py
 
 lint: $(READY) ## style, types and spelling
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy && $(VENV)/bin/codespell

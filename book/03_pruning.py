@@ -46,13 +46,7 @@ deep_epochs: int = 12500  # epochs of gradient descent there, in [1000, 10000000
 further: int = 3000  # epochs of both nets after layers went, in [1, 1000000]
 deep_images: int = 200  # images that `seeds` + 2 deep nets learn, in [100, train(data)]
 image_epochs: int = 1000  # epochs of gradient descent there, in [100, 1000000]
-spectrum_widths: list[int] = [
-    1,
-    2,
-    3,
-    8,
-    30,
-]  # of the loss spectra, at least 2 of them, rising, in [1, 5000]
+spectrum_widths: list[int] = [1, 2, 3, 8, 30]  # spectra, at least 2 of them, rising, in [1, 5000]
 spectrum_seeds: int = 20  # nets of each width, in [2, 1000]
 spectrum_neurons: int = 2000  # of all nets of a width, so the widest are fewer, in [2, 1000000]
 spectrum_epochs: int = 400000  # epochs of gradient descent there, in [20000, 10000000]

@@ -5,8 +5,20 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
+from typing import TypeGuard
 
 ASKED = ("printed", "benchmarks", "record")
+# what would read a file, or run code, that the build does not see
+FUNCTIONS = ("exec", "eval", "open")  # of the builtins; a net has a method eval
+METHODS = (
+    "read_text",
+    "read_bytes",
+    "loadtxt",
+    "genfromtxt",
+    "read_csv",
+    "spec_from_file_location",
+)
+MODULES = ("run_path", "run_module", "exec_module")
 
 
 @dataclass(frozen=True)
@@ -40,11 +52,8 @@ def reads(source: str, name: str) -> Reads:
     printed: set[str] = set()
     records: set[str | None] = set()
     benchmarks = False
+    _check_uses(tree, name)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "getattr" and _of_run(node):
-            raise ValueError(
-                _hidden(name, node, "getattr(run, ...)", "call the method by its name")
-            )
         if not (isinstance(node, ast.Attribute) and node.attr in ASKED and _is_run(node.value)):
             continue
         call = calls.get(id(node))
@@ -63,12 +72,27 @@ def reads(source: str, name: str) -> Reads:
     return Reads(frozenset(printed), benchmarks, quoted)
 
 
-def _is_run(node: ast.expr) -> bool:
+def _check_uses(tree: ast.Module, name: str) -> None:
+    """Refuse `run` under another name or handed on, code in texts, and files that are opened: none
+    of these shows what is read."""
+    owners = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
+    for node in ast.walk(tree):
+        if _is_run(node) and isinstance(node.ctx, ast.Load) and id(node) not in owners:
+            mend = "call its methods where they stand, as in run.printed(...)"
+            raise ValueError(_hidden(name, node, "a function that run is handed to", mend))
+        if isinstance(node, ast.Call) and _reads_unseen(node):
+            mend = "read data by run.data, run.printed, run.record or run.benchmarks"
+            raise ValueError(_hidden(name, node, f"{ast.unparse(node.func)}(...)", mend))
+
+
+def _reads_unseen(call: ast.Call) -> bool:
+    if isinstance(call.func, ast.Attribute):
+        return call.func.attr in {*METHODS, *MODULES}
+    return isinstance(call.func, ast.Name) and call.func.id in {*FUNCTIONS, *METHODS, *MODULES}
+
+
+def _is_run(node: ast.AST) -> TypeGuard[ast.Name]:
     return isinstance(node, ast.Name) and node.id == "run"
-
-
-def _of_run(call: ast.Call) -> bool:
-    return bool(call.args) and _is_run(call.args[0])
 
 
 def _literal(call: ast.Call) -> str | None:

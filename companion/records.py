@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from companion import paths
+from companion.digests import digest_of
 from companion.measurement import Measurement, from_json
 
 
@@ -51,7 +52,7 @@ def load(chapter: str, profile: str, root: Path | None = None) -> Record | None:
     """The record, or None when there is none yet.
 
     Raises:
-        ValueError: the profile's name is unknown.
+        ValueError: the profile's name is unknown, or the two files are of different runs.
 
     >>> load("99_nothing", "cpu") is None
     True
@@ -65,8 +66,14 @@ def load(chapter: str, profile: str, root: Path | None = None) -> Record | None:
         return None
     record = json.loads(text.read_text(encoding="utf-8"))
     stored: dict[str, dict[str, np.ndarray]] = {}
-    if packed.is_file():
-        with np.load(packed) as arrays:
+    content = packed.read_bytes() if packed.is_file() else b""
+    if record.get("numbers", digest_of(content)) != digest_of(content):
+        raise ValueError(
+            f"{packed} does not belong to {text.name}: a former `make record` was stopped between"
+            " the two; run it again"
+        )
+    if content:
+        with np.load(io.BytesIO(content)) as arrays:
             for key in arrays.files:
                 figure, column = key.split("/", 1)
                 stored.setdefault(figure, {})[column] = arrays[key]
@@ -101,8 +108,9 @@ def save(
     }
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
+    whole = {**record, "numbers": digest_of(buffer.getvalue())}
     paths.write_atomic(packed, buffer.getvalue())
-    paths.write_atomic(text, json.dumps(record, indent=1, sort_keys=True) + "\n")
+    paths.write_atomic(text, json.dumps(whole, indent=1, sort_keys=True) + "\n")
     return text, packed
 
 

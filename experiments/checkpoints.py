@@ -47,9 +47,17 @@ def load(file: Path, device: str = "cpu") -> State:
     """Read a state that `save` wrote.
 
     Raises:
-        FileNotFoundError: no such file.
+        FileNotFoundError: no such file.  ValueError: a file that is damaged.
     """
-    content = torch.load(file, map_location=device, weights_only=True)
+    try:
+        content = torch.load(file, map_location=device, weights_only=True)
+    except FileNotFoundError:
+        raise
+    except Exception as fault:  # damaged bytes end in errors of zip, of pickle and of torch
+        raise ValueError(
+            f"{file} cannot be read ({str(fault).partition(chr(10))[0]}): remove it, and the run"
+            " goes on from what else its folder holds"
+        ) from None
     nets = []
     for design, parameters in zip(content["designs"], content["nets"], strict=True):
         net = VGG(Design(**design)).to(device).eval()

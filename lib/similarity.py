@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lib.nets.samples import check_finite
+from lib.nets.samples import check_finite, check_tensor
 
 __all__ = ["cka", "regression", "svcca"]
 
@@ -79,7 +79,9 @@ def regression(x: Tensor, y: Tensor) -> float:
 
 def _centred(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Both in float64, centred, the largest entry 1, so that no square overflows or vanishes."""
-    if x.dim() != 2 or y.dim() != 2 or len(x) < 2 or len(x) != len(y):
+    check_tensor("x", x)
+    check_tensor("y", y)
+    if x.dim() != 2 or y.dim() != 2 or len(x) < 2 or len(x) != len(y) or not x.numel() * y.numel():
         raise ValueError(
             f"x is {tuple(x.shape)} and y {tuple(y.shape)}: expected (n, p) and (n, q), n >= 2"
         )

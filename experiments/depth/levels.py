@@ -34,7 +34,7 @@ def met(levels: np.ndarray, values: np.ndarray) -> tuple[float, float]:
 
 def met_below(found: Mapping[int, np.ndarray], only_first: bool = False) -> np.ndarray:
     """`met` of every depth against all smaller depths, or the smallest alone, weighted by the
-    number of slow periods: (2,).
+    number of slow periods: (2,), nan where no deeper net stalls twice.
 
     >>> float(met_below({1: np.array([1.0, 0.1]), 2: np.array([1.0, 0.1])})[0])
     1.0
@@ -43,11 +43,11 @@ def met_below(found: Mapping[int, np.ndarray], only_first: bool = False) -> np.n
     shares, weights = [], []
     for k in range(1, len(depths)):
         values = found[depths[k]]
-        if len(values) > 1:
-            levels = np.concatenate([found[d] for d in depths[: 1 if only_first else k]])
+        levels = np.concatenate([found[d] for d in depths[: 1 if only_first else k]])
+        if len(values) > 1 and len(levels):
             shares.append(met(levels, values))
             weights.append(len(values))
-    return np.average(shares, axis=0, weights=weights)
+    return np.average(shares, axis=0, weights=weights) if shares else np.full(2, np.nan)
 
 
 def by_net(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lib.nets import MLP
+from lib.nets.samples import check_tensor
 
 
 @dataclass(frozen=True)
@@ -222,6 +223,8 @@ def _local_slope(t: Tensor, value: Tensor, half: float) -> Tensor:
 
 
 def _check(steps: Tensor, losses: Tensor, slope: float, ratio: float, smooth: float) -> None:
+    check_tensor("steps", steps)
+    check_tensor("losses", losses)
     if steps.dim() != 1 or losses.shape != steps.shape:
         raise ValueError(
             f"steps {tuple(steps.shape)} and losses {tuple(losses.shape)}: expected one curve, (R,)"

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lib.nets.samples import check_tensor
+
 # An eigenvalue counts as zero up to ALLOWANCE times the rounding level eps M ||H||. Zero modes made
 # by splitting planted critical points of 300 random nets (depth 2 to 4) were at most 34 such units
 # from zero, half within 0.003.
@@ -155,6 +157,7 @@ def _level(name: str, value: float | Tensor, h: Tensor, batch: torch.Size) -> Te
 
 
 def _check(h: Tensor, gap: float) -> None:
+    check_tensor("h", h)
     if h.dtype != torch.float64:
         raise TypeError(f"matrix is {h.dtype}: inertia needs torch.float64")
     if h.dim() < 2 or h.shape[-1] != h.shape[-2] or h.shape[-1] == 0:

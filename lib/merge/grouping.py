@@ -22,6 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lib.nets.checks import finite_number
+
 RULES = ("complete", "leader", "connected")
 MEMORY = 2 * 2**30  # bytes
 Groups = tuple[tuple[int, ...], ...]
@@ -61,14 +63,14 @@ def group_directions(
     n, d = _check(vectors, "vectors")
     if rule not in RULES:
         raise ValueError(f"rule {rule!r} is unknown: expected one of {', '.join(RULES)}")
-    if not -1 <= cosine <= 1:
+    if not -1 <= finite_number("cosine", cosine) <= 1:
         raise ValueError(f"cosine is {cosine!r}: expected a number in -1..1")
     if block < 1:
         raise ValueError(f"block is {block}: expected >= 1")
     row = 3 * n * vectors.element_size()  # of similarities: computed, on the CPU, and compared
     block = min(block, max(1, _room(n, d, 3 * vectors.element_size(), row, memory) // max(row, 1)))
     visits = _permutation(order, n)
-    v = vectors.detach()[torch.as_tensor(visits, device=vectors.device)]
+    v = vectors.detach()[torch.as_tensor(visits, dtype=torch.int64, device=vectors.device)]
     largest = v.abs().amax(1, keepdim=True)
     if not (largest > 0).all():
         raise ValueError(
@@ -192,6 +194,8 @@ def _check(matrix: Tensor, name: str) -> torch.Size:
     if not isinstance(matrix, Tensor) or matrix.dim() != 2 or not matrix.is_floating_point():
         shape = tuple(matrix.shape) if isinstance(matrix, Tensor) else type(matrix).__name__
         raise ValueError(f"{name} are {shape}: expected a floating tensor (n, d)")
+    if not matrix.shape[1]:
+        raise ValueError(f"{name} are {tuple(matrix.shape)}: expected at least one column")
     if not torch.isfinite(matrix).all():
         raise ValueError(f"{name} hold inf or nan: expected finite numbers")
     return matrix.shape

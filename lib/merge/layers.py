@@ -15,6 +15,7 @@ from lib.merge.batchnorm import as_mlp
 from lib.nets import MLP, forward, to_sequential
 from lib.nets.checks import check_layer, check_single, finite_tolerance
 from lib.nets.dense import check_inputs, check_kept, check_precise
+from lib.nets.samples import check_tensor
 
 FITS = ("affine", "neuron")
 
@@ -115,6 +116,7 @@ def merge_layers(
     >>> merge_layers(lift(shallow, x, 1, 4, generator=draws), x).net
     MLP(1-3-1, relu, 10 parameters)
     """
+    check_tensor("x", x)
     if isinstance(net, nn.Sequential):
         head, mlp = as_mlp(net)
         done = merge_layers(mlp, head(x), tolerance, fit=fit, layers=layers)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lib.nets.chain import Chain
 from lib.nets.kinds import check_deterministic
-from lib.nets.mlp import MLP
+from lib.nets.mlp import MLP, check_mlp
 from lib.nets.propagation import forward
 from lib.nets.samples import check_finite, check_samples
 
@@ -26,6 +26,7 @@ def check_single(net: MLP) -> None:
 
     >>> check_single(MLP((torch.ones(1, 1),)))
     """
+    check_mlp("net", net)
     if net.batch:
         raise ValueError(f"{net} is a batch of nets: index one first")
 
@@ -63,6 +64,8 @@ def check_layer(net: MLP | Chain, layer: int) -> None:
     >>> check_layer(MLP((torch.ones(1, 1), torch.ones(1, 1))), 1)
     """
     check_index("layer", layer)
+    if not isinstance(net, MLP | Chain):
+        raise TypeError(f"net is {type(net).__name__}: expected an MLP or a Chain")
     if net.depth < 2:
         raise ValueError(f"{_named(net)} has no hidden layer: expected depth >= 2")
     if not 1 <= layer < net.depth:

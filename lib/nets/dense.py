@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.nets.losses import Loss, cross_entropy, mse
-from lib.nets.mlp import MLP
+from lib.nets.mlp import MLP, check_mlp
 from lib.nets.samples import check_classes, check_finite, check_samples
 from lib.nets.sequential import from_sequential, to_sequential
 
@@ -54,6 +54,7 @@ def check_inputs(net: MLP, x: Tensor) -> None:
 
     >>> check_inputs(MLP((torch.ones(1, 2),)), torch.zeros(5, 2))
     """
+    check_mlp("net", net)
     check_samples(x)
     if x.shape != (len(x), net.widths[0]):
         raise ValueError(f"x has shape {tuple(x.shape)}: expected (n, {net.widths[0]}) for {net!r}")

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from lib.nets.mlp import MLP, leaves_of, rebuild
-from lib.nets.propagation import forward
-from lib.nets.samples import check_classes
+from lib.nets.propagation import check_fits, forward
+from lib.nets.samples import check_classes, check_tensor
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -27,6 +27,8 @@ def mse(output: Tensor, y: Tensor) -> Tensor:
     >>> mse(torch.tensor([[1.0], [3.0]]), torch.zeros(2, 1))
     tensor(5.)
     """
+    check_tensor("output", output)
+    check_tensor("y", y)
     if y.dim() < 2 or y.shape[-2:] != output.shape[-2:]:
         expected = tuple(output.shape[-2:])
         labels = "" if y.is_floating_point() else "; for class labels pass loss=cross_entropy"
@@ -43,11 +45,19 @@ def cross_entropy(output: Tensor, y: Tensor) -> Tensor:
     Args:
         output: logits (*batch, n, m_L);  y: class indices (n,), int64.
     Raises:
-        ValueError: y is not (n,) int64, or holds a class that the outputs have not.
+        ValueError: y is not (n,) int64 or holds a class that the outputs have not, or these are no
+            logits.
 
     >>> cross_entropy(torch.zeros(3, 2), torch.tensor([0, 1, 1]))
     tensor(0.6931)
     """
+    check_tensor("output", output)
+    check_tensor("y", y)
+    if not output.is_floating_point() or output.dim() < 2 or not output.shape[-1]:
+        raise ValueError(
+            f"outputs of cross_entropy are {tuple(output.shape)}, {output.dtype}: expected logits"
+            " (*batch, n, m_L)"
+        )
     if y.dtype != torch.int64 or y.shape != output.shape[-2:-1]:
         expected = f"class indices ({output.shape[-2]},), int64"
         raise ValueError(
@@ -62,11 +72,14 @@ def risk(net: MLP, x: Tensor, y: Tensor, loss: Loss = mse) -> Tensor:
     """R_S(theta), the loss over the sample S = (x, y): (*batch,).
 
     Raises:
+        TypeError: x or y are no tensors, or x not of the net's dtype.
         ValueError: no samples, x is not (n, m_0), or y not one target a sample and output.
 
     >>> risk(MLP((torch.ones(1, 1),)), torch.ones(4, 1), torch.zeros(4, 1))
     tensor(1.)
     """
+    check_fits(net, x)
+    check_tensor("y", y)
     if not y.dim() or not len(x):
         raise ValueError(f"got x {tuple(x.shape)}, y {tuple(y.shape)}: expected n >= 1 samples")
     if y.shape[0] != x.shape[0] or (y.dim() == 2 and y.shape[1] != net.weights[-1].shape[-2]):
@@ -83,6 +96,8 @@ def gradient(net: MLP, x: Tensor, y: Tensor, loss: Loss = mse) -> MLP:
     >>> gradient(MLP((torch.ones(1, 1),)), torch.ones(4, 1), torch.zeros(4, 1)).weights
     (tensor([[2.]]),)
     """
+    check_fits(net, x)
+    check_tensor("y", y)
     with torch.enable_grad():
         leaf = net.map(lambda p: p.detach().requires_grad_())
         # Nets of a batch do not interact: the gradient of the sum holds every net's own gradient.

@@ -181,3 +181,12 @@ def rebuild(leaves: Iterable[Any], context: Context) -> MLP:
 
 
 _pytree.register_pytree_node(MLP, leaves_of, rebuild)
+
+
+def check_mlp(what: str, net: MLP) -> None:
+    """Raises TypeError unless `net` is an MLP.
+
+    >>> check_mlp("net", MLP((torch.ones(1, 1),)))
+    """
+    if not isinstance(net, MLP):
+        raise TypeError(f"{what} is {type(net).__name__}: expected an MLP")

@@ -4,7 +4,24 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from lib.nets.mlp import MLP
+from lib.nets.mlp import MLP, check_mlp
+from lib.nets.samples import check_tensor
+
+
+def check_fits(net: MLP, x: Tensor) -> None:
+    """Raises TypeError unless `net` is an MLP and x a tensor of its dtype, ValueError unless x is
+    (n, m_0).
+
+    >>> import torch
+    >>> check_fits(MLP((torch.ones(2, 1),)), torch.ones(3, 1))
+    """
+    check_mlp("net", net)
+    check_tensor("x", x)
+    width = net.weights[0].shape[-1]
+    if x.dim() != 2 or x.shape[-1] != width:
+        raise ValueError(f"inputs have shape {tuple(x.shape)}: expected (n, {width})")
+    if x.dtype != net.dtype:
+        raise TypeError(f"inputs are {x.dtype}: expected {net.dtype}, the dtype of the net")
 
 
 def preactivations(net: MLP, x: Tensor) -> tuple[Tensor, ...]:
@@ -23,11 +40,7 @@ def preactivations(net: MLP, x: Tensor) -> tuple[Tensor, ...]:
     >>> [tuple(t.shape) for t in preactivations(net, x)]
     [(5, 4), (5, 2)]
     """
-    width = net.weights[0].shape[-1]
-    if x.dim() != 2 or x.shape[-1] != width:
-        raise ValueError(f"inputs have shape {tuple(x.shape)}: expected (n, {width})")
-    if x.dtype != net.dtype:
-        raise TypeError(f"inputs are {x.dtype}: expected {net.dtype}, the dtype of the net")
+    check_fits(net, x)
     out: list[Tensor] = []
     f = x
     for layer, (w, b) in enumerate(zip(net.weights, net.biases, strict=True)):

@@ -13,19 +13,31 @@ Data = Tensor | Iterable[Tensor | tuple[Tensor, ...] | list[Tensor]]
 
 
 def check_finite(what: str, values: Tensor) -> None:
-    """Raises ValueError where a tensor holds NaN or infinity.
+    """Raises ValueError where a tensor holds NaN or infinity, TypeError for what is no tensor.
 
     Args:
         what: its name in the message.
 
     >>> check_finite("x", torch.zeros(2))
     """
+    check_tensor(what, values)
     wrong = int((~torch.isfinite(values)).sum())
     if wrong:
         raise ValueError(
             f"{what}: {wrong} of {values.numel()} numbers are NaN or infinite; expected finite"
             " numbers"
         )
+
+
+def check_tensor(what: str, t: Tensor) -> None:
+    """Raises TypeError unless t is a tensor of real numbers.
+
+    >>> check_tensor("y", torch.ones(2))
+    """
+    if not isinstance(t, Tensor):
+        raise TypeError(f"{what} is {type(t).__name__}: expected a tensor")
+    if t.is_complex() or t.dtype == torch.bool:
+        raise TypeError(f"{what} is {t.dtype}: expected real numbers")
 
 
 def check_samples(x: Tensor, y: Tensor | None = None, *, at_least: int = 1) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lib.nets.mlp import MLP, leaves_of, rebuild
+from lib.nets.mlp import MLP, check_mlp, leaves_of, rebuild
+from lib.nets.samples import check_tensor
 
 
 def flatten(net: MLP) -> Tensor:
@@ -17,6 +18,7 @@ def flatten(net: MLP) -> Tensor:
     >>> flatten(MLP((torch.ones(2, 1), torch.zeros(1, 2))))
     tensor([1., 1., 0., 0.])
     """
+    check_mlp("net", net)
     at = len(net.batch)  # sizes are spelt out, since -1 is ambiguous for a batch of no nets
     return torch.cat(
         [p.reshape(*net.batch, p.shape[at:].numel()) for p in net.parameters()], dim=-1
@@ -34,9 +36,12 @@ def unflatten(vector: Tensor, like: MLP) -> MLP:
     >>> torch.equal(flatten(unflatten(flatten(net), net)), flatten(net))
     True
     """
-    if vector.shape[-1] != like.n_parameters:
+    check_tensor("vector", vector)
+    check_mlp("like", like)
+    if vector.shape[-1:] != (like.n_parameters,):
         raise ValueError(
-            f"vector has {vector.shape[-1]} entries: expected {like.n_parameters} for {like}"
+            f"vector has shape {tuple(vector.shape)}: expected (*batch, {like.n_parameters}) for"
+            f" {like}"
         )
     shapes = [p.shape[len(like.batch) :] for p in like.parameters()]
     parts = vector.split([s.numel() for s in shapes], dim=-1)
@@ -54,6 +59,8 @@ def stack(nets: Sequence[MLP]) -> MLP:
     >>> stack([init((1, 2, 1), generator=0)] * 3)
     MLP((3,) x 1-2-1, tanh, 7 parameters)
     """
+    for number, net in enumerate(nets):
+        check_mlp(f"net {number}", net)
     contexts = {(leaves_of(n)[1], n.widths, n.batch) for n in nets}
     if len(contexts) != 1:
         raise ValueError(
@@ -76,6 +83,8 @@ def concatenate(nets: Sequence[MLP]) -> MLP:
     >>> concatenate([init((1, 2, 1), batch=(n,), generator=0) for n in (3, 2)])
     MLP((5,) x 1-2-1, tanh, 7 parameters)
     """
+    for number, net in enumerate(nets):
+        check_mlp(f"net {number}", net)
     contexts = {(leaves_of(n)[1], n.widths, n.batch[1:]) for n in nets}
     if len(contexts) != 1 or not all(n.batch for n in nets):
         raise ValueError(

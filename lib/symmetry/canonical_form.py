@@ -9,7 +9,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from lib.nets.mlp import MLP
+from lib.nets.mlp import MLP, check_mlp
+from lib.nets.samples import check_finite
 from lib.symmetry.alignment import of_size_one
 
 ODD = ("tanh", "identity")  # sigma(-t) = -sigma(t): a neuron may flip (w, b, a) -> (-w, -b, -a)
@@ -36,6 +37,7 @@ def canonical(net: MLP) -> MLP:
     (tensor([[1.],
             [2.]]), tensor([[-4.,  3.]]))
     """
+    check_mlp("net", net)
     odd = net.activation.name in ODD
     weights, biases = (
         [w.clone() for w in net.weights],
@@ -78,7 +80,10 @@ def orbit_distance(a: MLP, b: MLP, *, output_weights: bool = True) -> float:
     >>> orbit_distance(net, other)
     0.0
     """
-    for net in (a, b):
+    for name, net in (("a", a), ("b", b)):
+        check_mlp(name, net)
+        for p in net.parameters():
+            check_finite(f"the weights of {name}", p)
         if net.batch or net.depth != 2:
             raise ValueError(f"{net}: expected one two-layer net")
     if (

@@ -15,7 +15,7 @@ SCALARS = {
     "int": st.integers(-(10**9), 10**9),
     "float": st.floats(allow_nan=False, allow_infinity=False),
     "bool": st.booleans(),
-    "str": st.text(),
+    "str": st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"])),
 }
 
 

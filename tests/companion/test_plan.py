@@ -262,7 +262,18 @@ def test_printed_numbers_are_found_however_they_are_written(call) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["run.printed(name)", "read = run.printed", "getattr(run, 'printed')('a')", "f(run.record)"],
+    [
+        "run.printed(name)",
+        "read = run.printed",
+        "getattr(run, 'printed')('a')",
+        "f(run.record)",
+        "other = run",
+        "show(run)",
+        "exec('import lib.late')",
+        "open('book/printed/a.csv')",
+        "np.loadtxt('book/printed/a.csv')",
+        "importlib.util.spec_from_file_location('a', 'lib/late.py')",
+    ],
 )
 def test_what_reading_cannot_find_is_refused_with_its_line(line, toy) -> None:
     append(toy / "book" / "02_slow.py", f"\n# %%\nname = 'a'\n{line}\n")

@@ -18,7 +18,7 @@ parts:
     numbered: true
     chapters: [{file: 01_toy}, {file: 02_slow}]
   - caption: Findings
-    chapters: [{file: scorecard}, {file: glossary}, {file: references}]
+    chapters: [{file: scorecard}, {file: faults}, {file: glossary}, {file: references}]
 """
 
 

@@ -35,9 +35,8 @@ class NumbaEngine:
         self.layout = layout = Layout(start.net)
         self.keep, self.adam, self.limit = run.keep, start.moments is not None, run.limit
         units, intervals, n = layout.units, len(run.plan) - 1, len(run.x)
-        self.clock = Clock(
-            np.full(units, start.steps_done), np.full(units, len(start.losses)), run.plan
-        )
+        done, seen = np.full(units, start.steps_done), np.full(units, len(start.losses))
+        self.clock = Clock(done, seen, run.plan)
         self.state = self._packed(run, start)
         self.losses, self.smallest_at = aligned(units, intervals + 1), aligned(units, intervals, 3)
         self.smallest = aligned(units, intervals, layout.vectors if run.keep else 0)

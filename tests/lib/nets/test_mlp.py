@@ -295,7 +295,7 @@ ONE = torch.ones(1, 1)
         (
             lambda: unflatten(torch.ones(4), init((2, 1), generator=0)),
             ValueError,
-            r"vector has 4 entries: expected 3",
+            r"vector has shape \(4,\): expected \(\*batch, 3\)",
         ),
     ],
 )
