@@ -58,7 +58,8 @@ def merge_traced_channels(net: Net, like: Likeness) -> tuple[Net, tuple[GroupRep
     own, groups, steps = copied(net)
     free = [(place, group) for place, group in enumerate(groups, 1) if group.frozen is None]
     if not free:
-        raise ValueError(f"{type(net).__name__} has no channels that can be merged")
+        why = "; ".join(f"{group.name}: {group.frozen}" for group in groups) or "no layer was found"
+        raise ValueError(f"{type(net).__name__} has no channels that can be merged ({why})")
     reports = [_merged(own, place, group, like) for place, group in free]
     return checked(steps, own), tuple(reports)
 

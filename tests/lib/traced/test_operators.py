@@ -128,7 +128,7 @@ class Tiny(nn.Module):
 
 def inner(one: nn.Module, other: nn.Module) -> float:
     pairs = zip(one.parameters(), other.parameters(), strict=True)
-    return sum(float((a * b).sum()) for a, b in pairs)
+    return sum((a * b).sum().item() for a, b in pairs)
 
 
 @pytest.mark.parametrize("seed", range(3))
