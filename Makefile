@@ -27,8 +27,8 @@ book: $(READY) ## the book: runs the chapters that changed, then makes the pages
 	@test -z "$$CH$$P" || { echo 'make book builds the whole book; for one chapter: make chapter CH=01_width P="trials=50 seed=3"' >&2; exit 2; }
 	@$(CALL) build --profile "$$PROFILE"
 
-test: $(READY) ## all tests and the examples in the docstrings
-	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=2 $(PY) -m pytest -n logical --dist loadgroup --doctest-modules lib experiments companion templates tests $(T)
+test: $(READY) ## the tests and the examples in the docstrings; SLOW=1 for the slow ones too
+	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=2 $(PY) -m pytest -n logical --dist loadgroup -m "$(if $(SLOW),slow or not slow,not slow)" --doctest-modules lib experiments companion templates tests $(T)
 
 faults: $(READY) ## kills, full disks, damaged data, odd arguments: 25 minutes, MINUTES=25; its table is book/faults.md
 	@OMP_NUM_THREADS=1 $(PY) tests/faults/run.py

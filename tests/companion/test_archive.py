@@ -13,6 +13,7 @@ from companion import archive, plan, redraw
 from companion.request import Request
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("toybook")
 def test_the_archive_is_a_crate_whose_checksums_hold(built) -> None:
     packed = archive.run(Request(), built)
@@ -43,6 +44,7 @@ def test_a_book_that_is_not_built_is_not_archived(toy) -> None:
         archive.run(Request(), toy)
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("toybook")
 def test_a_figure_is_drawn_from_what_is_stored_and_a_wrong_name_lists_them(built) -> None:
     job = plan.job("01_toy", "quick", {}, built)

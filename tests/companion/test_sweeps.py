@@ -193,6 +193,7 @@ def test_batches_take_about_a_minute_and_ten_on_a_cluster(points, cost, options,
     assert len(split) == batches and sorted(p for b in split for p in b) == list(range(points))
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("toybook")
 def test_a_sweep_runs_keeps_what_is_done_and_reports_what_fails(toy) -> None:
     given = ["sweep", "--chapter", "02_slow", "--set", "wait=0,0.01 fail=false,true"]

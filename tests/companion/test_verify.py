@@ -66,6 +66,7 @@ def test_a_rerun_has_a_place_of_its_own_and_changes_no_other_digest(toy) -> None
         verify.published(job, toy)
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("toybook")
 def test_what_is_built_is_run_again_and_compared(built, tmp_path) -> None:
     root = tmp_path / "copy"

@@ -543,6 +543,7 @@ def test_moments_of_a_dead_neuron_end_at_zero(widths):
     torch.testing.assert_close(flatten(run.net), flatten(reference.net), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_kernels_cached_by_different_processes_keep_their_activations(tmp_path):
     """Each kernel is compiled in a process of its own, so that Numba counts its functions alike; a
     third loads both."""
