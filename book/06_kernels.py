@@ -540,12 +540,12 @@ run.figure(
 
 # %% tags=["hide-input"]
 own = ("descent", "scaling", "descent_gpu")
-timed = [name for name in known.by_name if name not in own and known.of(name)]
-flat = [r for name in timed for r in known.of(name)]
-shares = [0.8 + len(known.of(name)) for name in timed]
-fig, axes = panels.frame(rows=len(timed), height=0.9 * len(timed) + 0.32 * len(flat))
+shown_here = [name for name in known.by_name if name not in own and known.of(name)]
+flat = [r for name in shown_here for r in known.of(name)]
+shares = [0.8 + len(known.of(name)) for name in shown_here]
+fig, axes = panels.frame(rows=len(shown_here), height=0.9 * len(shown_here) + 0.32 * len(flat))
 axes[0].get_gridspec().set_height_ratios(shares)
-for ax, name in zip(axes, timed, strict=True):
+for ax, name in zip(axes, shown_here, strict=True):
     for place, r in enumerate(known.of(name)):
         ax.plot([r["ours"], r["rival"]], [place, place], color=GREY, lw=0.8, zorder=0)
         ax.plot(r["ours"], place, "o", color=BLUE)
@@ -568,7 +568,7 @@ run.figure(
     " line is a larger ratio. Black ticks: the limit, our multiply-adds at the pace of a large"
     " matrix product (those in float64 count twice, elementwise work not at all), where they were"
     " counted.",
-    f"Dumbbell plots of times for {len(flat)} problems of {len(timed)} benchmarks.",
+    f"Dumbbell plots of times for {len(flat)} problems of {len(shown_here)} benchmarks.",
     {name: [r[key] for r in flat] for name, key in columns.items()},
 )
 

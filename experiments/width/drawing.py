@@ -1,4 +1,4 @@
-"""How the figures of chapter 01 on training are drawn."""
+"""How the figures of chapter 01 are drawn."""
 
 from __future__ import annotations
 
@@ -11,8 +11,26 @@ from torch import Tensor
 from companion import panels
 from companion.figures import BLUE, GREY, INK, RED
 from experiments.width.diagram import CriticalFunction
+from lib.curvature import Inertia
 from lib.nets import MLP, forward
 from lib.train.descent import Trajectory
+
+SIGNS = {"positive": ("^", RED), "negative": ("v", BLUE), "zero": ("o", GREY)}
+
+
+def spectra_by_width(ax: Axes, found: Sequence[Inertia], first: int, scale: float = 1.0) -> None:
+    """|eigenvalue| of each width from `first` on, in order, by sign."""
+    for place, at in enumerate(found):
+        e = at.eigenvalues.numpy()
+        zero = np.abs(e) <= float(at.threshold)
+        shown = {"positive": ~zero & (e > 0), "negative": ~zero & (e < 0), "zero": zero}
+        across = place + np.linspace(-0.3, 0.3, len(e))
+        for kind, (marker, colour) in SIGNS.items():
+            size = np.maximum(scale * np.abs(e), 1e-17)[shown[kind]]
+            ax.plot(across[shown[kind]], size, marker, color=colour, ms=5)
+    panels.limit(ax, 1e-11)
+    panels.names(ax, [str(first + k) for k in range(len(found))], "x", 9)
+    panels.logarithmic(ax, "y", xlabel="width $m$", ylim=(3e-18, 1e3))
 
 
 def functions(
