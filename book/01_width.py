@@ -998,12 +998,12 @@ else:
 # the plateau, the departure near epoch 40,000, the pause near 0.065 and the final power law: Adam
 # with rate $1.9 \cdot 10^{-4}$, a memory of about two epochs ($\beta_1 = \beta_2 = 0.5$), and
 # standard deviation $m^{-3/4}$. Its distance is {glue:text}`score-best` decades on average, that of
-# the stated setting {glue:text}`score-stated`. Both changes are needed: with the default memory the
-# second-moment estimate remembers the large first gradients and the shoulder lasts ten times too
-# long; from the stated initialisation the start is wrong.
+# the stated setting {glue:text}`score-stated`. In runs of all nine both changes are needed: with
+# the default memory the second-moment estimate remembers the large first gradients and the shoulder
+# lasts ten times too long; from the stated initialisation the start is wrong.
 #
-# What remains undetermined: other short memories come close (see the list above), the departure
-# from the plateau varies with the seed, over five seeds from {glue:text}`departures` epochs, and
+# What remains undetermined: in those runs other short memories come close, the departure from the
+# plateau varies with the seed, over five seeds from {glue:text}`departures` epochs, and
 # they end at {glue:text}`best-end` where the paper prints $2.4 \cdot 10^{-4}$. We do not know what
 # the authors ran; we know that it was not plain gradient descent at a fixed rate from variance
 # $1/m^3$.

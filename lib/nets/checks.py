@@ -185,12 +185,6 @@ def largest(t: Tensor) -> float:
     return float(t.detach().abs().max()) if t.numel() else 0.0
 
 
-def is_close(got: Tensor, expected: Tensor, scale: Tensor, tolerance: float) -> Tensor:
-    """|got - expected| <= tolerance * (1 + scale), elementwise: rounding grows with the size of the
-    summands."""
-    return (got - expected).abs() <= tolerance * (1 + scale)
-
-
 def positive(what: str, number: float | Tensor, net: MLP) -> Tensor:
     """As `real`, and > 0.
 
