@@ -195,8 +195,8 @@ def _problems(
         features = first.features(part, deepest)
         targets = second.preactivations(part, last)
         if not found:
-            check_alone(first.features(part[:1], deepest)[-1], features[-1])
-            check_alone(second.preactivations(part[:1], last)[-1], targets[-1])
+            check_alone(lambda x: first.features(x, deepest)[-1], part, features[-1])
+            check_alone(lambda x: second.preactivations(x, last)[-1], part, targets[-1])
         expected = [part, *(second.feature(m, g) for m, g in enumerate(targets[:-1], start=1))]
         for layer, onto in dict.fromkeys(joins):
             f = features[layer]
@@ -227,7 +227,8 @@ def _solved(
     joint = problem.equations.shape.build(solution.weight.to(dtype), bias)
     net = assemble(net1, net2, *join, joint, problem.pools)
     image, features = problem.first
-    check_alone(net.preactivations(image, join[0] + 1)[-1], joint(features))  # as it was fitted
+    grown = join[0] + 1
+    check_alone(lambda x: net.preactivations(x, grown)[-1], image, joint(features))  # as fitted
     return Graft(net, *join, solution.loss, solution.relative, solution)
 
 

@@ -118,7 +118,7 @@ def loss_curve(
         check_by_sample(runner)
         output = torch.cat([runner(part) for part in in_batches(x, batch)]).double()
         check_outputs(output, y)
-        check_alone(runner(x[:1]), output)
+        check_alone(runner, x, output)
         losses.append(functional.cross_entropy(output, y, reduction="none"))
         correct.append(output.argmax(1) == y)
         regulariser.append(penalty(runner, kind).double())

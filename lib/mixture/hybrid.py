@@ -113,7 +113,7 @@ def mixtures(
     x = x.to(torch.float64 if exact else torch.float32)
     chains = [copy.deepcopy(net).to(x.dtype).eval() for net in chains]
     for net in chains:
-        check_alone(net(x[:1]), net(x[:2]))
+        check_alone(net, x, net(x[:2]))
     parts = [chains[0].features(part, 0)[0] for part in in_batches(x, options.batch)]
     growing = [Growing(s, list(parts), options) for s in shares]
     teachers = Teachers(chains, 1, [list(parts) for _ in chains])

@@ -71,7 +71,7 @@ def refit_top(
     parts = in_batches(x.to(dtype), batch)
     features = torch.cat([net.features(part, net.depth - 1)[-1] for part in parts])
     check_finite("features of the last layer", features)
-    check_alone(net.features(x[:1].to(dtype), net.depth - 1)[-1], features)
+    check_alone(lambda one: net.features(one, net.depth - 1)[-1], x.to(dtype), features)
     problem = _Logistic(features.double().cpu().numpy(), y.cpu().numpy(), classes, weight)
     w, b = problem.solve(steps, bias=last.bias is not None)
     last.weight.copy_(torch.from_numpy(w))

@@ -3,11 +3,12 @@ kind."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 Data = Tensor | Iterable[Tensor | tuple[Tensor, ...] | list[Tensor]]
 
@@ -159,21 +160,40 @@ def whole(data: Data, y: Tensor | None = None, *, labelled: bool = False) -> lis
     return [torch.cat(parts) for parts in zip(*labelled_batches(data, y, 1), strict=True)]
 
 
-def check_alone(alone: Tensor, together: Tensor) -> None:
-    """Refuse a net that gives a sample something else alone than in a batch: it is random, or mixes
-    samples.
+def check_alone(run: Callable[[Tensor], Tensor], x: Tensor, together: Tensor) -> None:
+    """Refuse a net that is random, or that gives a sample something else alone than in a batch.
 
     Args:
-        alone: outputs of the first sample, (1, ...);  together: of the batch that it begins.
+        run: what the net does with samples;  x: samples (n, ...);  together: what it made of them.
     Raises:
-        ValueError: they differ by more than 1 % of the largest, which rounding does not reach.
+        ValueError: `run` draws random numbers, or what it makes of the first sample
+            differs by more than 1 % of the largest output, which rounding does not reach.
 
-    >>> check_alone(torch.ones(1, 2), torch.ones(3, 2))
+    >>> check_alone(torch.relu, torch.ones(3, 2), torch.ones(3, 2))
     """
+    expected = "expected a net that is not random and treats every sample by itself"
+    # Half of a small net's dropouts leave a sample as it was, so values alone show them by chance.
+    with _Draws() as draws:
+        alone = run(x[:1])
+    if draws.seen:
+        raise ValueError(f"the net draws random numbers ({draws.seen[0]}): {expected}")
     here = together[: len(alone)].detach()
     apart, size = (float(t.abs().max()) for t in (alone.detach() - here, here))
     if apart > 0.01 * size:
         raise ValueError(
             f"the first sample alone gives outputs {apart:.2g} from those in its batch, of size"
-            f" {size:.2g}: expected a net that is not random and treats every sample by itself"
+            f" {size:.2g}: {expected}"
         )
+
+
+class _Draws(TorchDispatchMode):
+    """The operations of this thread, while it is entered, that draw random numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            self.seen.append(str(func))
+        return func(*args, **(kwargs or {}))

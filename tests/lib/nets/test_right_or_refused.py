@@ -132,7 +132,7 @@ def test_nets_that_do_not_treat_samples_alone_are_refused():
     ok = net(2, (4, 4, 3))
     for odd, words in (
         (batchwise, "keeps no running statistics"),
-        (random, "the first sample alone"),
+        (random, "draws random numbers"),
         (mixing, "the first sample alone"),
     ):
         for call in (
@@ -144,7 +144,7 @@ def test_nets_that_do_not_treat_samples_alone_are_refused():
         ):
             with pytest.raises(ValueError, match=words):
                 call()
-    with pytest.raises(ValueError, match="the first sample alone"):
+    with pytest.raises(ValueError, match="draws random numbers"):
         mix(random, random, X, 0.5, generator=0)
 
 
