@@ -26,7 +26,9 @@ BODIES = {
     "sound": "<p>Text.</p>",
     "shown": '<img src="none.png" alt="A line."><img src="dot.svg"><a href="gone.html">on</a>'
     r'<span class="math">\(x\)</span><div style="width: 600px">wide</div>',
-    "run": "<script>undefinedThing()</script><script src='http://127.0.0.1:9/x.js'></script>",
+    "run": "<script>undefinedThing()</script><script src='http://127.0.0.1:9/x.js'></script>"
+    '<section class="interactive" id="try-it"><div class="interactive-picture"><svg></svg></div>'
+    '<input type="range" aria-label="x"></section>',
     "bare": "<style>html { background: #fff !important }</style>"
     "<script>document.querySelector('h1').remove()</script>",
 }
@@ -40,6 +42,7 @@ FAULTS = {
     "asks the network for http://127.0.0.1:9/x.js": "run",
     "is not dark": "bare",
     "has no title": "bare",
+    "try-it: a control changes nothing": "run",
 }
 
 
