@@ -19,7 +19,7 @@ READY := $(VENV)/ready-$(shell cat requirements.txt pyproject.toml | cksum | cut
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo '  PROFILE=quick|cpu|paper   the scale (quick)      DATA_DIR=data   where MNIST and CIFAR-10 lie'
+	@echo '  PROFILE=quick|cpu|wide|paper   the scale (quick)   DATA_DIR=data   where MNIST and CIFAR-10 lie'
 	@echo '  CH=01_width               one chapter            TORCH_BACKEND=cpu|auto|cu130   another torch build'
 	@echo '  P="trials=50 seed=3"      its parameters         PYTHON=python3.12   the Python to build on'
 

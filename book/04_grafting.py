@@ -44,7 +44,7 @@ pools: int = 3  # blocks of the net that end in pooling, in [1, log2(side)]
 depth: int = 11  # layers of the VGG, one of 11, 16, 19
 width: float = 0.125  # width multiplier; 1 is the paper's, in (0, 2]
 replicas: int = 5  # nets of the normal initialiser, in [2, 20]
-others: int = 5  # nets of the uniform one, and as many on shuffled labels, in [1, replicas]
+others: int = 3  # nets of the uniform one, and as many on shuffled labels, in [1, replicas]
 epochs: int = 9  # epochs of training, in [2, 1000]
 checkpoints: list[int] = [1, 6]  # epochs of comparison besides the last, in [1, epochs]
 batch: int = 32  # images in a minibatch, in [8, fitted]
@@ -332,19 +332,22 @@ run.glue("graft-agree-output", clouds[-1].correlation, digits=2)
 young = sorted({0, kept[0]} | {e for e in kept[:-1] if e <= 5})
 last = [(ends[i], ends[j]) for i, j in pairs]
 of_epoch = {e: [m.nets[e] for m in normal] for e in {0, *kept}}
+ages = [0, *kept]
 groups = {
-    "same": [(of_epoch[e][i], of_epoch[e][j]) for e in kept for i, j in pairs],
+    "ages": [(of_epoch[s][i], of_epoch[t][j]) for s in ages for t in kept for i, j in pairs],
     "different": [(uniform[i % others].nets[e], of_epoch[e][j]) for e in kept for i, j in pairs],
     "frozen": [(uniform[i % others].nets[kept[0]], of_epoch[e][j]) for e in kept for i, j in pairs],
-    "young": [(of_epoch[e][i], ends[j]) for e in young for i, j in pairs],
     "shuffled": [(shuffled[i % others].nets[epochs], ends[j]) for i, j in pairs],
 }
 
 # %%
 swept = {name: bench.sweep(name, group) for name, group in groups.items()}
-same, different, frozen, immature, wrong_labels = (  # (epochs, pairs, layers)
+crossed, different, frozen, wrong_labels = (  # (epochs, pairs, layers)
     s.points.reshape(-1, len(pairs), len(layers)) for s in swept.values()
 )
+crossed = crossed.reshape(len(ages), len(kept), len(pairs), len(layers))
+same = np.array([crossed[k + 1, k] for k in range(len(kept))])
+immature = crossed[[ages.index(e) for e in young], -1]
 controls = {
     "untrained": immature[0],
     "shuffled": wrong_labels[0],
@@ -736,7 +739,45 @@ run.claim(
     note=f"$\\theta_1$ after epoch {kept[0]}.",
 )
 
+# %% tags=["hide-input"]
+knows = (100 * accuracy[:replicas, 1:].T - chance)[:, [j for _, j in pairs]]  # (kept, pairs)
+lost_share = crossed / np.maximum(knows, 1)[None, :, :, None]  # (ages, kept, pairs, layers)
+run.figure(
+    drawing.ages(shown, ages, kept, lost_share.mean(2)),
+    "ages",
+    "First nets of every age (down) in front of second nets of every age (across): share lost of"
+    " what the second net knows beyond guessing, mean over pairs, for some layers. One path of"
+    " features would be a valley along equal ages.",
+    "Maps of the share lost against both ages, one for each of several layers.",
+    {"first": ages, "second": kept, "layers": layers, "lost": lost_share},
+)
+ahead, behind = upper_half(lost_share[-1, 0]), upper_half(lost_share[1, -1])  # per pair
+equal = upper_half(lost_share[-1, -1])
+run.glue("graft-ages", f"{kept[0]} and {kept[-1]}")
+for name, values in {"ahead": ahead, "behind": behind, "equal": equal}.items():
+    run.glue(f"graft-ages-{name}", f"{100 * values.mean():.0f}%")
+run.claim(
+    "C13",
+    trials=Trials(rows(behind - ahead)),
+    nulls={"pairs of equal age": Trials(rows(np.roll(equal, -1) - equal))},
+    requires=[learned],
+    note=f"Young in front less old in front, epochs {kept[0]} and {kept[-1]}.",
+)
+told = {
+    "reproduced": "what counts is how much the first net has learned, not that both are equally old",
+    "not reproduced": "age counts in both directions, as on one path",
+}
+run.glue("graft-ages-text", told.get(run.verdict("C13"), "whether age itself counts stays open"))
+
 # %% [markdown]
+# The other way round, does a net read features that are *older* than its own? If training followed
+# one path and nothing else, a graft would cost least between nets of equal age. Between epochs
+# {glue:text}`graft-ages` a young first net in front of an old second one loses
+# {glue:text}`graft-ages-behind` of what the second knows in the upper half of the layers, an old
+# one in front of a young one {glue:text}`graft-ages-ahead`, two old ones
+# {glue:text}`graft-ages-equal` (a negative number is a gain). So
+# {glue:text}`graft-ages-text`.
+#
 # With $\theta_1$ after epoch {glue:text}`graft-immature-epoch` the increase is
 # {glue:text}`graft-immature-shallow` points at the first two layers and
 # {glue:text}`graft-immature-deep` points in the upper half, where two trained nets have

@@ -269,6 +269,20 @@ def immature(
     return fig
 
 
+def ages(layers: Layers, first: Sequence[int], second: Sequence[int], lost: np.ndarray) -> Figure:
+    """Shares lost, (ages of the first, of the second net, layers), a map for each picked layer."""
+    fig, axes = panels.frame(len(layers.picks), 2.6, share="y")
+    for ax, l in zip(axes, layers.picks, strict=True):
+        image = ax.imshow(lost[:, :, l - 1], vmin=-0.2, vmax=1, cmap="viridis", aspect="auto")
+        ax.set(title=f"$l = {l}$", xlabel=r"epoch of $\theta_2$")
+        ax.set_xticks(range(len(second)), [str(e) for e in second])
+        ax.set_yticks(range(len(first)), [str(e) for e in first])
+        ax.grid(False)
+    axes[0].set_ylabel(r"epoch of $\theta_1$")
+    fig.colorbar(image, ax=axes, label="share lost", shrink=0.9)
+    return fig
+
+
 def widths(layers: Layers, at: Sequence[int], between: Columns, within: Columns) -> Figure:
     """Grafts between nets of two widths (pairs, layers), and within each over training (epochs,
     pairs, layers)."""
