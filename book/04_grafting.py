@@ -216,8 +216,8 @@ run.figure(
     drawing.training(at, accuracy[:replicas], accuracy[replicas:], published),
     "training",
     f"Test accuracy of nets VGG-{depth} of width multiplier {width:g} on {data}: median and range"
-    f" over {replicas} normal and {others} uniform ones. Right: the accuracies that the authors list,"
-    " for VGG-16 on CIFAR-10.",
+    f" over {replicas} normal and {others} uniform ones. Right: the accuracies that the authors"
+    " list, for VGG-16 on CIFAR-10.",
     "Two panels of accuracy against epoch, here and by the authors; both rise steeply at first and"
     " then level off.",
     {"epoch": at, "accuracy": accuracy},
@@ -764,7 +764,7 @@ run.claim(
     note=f"Young in front less old in front, epochs {kept[0]} and {kept[-1]}.",
 )
 told = {
-    "reproduced": "what counts is how much the first net has learned, not that both are equally old",
+    "reproduced": "what counts is how much the first net has learned, not that ages are equal",
     "not reproduced": "age counts in both directions, as on one path",
 }
 run.glue("graft-ages-text", told.get(run.verdict("C13"), "whether age itself counts stays open"))
@@ -916,7 +916,7 @@ run.figure(
     " record.",
     "Left: accuracy against epoch. Right: error increase against grafted layer for trained nets"
     " and four controls.",
-    recorded.get("increase", {}),
+    {"authors": published["accuracy"], **recorded.get("increase", {})},
 )
 for name, value in drawing.recorded_numbers(recorded).items():
     run.glue(f"graft-recorded-{name}", value)
