@@ -272,14 +272,19 @@ def immature(
 def ages(layers: Layers, first: Sequence[int], second: Sequence[int], lost: np.ndarray) -> Figure:
     """Shares lost, (ages of the first, of the second net, layers), a map for each picked layer."""
     fig, axes = panels.frame(len(layers.picks), 2.6, share="y")
+    low, high = 100 * lost.min(), 100 * lost.max()
     for ax, l in zip(axes, layers.picks, strict=True):
-        image = ax.imshow(lost[:, :, l - 1], vmin=-0.2, vmax=1, cmap="viridis", aspect="auto")
+        percent = 100 * lost[:, :, l - 1]
+        image = ax.imshow(percent, vmin=low, vmax=high, cmap="viridis", aspect="auto")
+        for (row, column), value in np.ndenumerate(percent):
+            colour = "white" if value < (low + high) / 2 else "black"
+            ax.text(column, row, f"{value:.0f}", color=colour, ha="center", va="center", fontsize=8)
         ax.set(title=f"$l = {l}$", xlabel=r"epoch of $\theta_2$")
         ax.set_xticks(range(len(second)), [str(e) for e in second])
         ax.set_yticks(range(len(first)), [str(e) for e in first])
         ax.grid(False)
     axes[0].set_ylabel(r"epoch of $\theta_1$")
-    fig.colorbar(image, ax=axes, label="share lost", shrink=0.9)
+    fig.colorbar(image, ax=axes, label="share lost [%]", shrink=0.9)
     return fig
 
 
