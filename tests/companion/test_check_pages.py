@@ -35,6 +35,10 @@ FAULTS = {
     "wide": ('<div style="width: 600px">wide</div>', "is 210 pixels wider than the screen"),
     "light": ("<style>html { background: #fff !important }</style>", "is not dark"),
     "link": ('<a href="gone.html">on</a>', "links to gone.html, which is not there"),
+    "still": (
+        '<section class="interactive" id="try-it"><div class="interactive-picture"><svg></svg></div><input type="range" aria-label="x"></section>',
+        "try-it: a control changes nothing",
+    ),
     "title": ("<script>document.querySelector('h1').remove()</script>", "has no title"),
 }
 
