@@ -133,6 +133,9 @@ def recorded(record: Mapping[str, Columns], authors: Columns) -> Figure:
         band(axes[0], found["epoch"], 100 * found["accuracy"][:nets], BLUE, "here, width 1/4")
         _at_the_end(axes[1], record["increase"])
         axes[1].legend(fontsize=7.5, ncols=2)
+    else:
+        axes[1].text(0.5, 0.5, "not recorded yet", transform=axes[1].transAxes, ha="center")
+        axes[1].set(xticks=[], yticks=[])
     axes[0].set(xlabel="epoch", ylabel="test accuracy [%]", xscale="symlog", xlim=(0, 210))
     axes[0].legend()
     axes[1].axhline(0, color=INK, lw=0.6)
