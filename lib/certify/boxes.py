@@ -9,13 +9,13 @@ from fractions import Fraction
 import flint
 import numpy as np
 
-from lib.certify.balls import Ball, Matrix
-from lib.certify.proving import contraction
+from lib.certify.balls import Ball, Matrix, ball
 
 Box = tuple[tuple[Fraction, Fraction], ...]
 System = Callable[[Sequence[Ball]], Sequence[Ball]]
 Jacobian = Callable[[Sequence[Ball]], Matrix]
 BITS = 64
+FIRST = 6  # halvings before derivatives are worth their time
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def all_zeros(
     ...     jacobian=lambda v: flint.arb_mat([[2 * v[0]]]),
     ... )
     >>> found.complete, [[float(e) for e in side] for side in found.single[0]]
-    (True, [[1.125, 1.5]])
+    (True, [[1.40625, 1.453125]])
     """
     start: Box = tuple((Fraction(a), Fraction(b)) for a, b in box)
     if not all(a < b for a, b in start):
@@ -94,8 +94,8 @@ def all_zeros(
                 away.append(here)
             elif not all(v.contains(0) for v in system(balls)):
                 empty.append(here)
-            elif jacobian is not None and level > 3 and _has_one(system, jacobian, here, balls):
-                single.append(here)
+            elif (known := _by_slopes(system, jacobian, here, balls, level)) is not None:
+                (single if known else empty).append(here)
             elif level == depth:
                 rest.append(here)
             else:
@@ -120,16 +120,34 @@ def _halves(box: Box, start: Box) -> tuple[Box, Box]:
     )
 
 
-def _has_one(system: System, jacobian: Jacobian, box: Box, balls: Sequence[Ball]) -> bool:
-    """Krawczyk, in coordinates in which the box is a cube of half width 1."""
-    centre = [_hull((a + b) / 2, (a + b) / 2) for a, b in box]
-    half = [float((b - a) / 2) for a, b in box]
-    scaled = jacobian(balls) * flint.arb_mat(np.diag(half).tolist())
-    middle = np.array([[float(v.mid()) for v in row] for row in scaled.tolist()])
-    if not np.isfinite(middle).all() or abs(np.linalg.det(middle)) < 1e-300:
+def _by_slopes(
+    system: System, jacobian: Jacobian | None, box: Box, balls: Sequence[Ball], level: int
+) -> bool | None:
+    """True: the box has one zero; False: it has none; None: undecided.
+
+    In coordinates in which the box is the cube [-1, 1]^k, with J on the box, the mean value theorem
+    encloses the system by F(0) + J [-1, 1]^k, and Krawczyk's operator all zeros in the box by
+    K = -C F(0) + (I - C J) [-1, 1]^k.
+    """
+    if jacobian is None or level < FIRST:
+        return None
+    centre = flint.arb_mat([[v] for v in system([_hull((a + b) / 2, (a + b) / 2) for a, b in box])])
+    half = [[_hull(Fraction(0), Fraction(0))] * len(box) for _ in box]
+    for i, (a, b) in enumerate(box):
+        half[i][i] = _hull((b - a) / 2, (b - a) / 2)
+    slopes = jacobian(balls) * flint.arb_mat(half)
+    cube = flint.arb_mat([[flint.arb(0, 1)] for _ in box])
+    if not all(v.contains(0) for v in (centre + slopes * cube).entries()):
         return False
-    # the box is a little larger than the cube of float half widths
-    return contraction(list(system(centre)), scaled, np.linalg.inv(middle), 1.0 + 2**-40).proves
+    middle = np.array([[float(v.mid()) for v in row] for row in slopes.tolist()])
+    if not np.isfinite(middle).all() or abs(np.linalg.det(middle)) < 1e-300:
+        return None
+    c = flint.arb_mat([[ball(v) for v in row] for row in np.linalg.inv(middle).tolist()])
+    identity = flint.arb_mat(np.eye(len(box), dtype=int).tolist())
+    image = (identity - c * slopes) * cube - c * centre
+    if not all(v.overlaps(flint.arb(0, 1)) for v in image.entries()):
+        return False
+    return True if all(abs(v) < 1 for v in image.entries()) else None
 
 
 def _volume(box: Box) -> Fraction:

@@ -110,9 +110,10 @@ def certify_split(
 
 def _exact(shares: Sequence[float | Fraction]) -> tuple[Fraction, ...]:
     given = [Fraction(s) for s in shares]
-    if not given or abs(sum(given) - 1) > Fraction(1, 10**9):
-        raise ValueError(f"shares {list(shares)} add up to {float(sum(given))}: expected 1")
-    return (*given[:-1], 1 - sum(given[:-1]))
+    total = sum(given, Fraction(0))
+    if not given or abs(float(total) - 1) > 1e-9:
+        raise ValueError(f"shares {list(shares)} add up to {float(total)}: expected 1")
+    return (*given[:-1], 1 - total + given[-1])
 
 
 def _bend_and_slope(at: Passes, layer: int, neuron: int) -> tuple[Matrix, Matrix]:
