@@ -16,7 +16,18 @@ from pathlib import Path
 import nbformat
 import yaml
 
-from companion import claims, contents, gate, own, paths, plan, scorecard, stale
+from companion import (
+    claims,
+    contents,
+    gate,
+    interactive,
+    own,
+    paths,
+    plan,
+    reference,
+    scorecard,
+    stale,
+)
 from companion.digests import digest_files, digest_of, digest_pins
 from companion.measurement import Measurement
 from companion.notebooks import notebook
@@ -127,22 +138,25 @@ def _gather(
     Returns:
         The names of its pages.
     """
-    ignored = shutil.ignore_patterns("*.py", "*.ipynb", "records", "profiles", "claims.yaml", ".*")
+    ignored = shutil.ignore_patterns("*.py", "*.ipynb", "records", "profiles", "*.yaml", ".*")
     shutil.copytree(root / "book", source, ignore=ignored)
     for name in FILES:
         shutil.copy(root / name, source / name)
     ledger = claims.load(root / "book" / "claims.yaml")
     fresh: dict[str, Measurement] = {}
+    moved = interactive.load(root)
     for chapter, nb in notebooks.items():
         claimed = {k: c for k, c in ledger.items() if c.chapter == chapter}
         larger = scorecard.recorded([chapter], root)
-        stage(nb, chapter, claimed, source, larger)
+        stage(nb, chapter, claimed, source, larger, moved.get(chapter))
         fresh |= gate.measurements(nb)
     table = scorecard.columns(ledger, fresh, request.profile, root)
     paths.write_atomic(
         source / "_extra" / "claims.json", scorecard.as_json_text(ledger, table, root)
     )
     if request.chapter is None:
+        if (source / "reference.md").is_file():
+            reference.write(root, source)
         page = source / "scorecard.md"
         text = page.read_text(encoding="utf-8")
         old = stale.reasons(list(notebooks), scorecard.RECORDED, root)

@@ -16,7 +16,7 @@ from typing import Any
 
 import nbformat
 
-from companion import gate, paths
+from companion import gate, interactive, paths
 from companion.claims import Claim
 from companion.ledger import Ledger, anchor
 from companion.measurement import Measurement, rows
@@ -37,12 +37,14 @@ def stage(
     claims: Mapping[str, Claim],
     folder: Path,
     recorded: Mapping[str, Mapping[str, Measurement]] = MappingProxyType({}),
+    moved: interactive.Spec | None = None,
 ) -> None:
     """Write <folder>/<chapter>.ipynb, its figures and the numbers behind them.
 
     Args:
         nb: an executed notebook that passed the gate;  claims: the ledger's claims of this chapter.
         recorded: title of a recorded run -> what it measured, for the summary at the top.
+        moved: the drawing that a reader moves, of book/interactive.yaml.
     """
     ledger = Ledger(claims, gate.measurements(nb))
     page = copy.deepcopy(nb)
@@ -57,7 +59,12 @@ def stage(
         for output in cell.outputs:
             entry = output.get("metadata", {}).get("book", {})
             if "figure" in entry:
-                texts.append(_figure(output, entry["figure"], chapter, folder))
+                figure = entry["figure"]
+                texts.append(_figure(output, figure, chapter, folder))
+                if moved and moved["figure"] == figure["name"]:
+                    label = figure_id(chapter, figure["name"])
+                    numbers = interactive.numbers(figure["data"])
+                    texts.append(interactive.block(label, moved, numbers))
             elif "claim" in entry:
                 texts.append(_verdict(ledger, entry["claim"]["id"], chapter, folder))
             elif "claims_table" in entry:

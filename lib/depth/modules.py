@@ -13,6 +13,7 @@ from lib.nets import Activation, Chain
 from lib.nets.activations import get
 from lib.nets.chain import Net, as_chain, as_given
 from lib.nets.checks import check_index
+from lib.nets.dense import check_kept
 from lib.nets.drawing import Randomness, source_of
 from lib.nets.kinds import check_deterministic, leaves
 from lib.nets.samples import check_samples
@@ -51,7 +52,8 @@ def insert_layer(
         A new net of the same kind; every module keeps its mode, new ones have the net's.
     Raises:
         TypeError: the layer is no Linear; or as `lib.nets.chain.as_chain`.
-        ValueError: it has no bias, there is no such layer, dropout is active, or as in `lift`.
+        ValueError: it has no bias, there is no such layer, dropout is active, or as in `lift`:
+            the outputs of the layer are measured on x.
 
     Source: (Bai et al. 2024) for fully connected layers; the batch-normalised variant is ours.
 
@@ -84,6 +86,7 @@ def insert_layer(
             between = nn.Sequential(norm, between)
     for made in (inner, between, outer):
         made.train(net.training)
+    _check_kept(joint, [inner, between, outer], f)
     return as_given(net, replace_layers(chain, layer, 1, [inner, outer], [between]))
 
 
@@ -96,7 +99,8 @@ def merge_layer(net: Net, x: Tensor, layer: int) -> Net:
             it.
         layer: l in 1..L-1.
     Raises:
-        TypeError: other modules stand there.  ValueError: a neuron is not linearised on x.
+        TypeError: other modules stand there.
+        ValueError: a neuron is not linearised on x, or the outputs of the layer would change on x.
 
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)).double()
     >>> x = torch.eye(2, dtype=torch.float64)
@@ -127,6 +131,7 @@ def merge_layer(net: Net, x: Tensor, layer: int) -> Net:
         total = outer.weight @ (slope * bias + shift)
         total = total if outer.bias is None else total + outer.bias
         merged = linear(outer.weight @ (slope[:, None] * weight), total).train(inner.training)
+    _check_kept(merged, [inner, *between, outer], f)
     return as_given(net, replace_layers(chain, layer, 2, [merged], []))
 
 
@@ -152,6 +157,14 @@ def _features_before(net: Chain, layer: int, x: Tensor) -> Tensor:
             f" (n, {net.joint(layer).weight.shape[1]}) with n >= 1"
         )
     return f
+
+
+@torch.no_grad()
+def _check_kept(one: nn.Linear, several: list[nn.Module], f: Tensor) -> None:
+    """Measure that one layer and those that stand in its place give the same outputs on f."""
+    gap = (copy.deepcopy(nn.Sequential(*several))(f.clone()) - one(f)).abs().amax()
+    size = f.abs() @ one.weight.abs().mT + (0 if one.bias is None else one.bias.abs())
+    check_kept("outputs of the layer", gap, size.amax() if size.any() else f.abs().amax())
 
 
 def _pieces_that_hold(z: Tensor, sigma: Activation, layer: int) -> tuple[Tensor, Tensor]:

@@ -20,12 +20,15 @@ from lib.merge.traced import merge_traced_channels
 from lib.nets import Activation, Chain
 from lib.nets.activations import get
 from lib.nets.chain import Net, as_chain, as_given, plain
+from lib.nets.checks import check_preserved
 from lib.nets.drawing import Randomness
 from lib.nets.flow import Flow, flow, set_parameter, set_widths
 from lib.nets.kinds import ELEMENTWISE, Joint
 from lib.nets.samples import check_samples
 from lib.nets.sequential import activation_of
 from lib.traced.editing import is_traced
+
+PROBED = 16  # inputs on which folding is measured
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +76,8 @@ def merge_channels(
     Returns:
         The net, the groups, and the comparison.
     Raises:
-        ValueError: the net is in training mode, no inputs, or thresholds out of range.
+        ValueError: the net is in training mode, no inputs, thresholds out of range, or folding
+            changed the outputs.
         TypeError: a module that mixes channels or has a slope for each (PReLU), or normalisation
             that cannot be folded.
     Source: (Zhang et al. 2021, App. A.1: channels sharing a kernel), read backwards.
@@ -94,6 +98,7 @@ def merge_channels(
     reports = []
     with torch.no_grad():
         before = _outputs(whole.eval(), x)
+        check_preserved(whole, folded, x[:PROBED])
         for layer in range(1, folded.depth):
             found = flow(folded, layer)
             if found.followers:

@@ -22,6 +22,8 @@ from lib.nets.drawing import source_of
 from lib.nets.kinds import Joint
 from lib.nets.samples import Data, check_alone, in_batches, whole
 
+END = 1e-4  # mean square of what a net may differ from itself, over its variance
+
 
 def mix(
     net1: Chain | nn.Sequential,
@@ -128,9 +130,28 @@ def mixtures(
             teachers.share_moments()
     results = [mixture.result(teachers, matched=y is None) for mixture in growing]
     if y is None:
+        for result in results:
+            _check_end(result, teachers, x, options)
         return tuple(results)
     refitted = (refit_top(r.net, x, *classes, weight=weight, batch=options.batch) for r in results)
     return tuple(replace(r, net=net) for r, net in zip(results, refitted, strict=True))
+
+
+def _check_end(mixture: Mixture, teachers: Teachers, x: Tensor, options: MixtureOptions) -> None:
+    """Measure that a mixture of one net alone, with all of its channels, is that net."""
+    if 1.0 not in mixture.shares or any(mixture.ridges) or options.fit is not None:
+        return
+    end = teachers.nets[mixture.shares.index(1.0)]
+    widths = [Geometry.of(joint).outputs for joint in end.joints[:-1]]
+    if any(len(set(s.tolist())) < m for s, m in zip(mixture.sources, widths, strict=True)):
+        return  # channels are missing
+    wanted = teachers.pre[teachers.nets.index(end)][0]
+    gap = (mixture.net(x[: len(wanted)]) - wanted).square().mean()
+    if not gap <= END * (wanted - wanted.mean(0)).square().mean().clamp_min(1e-30):
+        raise ValueError(
+            f"the mixture of shares {mixture.shares} has all channels of one net, but other"
+            f" outputs: {gap:.2g} in the mean square; expected activations and data of usual size"
+        )
 
 
 def _shares_moments(teachers: Teachers, options: MixtureOptions, *, matched: bool) -> bool:

@@ -153,6 +153,26 @@ def dead_links(page: Page, html: Path) -> Iterator[str]:
                 yield f"links to {href}, which is not there"
 
 
+def interact(page: Page) -> Iterator[str]:
+    """What is wrong with the drawings that a reader moves: each control, used by the keyboard
+    alone, has to change the drawing or what is read off it."""
+    for section in page.locator("section.interactive").all():
+        name = section.get_attribute("id")
+        if not section.locator("svg").count():
+            yield f"{name} is not drawn"
+            continue
+        shown = section.locator(".interactive-picture")
+        for control in section.locator("input[type=range], fieldset").all():
+            before = shown.inner_html()
+            ranged = control.get_attribute("type") == "range"
+            target = control if ranged else control.locator("input").first
+            target.focus()
+            page.keyboard.press("Home" if ranged else "ArrowRight")
+            page.keyboard.press("ArrowRight")
+            if shown.inner_html() == before and not control.locator("input:only-of-type").count():
+                yield f"{name}: a control changes nothing"
+
+
 def search(page: Page, home: str, word: str) -> Iterator[str]:
     """What is wrong with the search for a word that the book contains."""
     page.goto(f"{home}search.html?q={word}")
@@ -198,6 +218,7 @@ def check(html: Path, word: str = "neuron") -> Report:
                 faults += look(page, dark=scheme == "dark")
                 if name == "desktop":
                     faults += dead_links(page, html)
+                    faults += interact(page)
                 page.close()
                 report.views += 1
                 report.faults += [f"{file} ({name}): {fault}" for fault in dict.fromkeys(faults)]

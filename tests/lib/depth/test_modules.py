@@ -14,6 +14,7 @@ from lib.depth import (
     insert_block,
     insert_layer,
     linearised_block,
+    modules,
     null_block,
     stream_at,
     zero_output_block,
@@ -227,6 +228,25 @@ def test_theorem_linearised_block_is_critical_anywhere_on_the_stream(index):
     assert slope.norm() < 1e-10
     before, after = (inertia(m).counts for m in (shallow, h))
     assert after == (before[0], before[1] + h.shape[0] - shallow.shape[0], before[2])
+
+
+def test_a_lift_that_would_change_the_outputs_is_an_error(monkeypatch):
+    x, net = data(14, 2), plain()
+    deep = insert_layer(net, x, 2, 4, "relu", normalise=True, generator=0)
+    kept = modules._norm_that_keeps
+
+    def norm(z, start):
+        made = kept(z, start)
+        made.bias.mul_(1 + 1e-5)  # more than rounding
+        return made
+
+    monkeypatch.setattr(modules, "_norm_that_keeps", norm)
+    with pytest.raises(ValueError, match="outputs of the layer would change"):
+        insert_layer(net, x, 2, 4, "relu", normalise=True, generator=0)
+    pieces = modules._pieces_that_hold
+    monkeypatch.setattr(modules, "_pieces_that_hold", lambda *a: [t + 1e-5 for t in pieces(*a)])
+    with pytest.raises(ValueError, match="outputs of the layer would change"):
+        merge_layer(deep, x, 2)
 
 
 def no_bias():

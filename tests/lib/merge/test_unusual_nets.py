@@ -11,7 +11,7 @@ from torch import nn
 from lib.certificate import certify
 from lib.critical import polish
 from lib.curvature import hessian
-from lib.merge import merge_channels, merge_layers, merge_neurons, reduce
+from lib.merge import channels, fold_batchnorm, merge_channels, merge_layers, merge_neurons, reduce
 from lib.nets import MLP, cross_entropy, forward, init, risk, to_sequential
 from lib.width import embedding, split
 
@@ -124,3 +124,17 @@ def test_a_net_without_layers_to_merge_comes_back_or_is_refused_in_words():
     assert merge_layers(one, x).merged == ()
     with pytest.raises(ValueError, match="expected at least one layer"):
         merge_channels(nn.Sequential(nn.ReLU()).eval(), x)
+
+
+def test_folding_that_changes_the_outputs_is_an_error(monkeypatch):
+    def folds_wrongly(chain):
+        with torch.no_grad():
+            folded = fold_batchnorm(chain)
+            folded.joint(1).bias.add_(1e-3)
+        return folded
+
+    net = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Tanh(), nn.Linear(3, 2)).double()
+    merge_channels(net.eval(), data())
+    monkeypatch.setattr(channels, "fold_batchnorm", folds_wrongly)
+    with pytest.raises(ValueError, match="the outputs changed by"):
+        merge_channels(net, data())

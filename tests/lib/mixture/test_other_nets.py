@@ -8,7 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from lib.mixture import MixtureOptions, barrier, loss_curve, mix, refit_top, weight_path
+from lib.mixture import (
+    MixtureOptions,
+    barrier,
+    hybrid,
+    loss_curve,
+    mix,
+    refit_top,
+    weight_path,
+)
 from lib.nets import Chain
 from lib.train.sgd import evaluate
 
@@ -47,6 +55,12 @@ KINDS = [
 def test_mixtures_refuse_numbers_that_belong_to_channels(act, width):
     with pytest.raises((ValueError, TypeError), match="BatchNorm1d|PReLU|LayerNorm"):
         mix(net(1, act), net(2, act), X, 0.5, MixtureOptions(width=width), generator=0)
+
+
+def test_an_end_that_is_not_the_net_is_an_error(monkeypatch):
+    monkeypatch.setattr(hybrid, "_check_nets", lambda nets: None)  # lets slopes of channels through
+    with pytest.raises(ValueError, match="has all channels of one net, but other outputs"):
+        mix(net(1, nn.PReLU), net(2, nn.PReLU), X, 0.0, BALANCED, generator=0)
 
 
 @pytest.mark.parametrize("act", [nn.PReLU, lambda m: nn.PReLU(), nn.LayerNorm, lambda m: nn.ReLU()])

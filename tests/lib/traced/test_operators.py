@@ -157,14 +157,22 @@ def test_criticality_is_kept() -> None:
     assert found.inertia_after.positive == found.inertia_before.positive
 
 
-def test_shapes_are_saved_and_read_back(tmp_path) -> None:
-    net = net_of("resnet20")
-    wide = split_channel(split_channel(net, "conv1", 1, 0.3), "layer2.0.conv1", 0, 2.0)
+@pytest.mark.parametrize(
+    "name, layers", [("resnet20", ("conv1", "layer2.0.conv1")), ("resnet18", ("conv1",))]
+)
+def test_shapes_are_saved_and_read_back(name, layers, tmp_path) -> None:
+    net, wide = net_of(name), net_of(name)
+    for layer in layers:
+        wide = split_channel(wide, layer, 1, 0.3)
     save_file(wide.state_dict(), tmp_path / "wide.safetensors")
-    again = load_state(ResNet20(4).double().eval(), load_file(tmp_path / "wide.safetensors"))
+    again = load_state(MAKERS[name]().double().eval(), load_file(tmp_path / "wide.safetensors"))
     assert equal(again, wide) and torch.equal(again(X), wide(X))
-    assert (again.conv1.out_channels, again.bn1.num_features) == (5, 5)
-    assert equal(load_state(wide, net.state_dict()), net)
+    width = net.conv1.out_channels + 1
+    assert (again.conv1.out_channels, again.bn1.num_features) == (width, width)
+    merged = merge_channel(again, "conv1", 1)
+    save_file(merged.state_dict(), tmp_path / "merged.safetensors")
+    back = load_state(wide, load_file(tmp_path / "merged.safetensors"))
+    assert equal(back, merged) and back.conv1.out_channels == net.conv1.out_channels
     assert again.conv1.weight.requires_grad and not again.bn1.running_var.requires_grad
 
 
