@@ -14,7 +14,7 @@ ONE := $(if $(CH),--chapter "$$CH")
 BACKEND := $(or $(TORCH_BACKEND),$(shell cat $(VENV)/torch-backend 2>/dev/null))
 READY := $(VENV)/ready-$(shell cat requirements.txt pyproject.toml | cksum | cut -d' ' -f1)$(if $(BACKEND),-$(BACKEND))
 
-.PHONY: help book test faults lint chapter record data notebooks check-pages clean sweep verify figure archive
+.PHONY: help book test faults lint chapter record data notebooks check-pages clean sweep verify figure archive pdf
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -55,6 +55,9 @@ figure: $(READY) ## draw a figure from its stored numbers: CH=01_width [FIG=spec
 
 archive: $(READY) ## the book, notebooks, records, rows and checksums as an RO-Crate
 	@$(CALL) archive --profile "$$PROFILE"
+
+pdf: $(READY) ## the built book as one PDF, linked on its pages; needs a Chromium
+	@$(CALL) pdf --profile "$$PROFILE"
 
 data: $(READY) ## download MNIST and CIFAR-10 into DATA_DIR
 	@$(CALL) data

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(
     reason="no Chromium on this machine: apt install chromium",
 )
 
-PAGE = """<!doctype html><html data-theme="light"><meta charset="utf-8">
+PAGE = """<!doctype html><html lang="en" data-theme="light"><meta charset="utf-8"><title>Page</title>
 <meta name="viewport" content="width=device-width">
 <link rel="icon" href="data:,"><style>@media (prefers-color-scheme: dark) {{ html {{ background: #111; color: #eee }} }}
 @media (prefers-color-scheme: light) {{ html {{ background: #fff; color: #111 }} }} body {{ margin: 0 }}</style>
@@ -33,6 +33,7 @@ FAULTS = {
         "asks the network for http://127.0.0.1:9/x.js",
     ),
     "wide": ('<div style="width: 600px">wide</div>', "is 210 pixels wider than the screen"),
+    "pale": ('<p style="color: #999; background: #fff">Text.</p>', "color-contrast"),
     "light": ("<style>html { background: #fff !important }</style>", "is not dark"),
     "link": ('<a href="gone.html">on</a>', "links to gone.html, which is not there"),
     "still": (
