@@ -14,12 +14,12 @@ ONE := $(if $(CH),--chapter "$$CH")
 BACKEND := $(or $(TORCH_BACKEND),$(shell cat $(VENV)/torch-backend 2>/dev/null))
 READY := $(VENV)/ready-$(shell cat requirements.txt pyproject.toml | cksum | cut -d' ' -f1)$(if $(BACKEND),-$(BACKEND))
 
-.PHONY: help book test faults lint chapter record data notebooks check-pages clean sweep verify figure archive pdf
+.PHONY: help book test faults gpu lint chapter record data notebooks check-pages clean sweep verify figure archive pdf
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo '  PROFILE=quick|cpu|paper   the scale (quick)      DATA_DIR=data   where MNIST and CIFAR-10 lie'
+	@echo '  PROFILE=quick|cpu|wide|paper   the scale (quick)   DATA_DIR=data   where MNIST and CIFAR-10 lie'
 	@echo '  CH=01_width               one chapter            TORCH_BACKEND=cpu|auto|cu130   another torch build'
 	@echo '  P="trials=50 seed=3"      its parameters         PYTHON=python3.12   the Python to build on'
 
@@ -58,6 +58,9 @@ archive: $(READY) ## the book, notebooks, records, rows and checksums as an RO-C
 
 pdf: $(READY) ## the built book as one PDF, linked on its pages; needs a Chromium
 	@$(CALL) pdf --profile "$$PROFILE"
+
+gpu: $(READY) ## all that needs a GPU, in order of value: MINUTES=12, goes on where it stopped; TOY=1 rehearses on a CPU
+	@$(PY) -m benchmarks.gpu --minutes $(or $(MINUTES),12) $(if $(TOY),--toy)
 
 data: $(READY) ## download MNIST and CIFAR-10 into DATA_DIR
 	@$(CALL) data

@@ -14,7 +14,7 @@
       null: Two copies of one net.  # what would make it fail, measured beside it
       requires: Nets that learned.  # a precondition, absent when there is none
       oracle: torch's own forward.  # where the measurement is independent of the code it judges
-      expected: {quick: not testable at this scale, cpu: reproduced, paper: not run}
+      expected: {quick: not testable at this scale, cpu: reproduced}  # of others: not run
 
 The verdict is computed, never typed: `companion.measurement.Measurement.verdict`.
 """
@@ -128,10 +128,11 @@ def _claim(entry: Mapping[str, object], name: str) -> Claim:
     expected = entry["expected"]
     if not isinstance(expected, dict):
         expected = dict.fromkeys(paths.PROFILES, expected)
-    if set(expected) != set(paths.PROFILES) or not set(expected.values()) <= set(VERDICTS):
+    if not set(expected) <= set(paths.PROFILES) or not set(expected.values()) <= set(VERDICTS):
         raise ValueError(
-            f"claim {name} expects {expected}: one of {VERDICTS} for each of {paths.PROFILES}"
+            f"claim {name} expects {expected}: one of {VERDICTS} for some of {paths.PROFILES}"
         )
+    expected = dict.fromkeys(paths.PROFILES, "not run") | expected
     claim = Claim(
         **{
             "paper": "",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import lib
 
-PROFILES = ("quick", "cpu", "paper")
+PROFILES = ("quick", "cpu", "wide", "paper")
 MORE = "more"  # in their place, for the record of a run with parameters of its own
 
 

@@ -16,7 +16,7 @@ from companion.provenance import commit
 
 MARKER = "<!-- scorecard -->"
 FINDINGS = 10
-RECORDED = ("cpu", "paper")
+RECORDED = ("cpu", "wide", "paper")
 Table = Mapping[str, Mapping[str, Measurement | None]]
 OUR_OWN = "What this book adds"
 

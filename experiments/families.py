@@ -17,6 +17,8 @@ from lib.nets.initialisers import INITIALISERS
 from lib.train.sgd.recipe import Recipe
 from lib.train.sgd.training import Execution, Record, State, train
 
+_BETWEEN_SAVES = 60.0  # seconds of training that a kill may cost, beyond the epoch it interrupts
+
 
 class Unfinished(RuntimeError):
     """Training used up its minutes; what it reached is in the folder, and the same call goes on
@@ -127,7 +129,7 @@ def _train_share(design, share, images, labels, recipe, seed, keep, run):
         tuple(initialise(VGG(design), how, generator=_seed(seed, how, r)) for _, (how, r) in share),
     )
     states = {0: start}
-    began = time.monotonic()
+    began = saved = time.monotonic()
     latest = start
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -139,9 +141,13 @@ def _train_share(design, share, images, labels, recipe, seed, keep, run):
             states[epoch] = state()
         elif epoch in keep:
             checkpoint.save(State(epoch, state().nets), folder / f"epoch-{epoch}.pt")
-        late = time.monotonic() - began > 60 * run.minutes
-        if folder is not None and (late or epoch % 10 == 0 or epoch == recipe.epochs):
+        nonlocal saved
+        now = time.monotonic()
+        late = now - began > 60 * run.minutes
+        due = now - saved > _BETWEEN_SAVES or epoch in keep
+        if folder is not None and (late or due):
             checkpoint.save(state(), folder / "latest.pt")
+            saved = now
         return late
 
     last = train(

@@ -15,6 +15,8 @@ from companion.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED
 from experiments.families import checkpoint_epochs
 from experiments.grafting.features import MEASURES, Scatter
 from experiments.grafting.joints import Joints
+from experiments.grafting.scores import upper_half
+from experiments.grafting.width_law import Law
 
 Columns = Mapping[str, np.ndarray]
 AUTHORS = "the authors, full width"
@@ -109,9 +111,7 @@ def increase(layers: Layers, at: Sequence[int], same: np.ndarray, controls: Colu
     """Fig. 2(a): over training for some layers, and at the end for all, beside the controls."""
     fig, axes = panels.frame(2, 3.4, share="y")
     layers.curves(axes[0], at, np.moveaxis(same, 0, 1))
-    band(axes[1], layers.all, same[-1], BLUE, "trained")
-    for name, (colour, label) in CONTROLS.items():
-        band(axes[1], layers.all, controls[name], colour, label)
+    _at_the_end(axes[1], {"layers": layers.all, "trained": same, **controls})
     layers.increase(axes, axes[1:])
     axes[0].set_title("Fig. 2(a)")
     axes[1].set(title=f"after epoch {at[-1]}")
@@ -122,6 +122,44 @@ def increase(layers: Layers, at: Sequence[int], same: np.ndarray, controls: Colu
     axes[0].set_ylim(min(-5, 1.2 * same.min()), 110)
     axes[0].minorticks_off()
     return fig
+
+
+def recorded(record: Mapping[str, Columns], authors: Columns) -> Figure:
+    """A recorded run: accuracies beside the authors', increases at its end beside its controls."""
+    fig, axes = panels.frame(2, 3.3)
+    axes[0].plot(authors["epoch"], 100 * authors["accuracy"], "o--", color=INK, ms=3, label=AUTHORS)
+    if record:
+        found, nets = record["training"], record["increase"]["self"].shape[0]
+        band(axes[0], found["epoch"], 100 * found["accuracy"][:nets], BLUE, "here, width 1/4")
+        _at_the_end(axes[1], record["increase"])
+        axes[1].legend(fontsize=7.5, ncols=2)
+    else:
+        axes[1].text(0.5, 0.5, "not recorded yet", transform=axes[1].transAxes, ha="center")
+        axes[1].set(xticks=[], yticks=[])
+    axes[0].set(xlabel="epoch", ylabel="test accuracy [%]", xscale="symlog", xlim=(0, 210))
+    axes[0].legend()
+    axes[1].axhline(0, color=INK, lw=0.6)
+    axes[1].set(xlabel="grafted layer $l$", ylabel="error increase [points]")
+    return fig
+
+
+def recorded_numbers(record: Mapping[str, Columns]) -> dict[str, str]:
+    """What the text says of a recorded run, name -> text."""
+    names = ("accuracy", "worst", "upper", *CONTROLS)
+    if not record:
+        return dict.fromkeys(names, "(no record)")
+    found, nets = record["increase"], record["increase"]["self"].shape[0]
+    end = found["trained"][-1]
+    points = {"worst": end.mean(0).max(), "upper": upper_half(end).mean()}
+    points |= {name: upper_half(found[name]).mean() for name in CONTROLS}
+    accuracy = 100 * record["training"]["accuracy"][:nets, -1].mean()
+    return {"accuracy": f"{accuracy:.1f}%", **{k: f"{v:.1f}" for k, v in points.items()}}
+
+
+def _at_the_end(ax: Axes, found: Columns) -> None:
+    band(ax, found["layers"], found["trained"][-1], BLUE, "trained")
+    for name, (colour, label) in CONTROLS.items():
+        band(ax, found["layers"], found[name], colour, label)
 
 
 def weights(layers: Layers, at: Sequence[int], distance: np.ndarray, authors: Columns) -> Figure:
@@ -232,6 +270,39 @@ def immature(
     axes[0].set_title(f"here, {data}")
     axes[1].set_title("the authors, CIFAR-100")
     axes[0].legend(fontsize=8)
+    return fig
+
+
+def ages(layers: Layers, first: Sequence[int], second: Sequence[int], lost: np.ndarray) -> Figure:
+    """Shares lost, (ages of the first, of the second net, layers), a map for each picked layer."""
+    fig, axes = panels.frame(len(layers.picks), 2.6, share="y")
+    low, high = 100 * lost.min(), 100 * lost.max()
+    for ax, l in zip(axes, layers.picks, strict=True):
+        percent = 100 * lost[:, :, l - 1]
+        image = ax.imshow(percent, vmin=low, vmax=high, cmap="viridis", aspect="auto")
+        for (row, column), value in np.ndenumerate(percent):
+            colour = "white" if value < (low + high) / 2 else "black"
+            ax.text(column, row, f"{value:.0f}", color=colour, ha="center", va="center", fontsize=8)
+        ax.set(title=f"$l = {l}$", xlabel=r"epoch of $\theta_2$")
+        ax.set_xticks(range(len(second)), [str(e) for e in second])
+        ax.set_yticks(range(len(first)), [str(e) for e in first])
+        ax.grid(False)
+    axes[0].set_ylabel(r"epoch of $\theta_1$")
+    fig.colorbar(image, ax=axes, label="share lost [%]", shrink=0.9)
+    return fig
+
+
+def width_law(law: Law) -> Figure:
+    """What the best joint leaves of the variance against the width, with its null."""
+    fig, (ax,) = panels.frame(1, 3.1)
+    band(ax, law.widths, law.left, BLUE, "two untrained nets")
+    band(ax, law.widths, law.mispaired, GREY, "images in another order")
+    middle = np.median(law.left, 0)
+    ax.plot(law.widths, middle[0] * law.widths[0] / law.widths, ":", color=INK, label="1 / width")
+    panels.logarithmic(ax, "xy", xlabel="width multiplier", ylabel="variance left over")
+    ax.set_xticks(law.widths, [f"{w:g}" for w in law.widths])
+    ax.minorticks_off()
+    ax.legend(fontsize=8)
     return fig
 
 

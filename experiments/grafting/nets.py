@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -59,19 +59,17 @@ class Training:
         run = replace(job.keywords["run"], processes=self.processes, minutes=self.stage.left)
         return job(run=run)
 
-    def main(
-        self, hows: Sequence[str], replicas: int, kept: Sequence[int]
-    ) -> dict[str, tuple[Member, ...]]:
-        """`replicas` nets of each initialiser at the reference width: initialiser -> nets."""
-        members = [(how, r) for how in hows for r in range(replicas)]
+    def main(self, wanted: Mapping[str, int], kept: Sequence[int]) -> dict[str, tuple[Member, ...]]:
+        """Nets at the reference width, so many of each initialiser: initialiser -> nets."""
+        members = [(how, r) for how, count in wanted.items() for r in range(count)]
         family = self._now(self.job("family", self.design.width, members, self.recipe, kept))
-        return {how: family[k * replicas : (k + 1) * replicas] for k, how in enumerate(hows)}
+        return {how: tuple(m for m in family if m.how == how) for how in wanted}
 
-    def on_shuffled_labels(self, replicas: int, kept: Sequence[int]) -> tuple[Member, ...]:
+    def on_shuffled_labels(self, nets: int, kept: Sequence[int]) -> tuple[Member, ...]:
         """Normal nets that learned labels in random order: trained, but on nothing."""
         order = torch.randperm(len(self.y), generator=torch.Generator().manual_seed(self.seed))
         wrong = replace(self, y=self.y[order.to(self.y.device)])
-        members = [("code_normal", r) for r in range(replicas)]
+        members = [("code_normal", r) for r in range(nets)]
         return self._now(wrong.job("shuffled", self.design.width, members, self.recipe, kept))
 
     def others(

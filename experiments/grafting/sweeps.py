@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from torch import Tensor
@@ -15,6 +16,7 @@ from lib.nets import Chain
 
 Pair = tuple[Chain, Chain]
 Cut = int | tuple[int, int]
+_AT_ONCE = 4  # pairs whose results are kept together in a store: minutes of work at full size
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +58,13 @@ class Bench:
     ) -> Sweep:
         """Graft every pair (net 1, net 2) at every cut; computed once for each name of a store."""
         cuts = self.layers if cuts is None else cuts
-        found = self.stage.once(name, lambda: self._columns(pairs, cuts, joint))
-        return Sweep(np.array(found["points"]), np.array(found["ridge"]))
+        size = _AT_ONCE if self.stage.folder else len(pairs)
+        found = [
+            self.stage.once(f"{name}-{k}", partial(self._columns, pairs[k : k + size], cuts, joint))
+            for k in range(0, len(pairs), size)
+        ]
+        points, ridge = ([v for part in found for v in part[key]] for key in ("points", "ridge"))
+        return Sweep(np.array(points), np.array(ridge))
 
     def random_filters(self, nets: Sequence[Chain]) -> np.ndarray:
         """The increase when all of a net's layers up to l are one random convolution of the image,
@@ -80,7 +87,8 @@ class Bench:
         ]
 
     def _columns(self, pairs: Sequence[Pair], cuts: Sequence[Cut], joint: str) -> dict:
-        dealt = 1 if self.processes == 1 or len(pairs) < 8 else 2
+        few = 2 if self.stage.folder else 8  # without one, nets are small: a process costs more
+        dealt = 1 if len(pairs) < few else self.processes or 2
         jobs = [
             (pairs[k::dealt], self.fit, self.images, self.labels, cuts, joint) for k in range(dealt)
         ]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from experiments.pruning.comparison import Point, Rules, compare
 from experiments.pruning.samples import Sample
@@ -58,14 +59,19 @@ def pick(points: Sequence[Point], method: str, trained: bool) -> Found:
     return found
 
 
+def percent(points: Sequence[Point]) -> NDArray[np.float64]:
+    """Test accuracies in per cent."""
+    return 100 * np.array([p.accuracy for p in points])
+
+
 def mean_accuracy(points: Sequence[Point]) -> float:
     """Mean test accuracy in per cent."""
-    return float(100 * np.mean([p.accuracy for p in points]))
+    return float(percent(points).mean())
 
 
 def summary(found: Found, cosine: float) -> str:
     """Mean and deviation of the test accuracy in per cent, or a dash."""
     if cosine not in found:
         return "–"
-    values = 100 * np.array([p.accuracy for p in found[cosine]])
+    values = percent(found[cosine])
     return f"{values.mean():.1f} ± {values.std():.1f}"

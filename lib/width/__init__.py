@@ -6,7 +6,7 @@ from lib.width.constructions import embedding
 from lib.width.general import general_dimension, random_embedding, tangent_dimension
 from lib.width.null import append, null_embed
 from lib.width.saddle import saddle_witness
-from lib.width.spectrum import split_spectrum
+from lib.width.spectrum import split_inertia, split_spectrum
 from lib.width.splitting import split, split_into
 from lib.width.steps import affine_family, embed
 
@@ -22,6 +22,7 @@ __all__ = [
     "saddle_witness",
     "split",
     "split_channel",
+    "split_inertia",
     "split_into",
     "split_spectrum",
     "tangent_dimension",

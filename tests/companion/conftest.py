@@ -6,7 +6,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from toybook import call, make_toy
+from toybook import inside, make_toy
 
 collect_ignore = ["toy"]  # chapters, not modules with examples
 
@@ -21,7 +21,7 @@ def toy(tmp_path) -> Path:
 def built(tmp_path_factory) -> Path:
     """A toy book, built once for all tests; do not change it."""
     root = make_toy(tmp_path_factory.mktemp("toybook"))
-    done = call(root, "build")
+    done = inside(root, "build", "--cores", "2")
     assert done.returncode == 0, done.stdout + done.stderr
     return root
 

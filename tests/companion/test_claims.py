@@ -36,7 +36,7 @@ def test_the_file_is_read(tmp_path) -> None:
         ("id: X2", "id: X1", "claim X1 is there twice"),
         ("expected: reproduced", "expected: surely", "claim X1 expects"),
         ("expected: reproduced", "expected: reproduced or undecided", "claim X1 expects"),
-        (", paper: not run", "", "claim X2 expects"),
+        (", paper: not run", ", gpu: not run", "claim X2 expects"),
         ('"<= 1e-3"', '"about 3"', "claim X1: cannot read the bound 'about 3'"),
         ("kind: paper, paper: A", "kind: paper", "claim X2 lacks paper"),
         ("kind: theorem", "kind: rumour", "claim X1 is of kind 'rumour'"),

@@ -224,7 +224,9 @@ def test_a_profile_that_fits_no_chapter_is_refused(text, says, toy) -> None:
 
 
 def test_what_cannot_be_planned_is_said(toy) -> None:
-    with pytest.raises(ValueError, match="no profile 'fast': expected one of quick, cpu, paper"):
+    with pytest.raises(
+        ValueError, match="no profile 'fast': expected one of quick, cpu, wide, paper"
+    ):
         plan.jobs("fast", root=toy)
     with pytest.raises(FileNotFoundError, match="no chapter '7': there are 01_toy, 02_slow"):
         plan.jobs("quick", ["7"], root=toy)

@@ -49,7 +49,9 @@ def test_no_record_yet_is_none(tmp_path) -> None:
 
 
 def test_an_unknown_profile_is_refused() -> None:
-    with pytest.raises(ValueError, match="profile 'gpu': expected one of quick, cpu, paper, more"):
+    with pytest.raises(
+        ValueError, match="profile 'gpu': expected one of quick, cpu, wide, paper, more"
+    ):
         records.load("01_toy", "gpu")
 
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from mlp_oracle import nets, neurons, samples
 
 from lib.critical import plant
-from lib.curvature import hessian, inertia
-from lib.nets import cross_entropy, flatten, init, mse, unflatten
-from lib.width import split_into, split_spectrum
+from lib.curvature import NoSpectralGap, hessian, inertia
+from lib.nets import cross_entropy, flatten, gradient, init, mse, unflatten
+from lib.width import split_inertia, split_into, split_spectrum
 
 few = settings(max_examples=30, deadline=None, derandomize=True)
 any_net = nets(depths=(2, 3), widest=4)
@@ -88,6 +88,61 @@ def test_batches_and_other_losses():
     assert float(u @ h @ u) == pytest.approx(float(v @ found.block(2)[0, 1] @ v), rel=1e-10)
 
 
+def drawn(draws, below):
+    return int(torch.randint(below, (1,), generator=draws))
+
+
+def shares_case(seed):
+    """A net of any depth, activation and width, at a planted point or not, and shares of any
+    sign."""
+    draws = torch.Generator().manual_seed(seed)
+    widths = [1 + drawn(draws, 3) for _ in range(3 + drawn(draws, 2))]
+    net = init(widths, ["tanh", "sigmoid", "elu"][seed % 3], std=0.8, generator=draws)
+    x = torch.randn(30, widths[0], generator=draws, dtype=torch.float64)
+    planted = seed % 2 == 0
+    free = torch.randn(30, widths[-1], generator=draws, dtype=torch.float64)
+    y = plant(net, x, draws, residual=0.7) if planted else free
+    layer = 1 + drawn(draws, len(widths) - 2)
+    shares = (
+        torch.randn(2 + drawn(draws, 3), generator=draws, dtype=torch.float64) * 4
+    ).round() / 4
+    shares[0] = 1 - shares[1:].sum()
+    return net, x, y, layer, drawn(draws, widths[layer]), shares.tolist(), planted
+
+
+def test_inertia_of_any_shares_is_that_of_the_wide_hessian():
+    agree = 0
+    for seed in range(60):
+        net, x, y, layer, s, shares, planted = shares_case(seed)
+        writes = float(net.weights[layer][:, s].norm())
+        left = float(flatten(gradient(net, x, y)).abs().sum()) / writes if planted else 0.0
+        try:
+            added = split_inertia(net, x, y, mse, layer, s, shares, uncertainty=left)
+            before = inertia(hessian(net, x, y), uncertainty=left).counts
+            wide = split_into(net, layer, s, shares)
+            after = inertia(hessian(wide, x, y), uncertainty=left).counts
+        except NoSpectralGap:  # rounding decides: no count is better than a wrong one
+            continue
+        assert tuple(a + b for a, b in zip(before, added, strict=True)) == after, seed
+        agree += 1
+    assert agree >= 40
+
+
+@pytest.mark.parametrize("sigma", ["relu", "identity", "leaky_relu"])
+def test_a_bend_that_is_zero_adds_zeros(sigma):
+    draws = torch.Generator().manual_seed(2)
+    net = init((2, 3, 2), sigma, generator=draws)
+    x = torch.randn(20, 2, generator=draws, dtype=torch.float64)
+    y = torch.randn(20, 2, generator=draws, dtype=torch.float64)
+    before = inertia(hessian(net, x, y)).counts
+    for shares in ((0.5, 0.5), (2.0, -1.0), (1.0, 0.0)):
+        added = split_inertia(net, x, y, mse, 1, 1, shares)
+        after = inertia(hessian(split_into(net, 1, 1, shares), x, y)).counts
+        assert added == (2, 1, 2) and after == tuple(
+            a + b for a, b in zip(before, added, strict=True)
+        )
+
+
 def test_what_cannot_be_is_refused():
     net, x = init((1, 2, 1), generator=0), torch.ones(3, 1, dtype=torch.float64)
     with pytest.raises(ValueError, match="layer 2"):
@@ -96,3 +151,7 @@ def test_what_cannot_be_is_refused():
         split_spectrum(net, x, x, mse, 1, 0).block(1)
     with pytest.raises(ValueError, match="targets"):
         split_spectrum(net, x, x[:2], mse, 1, 0)
+    with pytest.raises(ValueError, match="add up to 0.7: expected 1"):
+        split_inertia(net, x, x, mse, 1, 0, [0.5, 0.2])
+    with pytest.raises(ValueError, match="batch"):
+        split_inertia(init((1, 2, 1), batch=(2,), generator=0), x, x, mse, 1, 0, [0.5, 0.5])
