@@ -81,6 +81,8 @@ NULLS: dict[str, tuple[float, ...]] = {
     "K12": (4096 / 49_920,) * 5,
     "K13": (12.0, 13.0, 12.5, 11.8, 12.1),
     "K15": (11.0,) * 5,
+    # chapter 07
+    "L4": (1.0,) * 5,  # a sum of squares with positive weights
 }
 # null meets bound: the book says so, and the verdict is open or bad
 HOLLOW = {"C2", "B11-layers", "B11-images"}
