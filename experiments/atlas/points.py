@@ -72,11 +72,13 @@ def carried(entry: Entry, shares: Sequence[float]) -> Pair | None:
 
 
 def lifted(generator: Generator) -> list[Entry]:
-    """An ELU net as in chapter 02, the same lifted by a layer, and a ReLU net."""
-    one, other = (
-        critical_net((2, 2, 2), sigma, saddle=False, generator=generator)
-        for sigma in ("elu", "relu")
-    )
+    """An isolated point of an ELU net as in chapter 02, the same lifted by a layer, and a ReLU
+    net."""
+    while True:  # neurons in one piece on all data can be rescaled: that is a zero eigenvalue
+        one = critical_net((2, 2, 2), "elu", saddle=True, generator=generator)
+        if not one.inertia.counts[1]:
+            break
+    other = critical_net((2, 2, 2), "relu", saddle=False, generator=generator)
     deep = lift(one.net, one.x, 1, 3, generator=generator)
     return [
         examine("ch. 2, ELU 2-2-2", one.net, one.x, one.y),
