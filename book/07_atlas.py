@@ -24,10 +24,10 @@
 # examples. Read chapter 1 first.
 
 # %% tags=["parameters"]
-starts: int = 60  # trained nets of each width in which critical points are sought, in [20, 10000]
-iris_starts: int = 80  # nets polished on Iris, in [20, 10000]
-cases: int = 60  # random splits that test the theorem on shares, in [10, 10000]
-tasks: int = 8  # random tasks on which minima are sought, in [5, 10000]
+starts: int = 40  # trained nets of each width in which critical points are sought, in [20, 10000]
+iris_starts: int = 60  # nets polished on Iris, in [20, 10000]
+cases: int = 40  # random splits that test the theorem on shares, in [10, 10000]
+tasks: int = 6  # random tasks on which minima are sought, in [5, 10000]
 nets: int = 6  # trained nets a task and width, in [4, 10000]
 halvings: int = 30  # of a box before it counts as undecided, in [10, 60]
 seed: int = 0  # seed of every random draw, >= 0
@@ -200,34 +200,38 @@ run.claim(
 # `certify_split` proves $\operatorname{rank} C$ and the signs of $B_0$ on the box of the narrow
 # certificate, and so the inertia at every point of the wide net that splitting makes. (That
 # $C\,a = 0$ is used, not enclosed: it holds exactly at the true critical point.)
-# {numref}`fig-atlas-shares` shows the plane of shares of three copies for both neurons of the
-# width-2 minimum. How fast descent leaves such a point is another matter: $1/|\lambda_{\min}|$ is the
+# {numref}`fig-atlas-shares` shows the plane of shares of three copies for a neuron of the width-2
+# minimum, whose $B$ is indefinite, and for one of a planted minimum with a positive $B$. How fast descent leaves such a point is another matter: $1/|\lambda_{\min}|$ is the
 # time in which the distance grows by a factor $e$. It changes by orders of magnitude where the
 # inertia does not change at all.
 
 # %%
 two = min((e for e in entries if e.net.widths[1] == 2), key=points.loss_of)
-planes = [shares.plane(two.net, x1, y1, neuron) for neuron in (0, 1)]
+planes = [
+    shares.plane(two.net, x1, y1, 0),
+    shares.plane(*shares.minimum_with_positive_bend(draws), 0),
+]
 
 # %% tags=["hide-input"]
 fig, axes = panels.frame(2, 6.2, rows=2)
 levels = sorted({int(v) for p in planes for v in np.unique(p.negative)})
-for neuron, at in enumerate(planes):
-    drawing.counts(axes[2 * neuron], at, levels)
-    drawing.escape_times(axes[2 * neuron + 1], at)
-    axes[2 * neuron].set_title(f"neuron {neuron + 1}: negative eigenvalues", fontsize=9)
-    axes[2 * neuron + 1].set_title(r"escape time $1/|\lambda_{\min}|$", fontsize=9)
+for row, (kind, at) in enumerate(zip(("indefinite", "positive"), planes, strict=True)):
+    drawing.counts(axes[2 * row], at, levels)
+    drawing.escape_times(axes[2 * row + 1], at)
+    axes[2 * row].set_title(f"$B$ {kind}: negative eigenvalues", fontsize=9)
+    axes[2 * row + 1].set_title(r"escape time $1/|\lambda_{\min}|$", fontsize=9)
 run.figure(
     fig,
     "shares",
-    "One neuron of the width-2 minimum of Fig. 3(a) split into three, with the shares of the first"
-    " two copies on the axes; the triangle is the simplex, where all shares are positive. Left: "
-    "negative eigenvalues, by {prf:ref}`thm-atlas-shares`. Right: time to escape, from the exact"
-    " Hessian (white: no way down).",
-    "Four maps over the plane of shares, two for each neuron. The numbers of negative eigenvalues"
-    " are constant in the simplex and in each region outside; escape times vary smoothly.",
-    {f"negative, neuron {k + 1}": p.negative for k, p in enumerate(planes)}
-    | {f"lowest eigenvalue, neuron {k + 1}": p.lowest for k, p in enumerate(planes)}
+    "A neuron split into three, with the shares of the first two copies on the axes; the triangle is"
+    " the simplex, where all shares are positive. Above: of the minimum of Fig. 3(a); below: of a"
+    " planted one. Left: negative eigenvalues, by {prf:ref}`thm-atlas-shares`. Right: time to escape,"
+    " from the exact Hessian (white: no way down).",
+    "Four maps over the plane of shares, two for each neuron. Where B is indefinite the number of"
+    " negative eigenvalues is two everywhere, where it is positive it is zero in the simplex and two"
+    " or four outside; escape times vary by orders of magnitude.",
+    {f"negative {k + 1}": p.negative for k, p in enumerate(planes)}
+    | {f"lowest eigenvalue {k + 1}": p.lowest for k, p in enumerate(planes)}
     | {"shares": planes[0].axis},
 )
 

@@ -89,7 +89,7 @@ class Plane:
     lowest: np.ndarray
 
 
-def plane(net: MLP, x: Tensor, y: Tensor, neuron: int, points: int = 49) -> Plane:
+def plane(net: MLP, x: Tensor, y: Tensor, neuron: int, points: int = 33) -> Plane:
     """The plane of shares around the simplex, off its edges."""
     axis = torch.linspace(-0.73, 1.47, points, dtype=torch.float64)
     t, s = torch.meshgrid(axis, axis, indexing="ij")
@@ -100,6 +100,18 @@ def plane(net: MLP, x: Tensor, y: Tensor, neuron: int, points: int = 49) -> Plan
     lowest = torch.linalg.eigvalsh(hessian(split_into(net, 1, neuron, shares), x, y))[:, 0]
     size = (points, points)
     return Plane(axis.numpy(), before + np.reshape(added, size), lowest.reshape(size).numpy())
+
+
+def minimum_with_positive_bend(generator: Generator) -> tuple[MLP, Tensor, Tensor]:
+    """A planted minimum of a net 1-2-1 whose first neuron has a positive B, and its sample."""
+    while True:
+        net = init((1, 2, 1), std=1.0, generator=generator)
+        x = 1.5 * torch.randn(20, 1, generator=generator, dtype=torch.float64)
+        y = plant(net, x, generator, residual=0.1)
+        bend = torch.linalg.eigvalsh(split_spectrum(net, x, y, mse, 1, 0).bend)
+        values = torch.linalg.eigvalsh(hessian(net, x, y))
+        if bend[0] > 1e-3 * bend[-1] > 0 and values[0] > 1e-5:
+            return net, x, y
 
 
 @dataclass(frozen=True)
@@ -128,8 +140,8 @@ def definite_shares(tasks: int, nets: int, inputs: int, generator: Generator) ->
         y = teacher + 0.3 * torch.randn(24, 1, generator=generator, dtype=torch.float64)
         for width in (1, 2, 3):
             start = init((inputs, width, 1), batch=(nets,), generator=generator)
-            trained = descend(start, x, y, steps=1500, lr=0.03, optimizer="adam", records=4)
-            found = polish(trained.net, x, y, max_steps=40).found
+            trained = descend(start, x, y, steps=1000, lr=0.03, optimizer="adam", records=4)
+            found = polish(trained.net, x, y, max_steps=60).found
             if not len(found.loss):
                 continue
             states = inertia(hessian(found.net, x, y), require=False)
