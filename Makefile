@@ -14,7 +14,7 @@ ONE := $(if $(CH),--chapter "$$CH")
 BACKEND := $(or $(TORCH_BACKEND),$(shell cat $(VENV)/torch-backend 2>/dev/null))
 READY := $(VENV)/ready-$(shell cat requirements.txt pyproject.toml | cksum | cut -d' ' -f1)$(if $(BACKEND),-$(BACKEND))
 
-.PHONY: help book test faults gpu lint chapter record data notebooks check-pages clean sweep verify figure archive
+.PHONY: help book test faults gpu lint chapter record data notebooks check-pages clean sweep verify figure archive pdf
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -55,6 +55,9 @@ figure: $(READY) ## draw a figure from its stored numbers: CH=01_width [FIG=spec
 
 archive: $(READY) ## the book, notebooks, records, rows and checksums as an RO-Crate
 	@$(CALL) archive --profile "$$PROFILE"
+
+pdf: $(READY) ## the built book as one PDF, linked on its pages; needs a Chromium
+	@$(CALL) pdf --profile "$$PROFILE"
 
 gpu: $(READY) ## all that needs a GPU, in order of value: MINUTES=12, goes on where it stopped; TOY=1 rehearses on a CPU
 	@$(PY) -m benchmarks.gpu --minutes $(or $(MINUTES),12) $(if $(TOY),--toy)

@@ -55,6 +55,7 @@ flip: bool = False  # mirror half of the training images; digits do not survive 
 penalty: float = 1.0  # weight of the l_{1,2} penalty over the width multiplier, in [0, 100]
 partner: float = 0.0625  # width multiplier of the nets grafted with the main ones, in (0, 2]
 heavy: float = 16.0  # the penalty, over the width multiplier, that claim C9 tries, in [0, 1000]
+law_widths: list[float] = [0.03125, 0.0625, 0.125, 0.25]  # of untrained nets, rising, in (0, 2]
 side_epochs: int = 6  # epochs of those further nets, in [2, 1000]
 rival_steps: int = 16  # minibatches an epoch of Algorithm 1, which takes six epochs, in [1, 100000]
 processes: int = 2  # over which nets and pairs are dealt out, one a core, in [1, 64]
@@ -87,7 +88,9 @@ from experiments.grafting import (
     likeness,
     pairs_of,
     rows,
+    slopes,
     upper_half,
+    width_law,
 )
 from lib.nets import Design
 from lib.symmetry import aligned_distance
@@ -793,6 +796,55 @@ run.glue("graft-ages-text", told.get(run.verdict("C13"), "whether age itself cou
 # widths one and a half times the cost of those within a width, and changed the width of the partner
 # in the same step that recorded a failure. Here the partner is a parameter, set before the run, and
 # the claim compares pair by pair: what a graft across widths costs more than grafts within them.
+
+# %% [markdown]
+# What "wide enough" means can be measured without training. Infinitely wide, two untrained nets
+# have the same distribution of features, and what one computes is a linear function of what the
+# other computes. At finite width the best joint leaves something over. Below is how much of the
+# variance it leaves on images that it was not fitted on, against the width multiplier; if the
+# channels of a layer were independent draws, it would fall as one over the width.
+
+# %%
+few = bench.fit[:1000], held[0][:1000]
+law = width_law(
+    design,
+    law_widths,
+    middle,
+    *few,
+    seeds=range(seed, seed + replicas),
+    stage=stage,
+    processes=dealt,
+)
+exponents = slopes(law.widths, law.left)  # per seed
+
+# %% tags=["hide-input"]
+run.figure(
+    drawing.width_law(law),
+    "width-law",
+    f"What the best joint behind layer {middle} leaves of the variance on held-out images, two"
+    f" untrained nets of one width: median and range over {replicas} seeds. Grey: the second net"
+    " reads the images in another order. Dotted: one over the width.",
+    "Two curves on logarithmic axes: one falls with the width, the other stays near one.",
+    {"width": law.widths, "left": law.left, "mispaired": law.mispaired},
+)
+run.glue("graft-law-exponent", float(exponents.mean()), digits=2)
+run.glue("graft-law-least", f"{100 * law.left[:, -1].mean():.0f}%")
+run.glue("graft-law-width", f"{law.widths[-1]:g}")
+run.claim(
+    "C14",
+    trials=Trials(rows(exponents, "seed")),
+    nulls={
+        "images of the second net in another order": Trials(
+            rows(slopes(law.widths, law.mispaired), "seed")
+        )
+    },
+    note=f"Layer {middle}, widths {', '.join(f'{w:g}' for w in law.widths)}.",
+)
+
+# %% [markdown]
+# The fitted exponent is {glue:text}`graft-law-exponent` on average. At width
+# {glue:text}`graft-law-width` the joint still leaves {glue:text}`graft-law-least` of the variance.
+# Now to trained nets of two widths.
 
 # %%
 stages = [e for e in kept if e <= side_epochs]

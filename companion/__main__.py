@@ -83,6 +83,15 @@ def archive(args: argparse.Namespace) -> int:
     return 0
 
 
+def pdf(args: argparse.Namespace) -> int:
+    """Print the built book into one PDF."""
+    from companion import pdf as printing
+
+    root = paths.root()
+    print(f"The book as a PDF: {printing.run(root / asked(args).folder / 'html', root)}")
+    return 0
+
+
 def sweep(args: argparse.Namespace) -> int:
     """Run one chapter at many points of its parameters; `--dry` only lists them."""
     from companion.sweeps import running
@@ -139,6 +148,7 @@ COMMANDS = (
     verify,
     figure,
     archive,
+    pdf,
     sweep,
     batch,
     data,

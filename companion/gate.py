@@ -196,7 +196,7 @@ def check_site(html: Path, pages: Sequence[str], figures: Mapping[str, Sequence[
             if f'id="{f}"' not in text
         ]
         faults += [f"page {page} takes {url} from the network" for url in _foreign(text)]
-    needed = ("index.html", "searchindex.js", "claims.json", "_static/mathjax/tex-chtml.js")
+    needed = ("index.html", "searchindex.js", "claims.json", "_static/mathjax/startup.js")
     faults += [f"{name} is missing" for name in needed if not (html / name).is_file()]
     if faults:
         raise Refused("the book is refused:\n" + "\n".join(f"  - {f}" for f in faults))

@@ -60,7 +60,16 @@ def state(root: Path) -> State:
         return State(UNKNOWN, _reason(str(fault)))
     unknown = {line[3:] for line in lines if line.startswith("??")}
     changed = any(line and not line.startswith("??") for line in lines)
-    return State(commit, "", changed, tuple(sorted(unknown & _imported(root))))
+    return State(commit, "", changed, tuple(sorted(unknown & _imported(root))) if unknown else ())
+
+
+_remembered: dict[Path, State] = {}
+
+
+def remember(root: Path) -> None:
+    """Let `collect` tell the present state from now on: the code of this process and of those that
+    are forked from it has been read, and asking git takes longer than a short run."""
+    _remembered[root] = state(root)
 
 
 def commit(root: Path) -> str:
@@ -174,7 +183,7 @@ def collect(root: Path, started: float, data: Mapping[str, str]) -> dict[str, ob
         started: `time.time()` at its beginning;  data: name -> checksum of what it loaded.
     """
     return {
-        "commit": str(state(root)),
+        "commit": str(_remembered.get(root) or state(root)),
         "device": device(),
         "platform": f"{platform.system()} {platform.machine()}",
         "versions": versions(),

@@ -3,9 +3,7 @@ reader opens."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -19,8 +17,10 @@ import yaml
 from companion import (
     claims,
     contents,
+    finish,
     gate,
     interactive,
+    launch,
     own,
     paths,
     plan,
@@ -104,7 +104,8 @@ def build(request: Request, root: Path) -> None:
         pages = _gather(notebooks, request, source, root)
         _jupyter_book(source, strict=request.chapter is None)
         html = source / "_build" / "html"
-        _finish(html)
+        finish.finish(html, notebooks)
+        launch.write(notebooks, html)
         drawn = {
             c: [figure_id(c, m["name"]) for _, m in gate.entries(nb, "figure")]
             for c, nb in notebooks.items()
@@ -195,33 +196,3 @@ def _jupyter_book(source: Path, strict: bool) -> None:
         complaints = [li for li in lines if "WARNING" in li or "ERROR" in li] or lines[-20:]
         told = "\n".join("  " + line.replace(f"{source}{os.sep}", "") for line in complaints)
         raise BuildFailed(f"jupyter-book refused the pages:\n{told}")
-
-
-# What jupyter-book puts on every page for cells that run on a remote server (declared twice, which
-# is a script error), and hints to load icon fonts early, which a browser refuses for pages opened
-# as files.
-_UNWANTED = re.compile(
-    r"\s*(?:<script>const THEBE_JS_URL.*?</script>|<script[^>]*sphinx-thebe\.js[^>]*></script>|"
-    r"<script type=\"text/x-thebe-config\">.*?</script>|<script>kernelName = .*?</script>|"
-    r"<link rel=\"preload\" as=\"font\"[^>]*>)",
-    re.DOTALL,
-)
-
-
-def _finish(html: Path) -> None:
-    for page in html.rglob("*.html"):
-        text = page.read_text(encoding="utf-8")
-        page.write_text(_UNWANTED.sub("", text), encoding="utf-8")
-    # The package is named with dashes, so that it cannot be imported; it serves as a source of
-    # files. After the build, as jupyter-book would load every script below _static on every page.
-    spec = importlib.util.find_spec("sphinx-mathjax-offline")
-    if spec is None or spec.origin is None:
-        raise BuildFailed("sphinx-mathjax-offline is not installed: run make")
-    mathjax = Path(spec.origin).parent / "static" / "mathjax"
-    target = html / "_static" / "mathjax"
-    shutil.copytree(mathjax / "output" / "chtml", target / "output" / "chtml")
-    for part in ("tex-chtml.js", "input/tex/extensions", "ui", "a11y", "sre"):
-        if (mathjax / part).is_dir():
-            shutil.copytree(mathjax / part, target / part)
-        else:
-            shutil.copy(mathjax / part, target / part)

@@ -16,7 +16,7 @@ from typing import Any
 
 import nbformat
 
-from companion import gate, interactive, paths
+from companion import gate, interactive, paths, themed
 from companion.claims import Claim
 from companion.ledger import Ledger, anchor
 from companion.measurement import Measurement, rows
@@ -99,7 +99,7 @@ def _figure(
     place = Path("figures") / chapter
     image = output.data[figure["mime"]]
     suffix, content = (
-        (".svg", image.encode())
+        (".svg", themed.themed(image).encode())
         if figure["mime"] == "image/svg+xml"
         else (".png", base64.b64decode(image))
     )
@@ -107,7 +107,7 @@ def _figure(
     links = []
     for file, numbers in figure["data"].items():
         paths.write_atomic(folder / place / file, base64.b64decode(numbers))
-        links.append(f"[The numbers ({Path(file).suffix[1:]})]({place / file}).")
+        links.append(f"[The numbers ({file})]({place / file}).")
     words = " ".join([" ".join(figure["caption"].split()), *links])
     alt = " ".join(figure["alt"].split())
     return (
@@ -124,6 +124,6 @@ def _verdict(ledger: Ledger, name: str, chapter: str, folder: Path) -> str:
     if m.trials is not None:
         place = Path("figures") / chapter / f"claim-{name}.csv"
         paths.write_atomic(folder / place, rows(m))
-        links = f" [The trials (csv)]({place})."
+        links = f" [The trials of {name} (csv)]({place})."
     mark = f'<span id="{anchor(name)}"></span>'
     return f":::{{div}} verdict verdict-{kind}\n{mark}{ledger.line(name)}{links}\n:::"

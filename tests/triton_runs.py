@@ -18,7 +18,7 @@ from lib.nets.activations import NAMES, elu, leaky_relu
 from lib.train.descent import descend
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-LONG = 1000 if DEVICE == "cuda" else 15  # the interpreter takes 50 ms a step
+LONG = 1000 if DEVICE == "cuda" else 6  # the interpreter takes 50 ms a step
 # d, m, k, n, batch, hidden bias, output bias: odd shapes, one and several programs, one and several
 # blocks of samples.
 SHAPES = [

@@ -33,6 +33,7 @@ def warm(nb: nbformat.NotebookNode) -> None:
     plt.close(plt.subplots()[0])  # what the first figure looks for
     claims.load()
     provenance.versions()
+    _shell().run_cell("pass")  # the first loads what the others find
     for cell in nb.cells:
         if cell.cell_type == "code":
             for name in _imported(cell.source):
@@ -67,7 +68,7 @@ def run(
         command: what repeats the run.
     """
     os.environ["BOOK_COMMAND"] = command
-    shell = InteractiveShell(config=Config({"HistoryManager": {"enabled": False}}))
+    shell = _shell()
     setattr(InteractiveShell, "_instance", shell)  # noqa: B010  # display() asks for it
     shown = shell.display_pub = CapturingDisplayPublisher(shell=shell)
     said, began = io.StringIO(), time.perf_counter()
@@ -87,6 +88,10 @@ def run(
         (said.getvalue().strip().splitlines() or [""])[0],
         error,
     )
+
+
+def _shell() -> InteractiveShell:
+    return InteractiveShell(config=Config({"HistoryManager": {"enabled": False}}))
 
 
 def _run_all(

@@ -22,7 +22,9 @@ from companion.sweeps.sweep import Point, Sweep, folder, points, results
 from companion.sweeps.worker import Batch
 
 LISTED = 20  # points that are named one by one
-LOCAL, CLUSTER = 60.0, 600.0  # seconds of points in a batch: its start costs a few
+# seconds of points in a batch: its start costs a few; every point that is done is kept at once
+LOCAL, CLUSTER = 300.0, 600.0
+UNKNOWN = 60.0  # of a point, where the first has failed
 MOST = 2000  # batches, as Snakemake's own work grows with them
 
 
@@ -96,7 +98,7 @@ def _all(waiting: Sequence[Point], sweep: Sweep, place: Path, options: Options, 
         code = _batches([[waiting[0]]], sweep, place, options, root)
         known = list(store.done(place).values())
         waiting = waiting[1:]
-    cost = statistics.median(known) if known else LOCAL
+    cost = statistics.median(known) if known else UNKNOWN
     return max(code, _batches(_split(waiting, cost, options), sweep, place, options, root))
 
 

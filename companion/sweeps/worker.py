@@ -18,13 +18,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import nbformat
+from companion import assignments, paths, provenance, surroundings
+from companion.sweeps import store
 
-from companion import assignments, paths, surroundings
-from companion.notebooks import notebook
-from companion.sweeps import cells, store
+if TYPE_CHECKING:  # `start` needs none of it, and would import for seconds before the batch does
+    import nbformat
 
 TRIES = 2  # of a point that fails
 
@@ -70,9 +70,13 @@ def start(path: Path, threads: int, root: Path) -> int:
 
 def run(path: Path, root: Path) -> None:
     """Run the points of a batch that are not in its shard yet."""
+    from companion.notebooks import notebook
+    from companion.sweeps import cells
+
     batch = load(path)
     nb = notebook(batch.chapter, root)
     cells.warm(nb)
+    provenance.remember(root)
     gc.freeze()  # the children share what is there
     shard = store.Shard(root / batch.shard)
     there = {r.key for r in store.read_file(root / batch.shard) if not r.error}
@@ -112,6 +116,8 @@ def _in_a_child(batch: Batch, nb: nbformat.NotebookNode, point: Mapping[str, Any
 def _child(
     pipe: Connection, batch: Batch, nb: nbformat.NotebookNode, point: Mapping[str, Any]
 ) -> None:
+    from companion.sweeps import cells
+
     profile = "" if batch.profile == "quick" else f" PROFILE={batch.profile}"
     given = assignments.quoted(point["overrides"])
     command = f"make chapter CH={batch.chapter}{profile} P={given}"

@@ -8,6 +8,7 @@ from experiments.grafting.nets import Training, accuracies, partner_width
 from experiments.grafting.scores import fall, kept_share, pairs_of, rows, upper_half
 from experiments.grafting.stages import Stage
 from experiments.grafting.sweeps import Bench
+from experiments.grafting.width_law import slopes, width_law
 
 __all__ = [
     "MEASURES",
@@ -25,5 +26,7 @@ __all__ = [
     "pairs_of",
     "partner_width",
     "rows",
+    "slopes",
     "upper_half",
+    "width_law",
 ]

@@ -16,6 +16,7 @@ from experiments.families import checkpoint_epochs
 from experiments.grafting.features import MEASURES, Scatter
 from experiments.grafting.joints import Joints
 from experiments.grafting.scores import upper_half
+from experiments.grafting.width_law import Law
 
 Columns = Mapping[str, np.ndarray]
 AUTHORS = "the authors, full width"
@@ -132,6 +133,9 @@ def recorded(record: Mapping[str, Columns], authors: Columns) -> Figure:
         band(axes[0], found["epoch"], 100 * found["accuracy"][:nets], BLUE, "here, width 1/4")
         _at_the_end(axes[1], record["increase"])
         axes[1].legend(fontsize=7.5, ncols=2)
+    else:
+        axes[1].text(0.5, 0.5, "not recorded yet", transform=axes[1].transAxes, ha="center")
+        axes[1].set(xticks=[], yticks=[])
     axes[0].set(xlabel="epoch", ylabel="test accuracy [%]", xscale="symlog", xlim=(0, 210))
     axes[0].legend()
     axes[1].axhline(0, color=INK, lw=0.6)
@@ -285,6 +289,20 @@ def ages(layers: Layers, first: Sequence[int], second: Sequence[int], lost: np.n
         ax.grid(False)
     axes[0].set_ylabel(r"epoch of $\theta_1$")
     fig.colorbar(image, ax=axes, label="share lost [%]", shrink=0.9)
+    return fig
+
+
+def width_law(law: Law) -> Figure:
+    """What the best joint leaves of the variance against the width, with its null."""
+    fig, (ax,) = panels.frame(1, 3.1)
+    band(ax, law.widths, law.left, BLUE, "two untrained nets")
+    band(ax, law.widths, law.mispaired, GREY, "images in another order")
+    middle = np.median(law.left, 0)
+    ax.plot(law.widths, middle[0] * law.widths[0] / law.widths, ":", color=INK, label="1 / width")
+    panels.logarithmic(ax, "xy", xlabel="width multiplier", ylabel="variance left over")
+    ax.set_xticks(law.widths, [f"{w:g}" for w in law.widths])
+    ax.minorticks_off()
+    ax.legend(fontsize=8)
     return fig
 
 

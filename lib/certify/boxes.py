@@ -84,7 +84,10 @@ def all_zeros(
     start: Box = tuple((Fraction(a), Fraction(b)) for a, b in box)
     if not all(a < b for a, b in start):
         raise ValueError(f"box {start} has a side without length: expected low < high")
-    empty, single, away, rest = [], [], [], []
+    empty: list[Box] = []
+    single: list[Box] = []
+    away: list[Box] = []
+    rest: list[Box] = []
     stack = [(start, 0)]
     with flint.ctx.workprec(BITS):
         while stack:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlparse
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -153,6 +154,15 @@ def dead_links(page: Page, html: Path) -> Iterator[str]:
                 yield f"links to {href}, which is not there"
 
 
+def barriers(page: Page) -> Iterator[str]:
+    """What keeps readers out who see little, hear the page or use the keyboard alone, by axe."""
+    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    for rule in found:
+        if rule["impact"] in ("serious", "critical"):
+            nodes = rule["nodes"]
+            yield f"{rule['id']}: {rule['help']}, {len(nodes)} times, as {nodes[0]['html'][:120]}"
+
+
 def interact(page: Page) -> Iterator[str]:
     """What is wrong with the drawings that a reader moves: each control, used by the keyboard
     alone, has to change the drawing or what is read off it."""
@@ -216,6 +226,8 @@ def check(html: Path, word: str = "neuron") -> Report:
                 watch(page, home, faults)
                 page.goto(home + file, wait_until="load")
                 faults += look(page, dark=scheme == "dark")
+                if name != "phone":
+                    faults += barriers(page)
                 if name == "desktop":
                     faults += dead_links(page, html)
                     faults += interact(page)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(
     reason="no Chromium on this machine: apt install chromium",
 )
 
-PAGE = """<!doctype html><html data-theme="light"><meta charset="utf-8">
+PAGE = """<!doctype html><html lang="en" data-theme="light"><meta charset="utf-8"><title>Page</title>
 <meta name="viewport" content="width=device-width">
 <link rel="icon" href="data:,"><style>@media (prefers-color-scheme: dark) {{ html {{ background: #111; color: #eee }} }}
 @media (prefers-color-scheme: light) {{ html {{ background: #fff; color: #111 }} }} body {{ margin: 0 }}</style>
@@ -25,7 +25,8 @@ document.documentElement.dataset.theme = dark ? 'dark' : 'light';
 BODIES = {
     "sound": "<p>Text.</p>",
     "shown": '<img src="none.png" alt="A line."><img src="dot.svg"><a href="gone.html">on</a>'
-    r'<span class="math">\(x\)</span><div style="width: 600px">wide</div>',
+    r'<span class="math">\(x\)</span><div style="width: 600px">wide</div>'
+    '<p style="color: #999; background: #fff">Pale.</p>',
     "run": "<script>undefinedThing()</script><script src='http://127.0.0.1:9/x.js'></script>"
     '<section class="interactive" id="try-it"><div class="interactive-picture"><svg></svg></div>'
     '<input type="range" aria-label="x"></section>',
@@ -40,6 +41,8 @@ FAULTS = {
     "is 210 pixels wider than the screen": "shown",
     "script error: undefinedThing is not defined": "run",
     "asks the network for http://127.0.0.1:9/x.js": "run",
+    "color-contrast": "shown",
+    "image-alt": "shown",
     "is not dark": "bare",
     "has no title": "bare",
     "try-it: a control changes nothing": "run",

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 import shutil
 import signal
@@ -20,6 +19,7 @@ import numpy as np
 import torch
 from faults import forked
 from faults.table import Row
+from toybook import surroundings
 
 from companion import data, gate, records
 from experiments.families import Run, train_family
@@ -115,12 +115,11 @@ def _b64(text: str) -> str:
 
 def start(root: Path, *words: str) -> subprocess.Popen:
     """`python -m companion build` in a toy book, with a session of its own."""
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "companion", "build", "--cores", "2", *words]
     return subprocess.Popen(
         command,
         cwd=root,
-        env=environment,
+        env=surroundings(root),
         start_new_session=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -203,6 +203,7 @@ train(start, IMAGES, LABELS, LONG, seed=4, on_epoch=keep)
 LONG = Recipe(epochs=30, batch=8, pad=2, milestones=(2,))
 
 
+@pytest.mark.slow  # `make faults` kills trainings too
 def test_sigkill_at_arbitrary_moments_changes_nothing(tmp_path):
     file = tmp_path / "run.pt"
     script = KILLED.format(tests=str(Path(__file__).parent), file=str(file))
