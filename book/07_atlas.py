@@ -66,21 +66,21 @@ def table(lines: list[dict]) -> None:
 #
 # ```{prf:theorem} Krawczyk (see {cite}`moore2009interval`)
 # :label: thm-atlas-krawczyk
-# If $K(X) = \hat\theta - C\,g(\hat\theta) + (I - C\,H(X))\,(X - \hat\theta)$ lies in the interior of
-# $X$, then $X$ holds exactly one critical point.
+# If $K(X) = \hat\theta - C\,g(\hat\theta) + (I - C\,H(X))\,(X - \hat\theta)$ lies in the interior
+# of $X$, then $X$ holds exactly one critical point.
 # ```
 #
 # ```{prf:proof}
-# The map $\theta \mapsto \theta - C\,g(\theta)$ sends $X$ into $K(X)$, by the mean value theorem row
-# by row. The interior of $X$ can only hold $K(X)$ if the row sums of $|I - C\,H|$ are below one
-# for every $H$ in $H(X)$, with entries from different points as well; so the map contracts in the
-# maximum norm, and $C$ is regular. Its one fixed point is the one zero of $g$.
+# The map $\theta \mapsto \theta - C\,g(\theta)$ sends $X$ into $K(X)$, by the mean value theorem
+# row by row. The interior of $X$ can only hold $K(X)$ if the row sums of $|I - C\,H|$ are below
+# one for every $H$ in $H(X)$, with entries from different points as well; so the map contracts in
+# the maximum norm, and $C$ is regular. Its one fixed point is the one zero of $g$.
 # ```
 #
 # The signs of the Hessian follow from a second enclosure. With $Q$ the floating eigenvectors over
 # the roots of $|$eigenvalues$|$, $S = Q^\top H(X)\, Q$ is nearly a diagonal of $\pm 1$. If no
-# Gershgorin disc of $S$ holds zero, then $S$ is regular, hence $Q$ is, and by Sylvester's law $H$ has
-# the inertia of $S$, which its diagonal shows. That $Q$ is inexact only widens the discs.
+# Gershgorin disc of $S$ holds zero, then $S$ is regular, hence $Q$ is, and by Sylvester's law $H$
+# has the inertia of $S$, which its diagonal shows. That $Q$ is inexact only widens the discs.
 
 # %%
 x1, y1 = three_steps()
@@ -118,8 +118,8 @@ radii = [c.radius for c in certified]
 run.claim(
     "L1",
     [len(isolated) - len(certified), max(radii), sum(e.certificate is not None for e in refused)],
-    note=f"{len(certified)} certificates, radii {min(radii):.0e} to {max(radii):.0e}; {len(refused)}"
-    " degenerate points were tried: a split of each, a lift, a ReLU net.",
+    note=f"{len(certified)} certificates, radii {min(radii):.0e} to {max(radii):.0e}."
+    f" {len(refused)} degenerate points were tried: a split of each, a lift, a ReLU net.",
 )
 
 # %% [markdown]
@@ -141,8 +141,8 @@ run.claim(
 #
 # ```{prf:theorem} What copies of any shares add to the inertia
 # :label: thm-atlas-shares
-# Split a neuron of layer $l$ with shares $s_1, \dots, s_k$. At any $\theta$, critical or not, with $r
-# = \operatorname{rank} C$ and $B_0$ the restriction of $B$ to $\ker C^\top$,
+# Split a neuron of layer $l$ with shares $s_1, \dots, s_k$. At any $\theta$, critical or not, with
+# $r = \operatorname{rank} C$ and $B_0$ the restriction of $B$ to $\ker C^\top$,
 #
 # $$ \operatorname{In}(H') = \operatorname{In}(H) + (k-1)\,(r,\; m_{l+1} - r,\; r) +
 # (p-1) \operatorname{In}(B_0) + q \operatorname{In}(-B_0) + z\,(0,\, \dim \ker C^\top,\, 0). $$
@@ -161,14 +161,15 @@ run.claim(
 #
 # On $V$ the pre-activations above change by $\sum_i \varepsilon_i \sigma'(z)\, \delta_i \cdot u +
 # \frac12 s_i\, a\, \sigma''(z) (\delta_i \cdot u)^2$ to second order and not to first, so half of
-# $H'|_V$ is $\sum_i \delta_i^\top C\, \varepsilon_i + \frac12 s_i\, \delta_i^\top B\, \delta_i$. The
-# $\varepsilon_i$ with sum zero pair with the $\delta_i$ through $C$ with rank $(k-1)\,r$: they pair
-# to zero exactly if all $C^\top \delta_i$ are equal, and then these are zero, because $\sum_i s_i\,
-# C^\top \delta_i = 0$. By Haynsworth this gives $(k-1)\,r$ of each sign, $(k-1)(m_{l+1} - r)$ zeros,
-# and the inertia of $\sum_i s_i\, \delta_i^\top B\, \delta_i$ on the $\delta_i \in \ker C^\top$ with
-# $\sum_i s_i \delta_i = 0$. That is $B_0$ times the form $\operatorname{diag}(s)$ on the vectors $t$
-# with $\sum_i s_i t_i = 0$, the complement of $(1, \dots, 1)$ in that form; as it takes the value
-# $\sum_i s_i = 1 > 0$ there, the complement has $q$ negative, $z$ zero and $p - 1$ positive signs.
+# $H'|_V$ is $\sum_i \delta_i^\top C\, \varepsilon_i + \frac12 s_i\, \delta_i^\top B\, \delta_i$.
+# The $\varepsilon_i$ with sum zero pair with the $\delta_i$ through $C$ with rank $(k-1)\,r$: they
+# pair to zero exactly if all $C^\top \delta_i$ are equal, and then these are zero, because $\sum_i
+# s_i\, C^\top \delta_i = 0$. By Haynsworth this gives $(k-1)\,r$ of each sign, $(k-1)(m_{l+1} -
+# r)$ zeros, and the inertia of $\sum_i s_i\, \delta_i^\top B\, \delta_i$ on the $\delta_i \in \ker
+# C^\top$ with $\sum_i s_i \delta_i = 0$. That is $B_0$ times the form $\operatorname{diag}(s)$ on
+# the vectors $t$ with $\sum_i s_i t_i = 0$, the complement of $(1, \dots, 1)$ in that form; as it
+# takes the value $\sum_i s_i = 1 > 0$ there, the complement has $q$ negative, $z$ zero and $p - 1$
+# positive signs.
 # ```
 #
 # At a critical point with one output and $a \neq 0$, $C = 0$: each copy adds a zero, copies beyond
@@ -198,12 +199,13 @@ run.claim(
 
 # %% [markdown]
 # `certify_split` proves $\operatorname{rank} C$ and the signs of $B_0$ on the box of the narrow
-# certificate, and so the inertia at every point of the wide net that splitting makes. (That
-# $C\,a = 0$ is used, not enclosed: it holds exactly at the true critical point.)
+# certificate, and so the inertia at every point of the wide net that splitting makes. (That $C\,a
+# = 0$ is used, not enclosed: it holds exactly at the true critical point.)
 # {numref}`fig-atlas-shares` shows the plane of shares of three copies for a neuron of the width-2
-# minimum, whose $B$ is indefinite, and for one of a planted minimum with a positive $B$. How fast descent leaves such a point is another matter: $1/|\lambda_{\min}|$ is the
-# time in which the distance grows by a factor $e$. It changes by orders of magnitude where the
-# inertia does not change at all.
+# minimum, whose $B$ is indefinite, and for one of a planted minimum with a positive $B$. How fast
+# descent leaves such a point is another matter: $1/|\lambda_{\min}|$ is the time in which the
+# distance grows by a factor $e$. It changes by orders of magnitude where the inertia does not
+# change at all.
 
 # %%
 two = min((e for e in entries if e.net.widths[1] == 2), key=points.loss_of)
@@ -225,10 +227,11 @@ run.figure(
     "shares",
     "A neuron split into three, with the shares of the first two copies on the axes; the triangle is"
     " the simplex, where all shares are positive. Above: of the minimum of Fig. 3(a); below: of a"
-    " planted one. Left: negative eigenvalues, by {prf:ref}`thm-atlas-shares`. Right: time to escape,"
-    " from the exact Hessian (white: no way down).",
+    " planted one. Left: negative eigenvalues, by {prf:ref}`thm-atlas-shares`. Right: time to"
+    " escape, from the exact Hessian (white: no way down).",
     "Four maps over the plane of shares, two for each neuron. Where B is indefinite the number of"
-    " negative eigenvalues is two everywhere, where it is positive it is zero in the simplex and two"
+    " negative eigenvalues is two everywhere; where it is positive it is zero in the simplex and"
+    " two"
     " or four outside; escape times vary by orders of magnitude.",
     {f"negative {k + 1}": p.negative for k, p in enumerate(planes)}
     | {f"lowest eigenvalue {k + 1}": p.lowest for k, p in enumerate(planes)}
@@ -239,8 +242,8 @@ run.figure(
 # ### How often is B definite?
 #
 # Whether a split can keep a minimum depends on $B$ being definite. We train nets of widths 1 to 3
-# on random tasks with two inputs, polish them, keep the minima whose residual is not zero (else $B =
-# 0$), and count the neurons with a definite $B$.
+# on random tasks with two inputs, polish them, keep the minima whose residual is not zero (else $B
+# = 0$), and count the neurons with a definite $B$.
 
 # %%
 rows = shares.definite_shares(tasks, nets, 2, draws)
@@ -269,9 +272,9 @@ run.claim(
 # ## All critical points of one neuron
 #
 # A certificate says that a point is there, not that there is no other. For one neuron the whole
-# landscape can be searched. Its loss on the data of Fig. 4 is $\frac1n \sum_i (a\,h_i - y_i)^2$ with
-# $h_i = \tanh(w x_i + b)$. If $a \neq 0$ at a critical point, then $a = c/s$ with $c = \sum_i y_i
-# h_i$, $s = \sum_i h_i^2$ and $c \neq 0$, and what remains are two equations in $(w, b)$:
+# landscape can be searched. Its loss on the data of Fig. 4 is $\frac1n \sum_i (a\,h_i - y_i)^2$
+# with $h_i = \tanh(w x_i + b)$. If $a \neq 0$ at a critical point, then $a = c/s$ with $c = \sum_i
+# y_i h_i$, $s = \sum_i h_i^2$ and $c \neq 0$, and what remains are two equations in $(w, b)$:
 #
 # $$ \sum_i h_i'\, r_i = 0, \qquad \sum_i x_i\, h_i'\, r_i = 0, \qquad r_i = s\, y_i - c\, h_i. $$
 #
@@ -327,8 +330,8 @@ run.figure(
     "boxes",
     "The proof, in two of its charts. Blue: boxes without a critical point. Orange: the box with"
     " exactly one. Grey: covered by another chart. The edge $t = 0$ on the right is at infinity.",
-    "Two rectangles tiled by boxes. On the left the boxes shrink around one point at small w; on the"
-    " right some forty boxes cover a chart that reaches infinity.",
+    "Two rectangles tiled by boxes. On the left the boxes shrink around one point at small w; on"
+    " the right some forty boxes cover a chart that reaches infinity.",
     {name: complete.boxes_as_numbers(covers[name]) for name in plain}
     | {"step at sample 20": complete.boxes_as_numbers(covers["step at sample 20"])},
 )
@@ -336,11 +339,11 @@ run.figure(
 # %% [markdown]
 # Together {glue:text}`boxes` boxes without a critical point and one with exactly one prove: apart
 # from zero, one tanh neuron has a single critical function on these data, that of loss
-# {glue:text}`one-loss`. What descent meets at width 1 is the complete diagram, and steps at infinity
-# are not in it.
+# {glue:text}`one-loss`. What descent meets at width 1 is the complete diagram, and steps at
+# infinity are not in it.
 #
-# The same search for two neurons has four dimensions, and their coincidence, the embedded line, must
-# be treated by {prf:ref}`thm-atlas-shares` instead of by halving. It is not run here.
+# The same search for two neurons has four dimensions, and their coincidence, the embedded line,
+# must be treated by {prf:ref}`thm-atlas-shares` instead of by halving. It is not run here.
 #
 # ## What was found
 
