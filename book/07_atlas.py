@@ -225,8 +225,8 @@ for row, (kind, at) in enumerate(zip(("indefinite", "positive"), planes, strict=
 run.figure(
     fig,
     "shares",
-    "A neuron split into three, with the shares of the first two copies on the axes; the triangle is"
-    " the simplex, where all shares are positive. Above: of the minimum of Fig. 3(a); below: of a"
+    "A neuron split into three, with the shares of the first two copies on the axes; the triangle"
+    " is the simplex, where all shares are positive. Above: of the minimum of Fig. 3(a); below: of a"
     " planted one. Left: negative eigenvalues, by {prf:ref}`thm-atlas-shares`. Right: time to"
     " escape, from the exact Hessian (white: no way down).",
     "Four maps over the plane of shares, two for each neuron. Where B is indefinite the number of"
@@ -288,12 +288,12 @@ run.claim(
 # divided by what makes them vanish, extend to infinity:
 #
 # - small $w$: $h/w$ is analytic in $w^2$ and the slope $m = b/w$; small $w/b$: likewise in $b^2$;
-# - all samples saturated: $e^{-2 z_1}$ and $e^{-2 w \Delta}$, with $z_i = w x_i + b$ and the spacing
-#   $\Delta$; both may be zero;
+# - all samples saturated: $e^{-2 z_1}$ and $e^{-2 w \Delta}$, with $z_i = w x_i + b$ and the
+#   spacing $\Delta$; both may be zero;
 # - $w \ge 3$ and the step at sample $j$: $z_j$ and $t = e^{-2w\Delta}$, where $h_{j \pm k}$ is a
 #   function of $t^k$; the second equation, with sample $j$ eliminated, is divided by $t$;
-# - $w \ge 3$ and the step between two samples: $e^{-2|z_j|}$ and $e^{-2|z_{j+1}|}$, one or the other
-#   sample eliminated.
+# - $w \ge 3$ and the step between two samples: $e^{-2|z_j|}$ and $e^{-2|z_{j+1}|}$, one or the
+#   other sample eliminated.
 #
 # In each chart boxes are halved until an enclosure of one equation excludes zero, or Krawczyk's
 # operator proves that there is exactly one solution.
