@@ -226,8 +226,8 @@ run.figure(
     fig,
     "shares",
     "A neuron split into three, with the shares of the first two copies on the axes; the triangle"
-    " is the simplex, where all shares are positive. Above: of the minimum of Fig. 3(a); below: of a"
-    " planted one. Left: negative eigenvalues, by {prf:ref}`thm-atlas-shares`. Right: time to"
+    " is the simplex, where all shares are positive. Above: of the minimum of Fig. 3(a); below: of"
+    " a planted one. Left: negative eigenvalues, by {prf:ref}`thm-atlas-shares`. Right: time to"
     " escape, from the exact Hessian (white: no way down).",
     "Four maps over the plane of shares, two for each neuron. Where B is indefinite the number of"
     " negative eigenvalues is two everywhere; where it is positive it is zero in the simplex and"
