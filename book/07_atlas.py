@@ -306,7 +306,7 @@ rest = [cover for cover in covers.values() if not cover.complete]
 # %% tags=["hide-input"]
 plain = list(covers)[:4]
 table(complete.lines(covers))
-one = [e for e in entries if e.net.widths[1] == 1]
+one = [e for e in entries if tuple(e.net.widths) == (1, 1, 1)]
 where = [complete.inside(e.net, single) for e in one]
 run.glue("boxes", sum(len(c.empty) for c in covers.values()))
 run.glue("one-loss", min(map(points.loss_of, one)), digits=7)

@@ -1,6 +1,7 @@
 """What the chapter on certified landscapes measures: the complete search, shares, the table."""
 
 from dataclasses import replace
+from fractions import Fraction as F
 
 import flint
 import numpy as np
@@ -114,11 +115,9 @@ def test_charts_at_infinity_hold_no_critical_point():
 
 def test_the_one_zero_is_found_and_its_neighbours_are_excluded():
     chart = complete.charts(NEURON)[1]
-    from fractions import Fraction as F
-
-    cover = all_zeros(
-        chart.system, ((F(1, 16), F(1, 8)), (F(-1, 7), F(1))), jacobian=chart.jacobian
-    )
+    # the zero is at b = 0: halving must not cut there, or two boxes share it
+    near = ((F(1, 16), F(1, 8)), (F(-1, 6), F(1)))
+    cover = all_zeros(chart.system, near, jacobian=chart.jacobian)
     assert cover.complete and len(cover.single) == 1
     (low, high), _ = cover.single[0]
     assert low < F(895, 10000) < high
