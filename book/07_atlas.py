@@ -258,7 +258,7 @@ run.figure(
     "definite",
     "Share of neurons with a definite $B$ at the minima found, one dot a random task, and the mean."
     " The dashed line is the bound of claim L4.",
-    "A dot plot of shares between zero and one for widths 1, 2 and 3, with their means.",
+    "A dot plot of shares between zero and one for each width, with their means.",
     rows_of | {"share": rows.share},
 )
 run.claim(
