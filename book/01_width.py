@@ -53,6 +53,7 @@ from experiments.width import (
     theorems,
     wide_net,
 )
+from experiments.width.line import critical_line
 from experiments.width.theorems import gaussian
 from lib.critical import plant
 from lib.nets import flatten, forward, gradient, init, mse
@@ -60,7 +61,7 @@ from lib.width import affine_family, split_spectrum
 
 run = chapter.start("01_width", globals())
 from companion import panels  # after start()
-from companion.figures import BLUE, GREY, INK, ORANGE, PURPLE, SKY
+from companion.figures import BLUE, GREY, INK, PURPLE, SKY
 
 draws = torch.Generator().manual_seed(seed)
 
@@ -626,7 +627,7 @@ run.figure(
     fig,
     "iris-spectra",
     "Fig. 3(b), printed (left), and the width-1 saddles of Iris, equally split, on the raw inputs:"
-    " eigenvalues of the Hessian of half the loss (red: positive, blue: negative, grey: zero). The"
+    " eigenvalues of the Hessian of half the loss (blue: positive, red: negative, grey: zero). The"
     " printed ones are far smaller than those of any saddle found.",
     "Columns of eigenvalues for widths 2 to 4: one panel with the printed ones, which begin below"
     " one thousandth, and one for each saddle, which begin near one.",
@@ -1011,7 +1012,23 @@ else:
 # The conclusion of the figure stands in either case. On the plateau the wide net's output differs
 # from the width-1 minimum by {glue:text}`plateau-shift` (root mean square), at the end from the
 # width-3 minimum by {glue:text}`end-shift`.
+# %% [markdown]
+# ## Along the critical line
 #
+# Every share $\alpha$ gives a critical point of the same output, but not of the same kind. At 0 and
+# 1, where one copy writes nothing, no eigenvalue is negative; elsewhere exactly one is. The most
+# negative ones between the two and outside: {glue:text}`line-steepest` in size.
+# %% tags=["hide-input"]
+critical = critical_line(single.net, x1, y1)
+run.figure(
+    drawing.along(critical),
+    "line",
+    "Eigenvalues of the Hessian after splits of the width-1 minimum; linear axis up to $10^{-3}$.",
+    "Six curves over the share alpha; one is zero, one is negative but at 0 and 1.",
+    critical.columns,
+)
+run.glue("line-steepest", [critical.steepest(inside=i) for i in (True, False)], digits=2)
+
 # %% [markdown]
 # ## Leaving a plateau
 #
@@ -1036,24 +1053,7 @@ found = {
 }
 
 # %% tags=["hide-input"]
-fig, axes = panels.frame(2, 3.1)
-for (m, inside), at in found.items():
-    colour, marker = {2: BLUE, 3: ORANGE}[m], "o" if inside else "^"
-    label = f"width {m}, shares " + ("in [0, 1]" if inside else "outside")
-    for ax, across in zip(axes, (at.eigenvalue, at.predicted), strict=True):
-        ax.plot(across, at.measured, marker, color=colour, ms=4, alpha=0.8, label=label)
-columns = {
-    "width": [m for (m, _), at in found.items() for _ in at.measured],
-    "shares_inside": [float(inside) for (_, inside), at in found.items() for _ in at.measured],
-    "eigenvalue": -torch.cat([at.eigenvalue for at in found.values()]),
-    "predicted": torch.cat([at.predicted for at in found.values()]),
-    "measured": torch.cat([at.measured for at in found.values()]),
-}
-panels.equality(axes[1], columns["predicted"])
-lambdas = r"$|\lambda|$, most negative eigenvalue"
-panels.logarithmic(axes[0], xlabel=lambdas, ylabel="escape time $t$ (rate × epochs)")
-panels.logarithmic(axes[1], xlabel="predicted $t^*$", ylabel="measured $t$")
-axes[0].legend(fontsize=7.5)
+fig, columns = drawing.escapes(found)
 run.figure(
     fig,
     "escape",

@@ -82,7 +82,8 @@
       const X = v => place(v, x0, x1, left, right, spec.x.log && !categories);
       const Y = v => place(bend(v), bend(y0), bend(y1), bottom, top, spec.y.log);
       const seen = (v, log) => v !== null && (!log || v > 0);
-      const levels = spec.y.linear ? [-100, -10, -5, 0, 5, 10, 20, 50, 100].filter(t => t > y0 && t < y1) : ticks(y0, y1, spec.y.log, 5);
+      const powers = [...Array(12).keys()].map(k => spec.y.linear * 10 ** k).filter((_, k) => k % (Math.max(Math.abs(y0), y1) > spec.y.linear * 1e4 ? 2 : 1) === 0);
+      const levels = spec.y.linear ? [0, ...powers, ...powers.map(v => -v)].filter(t => t > y0 && t < y1) : ticks(y0, y1, spec.y.log, 5);
       for (const t of levels) {
         draw(svg, "line", { class: "grid", x1: left, x2: right, y1: Y(t), y2: Y(t) });
         draw(svg, "text", { class: "tick", x: left - 6, y: Y(t) + 4, "text-anchor": "end" }, tickText(t, spec.y.log));

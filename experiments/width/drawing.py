@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from companion import panels
-from companion.figures import BLUE, GREY, INK, RED
+from companion.figures import BLUE, GREY, INK, ORANGE, RED
 from experiments.width.diagram import CriticalFunction
+from experiments.width.escape import Escapes
+from experiments.width.line import CriticalLine
 from lib.curvature import Inertia
 from lib.nets import MLP, forward
 from lib.train.descent import Trajectory
 
-SIGNS = {"positive": ("^", RED), "negative": ("v", BLUE), "zero": ("o", GREY)}
+SIGNS = {"positive": ("^", BLUE), "negative": ("v", RED), "zero": ("o", GREY)}
 
 
 def spectra_by_width(ax: Axes, found: Sequence[Inertia], first: int, scale: float = 1.0) -> None:
@@ -89,3 +94,41 @@ def outputs(
         ax.set(xlabel="x", title=title)
         ax.legend(fontsize=8)
     axes[0].set_ylabel("output")
+
+
+def along(line: CriticalLine) -> Figure:
+    """Eigenvalues over the shares of a split: positive blue, negative red, zero grey."""
+    fig, ax = plt.subplots(figsize=(6.4, 3.2))
+    limit = 1e-9 * line.eigenvalues.abs().max()
+    for curve in line.eigenvalues.T:
+        ax.plot(line.alphas, curve, color=GREY if curve.abs().max() < limit else BLUE, lw=1.3)
+        down = torch.where(curve < -limit, curve, torch.nan)
+        ax.plot(line.alphas, down, color=RED, lw=2.2)
+    for edge in (0, 1):
+        ax.axvline(edge, color=GREY, lw=0.8, ls="--")
+    ax.set_yscale("symlog", linthresh=1e-3)
+    ax.set(xlabel=r"share $\alpha$ of the copy", ylabel="eigenvalue")
+    return fig
+
+
+def escapes(found: Mapping[tuple[int, bool], Escapes]) -> tuple[Figure, dict[str, object]]:
+    """Escape times against eigenvalue and prediction, by width and shares, and their columns."""
+    fig, axes = panels.frame(2, 3.1)
+    for (m, inside), at in found.items():
+        colour, marker = {2: BLUE, 3: ORANGE}[m], "o" if inside else "^"
+        label = f"width {m}, shares " + ("in [0, 1]" if inside else "outside")
+        for ax, across in zip(axes, (at.eigenvalue, at.predicted), strict=True):
+            ax.plot(across, at.measured, marker, color=colour, ms=4, alpha=0.8, label=label)
+    columns = {
+        "width": [m for (m, _), at in found.items() for _ in at.measured],
+        "shares_inside": [float(inside) for (_, inside), at in found.items() for _ in at.measured],
+        "eigenvalue": -torch.cat([at.eigenvalue for at in found.values()]),
+        "predicted": torch.cat([at.predicted for at in found.values()]),
+        "measured": torch.cat([at.measured for at in found.values()]),
+    }
+    panels.equality(axes[1], columns["predicted"])
+    lambdas = r"$|\lambda|$, most negative eigenvalue"
+    panels.logarithmic(axes[0], xlabel=lambdas, ylabel="escape time $t$ (rate × epochs)")
+    panels.logarithmic(axes[1], xlabel="predicted $t^*$", ylabel="measured $t$")
+    axes[0].legend(fontsize=7.5)
+    return fig, columns
