@@ -45,6 +45,7 @@ NULLS: dict[str, tuple[float, ...]] = {
     "A10-retraining": (140.0, 142.0, 139.0, 141.0, 140.0),
     "A14": (0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
     "A14-lower": ZERO,
+    "A22": (1.5, -2.0, 0.5, 3.0, -3.0),
     "B11-layers": (1.0,) * 5,  # entries permuted: such a net computes next to nothing
     "B11-images": (1.0,) * 5,
     "B11-accuracy": (-0.18, 0.16, 0.0, -0.1, 0.05),
@@ -59,6 +60,8 @@ NULLS: dict[str, tuple[float, ...]] = {
     "C8": (0.02, 0.03, 0.01, 0.02, 0.02),
     "C9": ZERO,
     "C11": (40.0, 45.0, 38.0, 50.0, 42.0),
+    "C13": (-0.04, 0.05, 0.01, -0.03, 0.02),
+    "C14": (0.03, 0.06, 0.14, -0.03, 0.03),
     # chapter 05
     "C10-descent": (0.4, 0.5, 0.3, 0.4, 0.45),
     "C5": (-0.02, 0.0, -0.01, 0.01, -0.02),
@@ -81,6 +84,8 @@ NULLS: dict[str, tuple[float, ...]] = {
     "K12": (4096 / 49_920,) * 5,
     "K13": (12.0, 13.0, 12.5, 11.8, 12.1),
     "K15": (11.0,) * 5,
+    # chapter 07
+    "L4": (1.0,) * 5,  # a sum of squares with positive weights
 }
 # null meets bound: the book says so, and the verdict is open or bad
 HOLLOW = {"C2", "B11-layers", "B11-images"}
