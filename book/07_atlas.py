@@ -64,7 +64,9 @@ def table(lines: list[dict]) -> None:
 # result of every operation lies in the computed one. So it can enclose $g(\hat\theta)$, and $H$ at
 # *every* point of $X$ at once; the floats of net and data enter as the rationals that they are.
 #
-# ```{prf:theorem} Krawczyk (see {cite}`moore2009interval`)
+# Krawczyk's theorem, in the form of {cite}`moore2009interval`:
+#
+# ```{prf:theorem} Krawczyk
 # :label: thm-atlas-krawczyk
 # If $K(X) = \hat\theta - C\,g(\hat\theta) + (I - C\,H(X))\,(X - \hat\theta)$ lies in the interior
 # of $X$, then $X$ holds exactly one critical point.

@@ -36,6 +36,7 @@ LOOK = """async () => {
   };
   const style = getComputedStyle(document.body);
   return {
+    fences: [...document.querySelectorAll('main p')].filter(p => p.textContent.includes('```')).length,
     raw: [...document.querySelectorAll('span.math, div.math')].filter(m => !m.querySelector('mjx-container')).length,
     merror: [...document.querySelectorAll('mjx-merror')].map(m => m.textContent),
     blank: images.filter(i => !i.naturalWidth).map(i => i.getAttribute('src')),
@@ -127,6 +128,8 @@ def look(page: Page, dark: bool) -> Iterator[str]:
     seen = page.evaluate(LOOK)
     if seen["raw"]:
         yield f"{seen['raw']} formulas are not typeset"
+    if seen["fences"]:
+        yield f"{seen['fences']} fenced blocks stand as text"
     yield from (f"formula in error: {text}" for text in seen["merror"])
     yield from (f"figure is not drawn: {src}" for src in seen["blank"])
     yield from (f"figure has no alternative text: {src}" for src in seen["dumb"])
