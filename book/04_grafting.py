@@ -768,7 +768,7 @@ run.claim(
 )
 told = {
     "reproduced": "what counts is how much the first net has learned, not that ages are equal",
-    "not reproduced": "age counts in both directions, as on one path",
+    "not reproduced": "grafts cost about as much in both directions",
 }
 run.glue("graft-ages-text", told.get(run.verdict("C13"), "whether age itself counts stays open"))
 

@@ -4,7 +4,7 @@ the joint."""
 from experiments.grafting import drawing
 from experiments.grafting.features import MEASURES, channel_means, fading, likeness
 from experiments.grafting.joints import compare_joints
-from experiments.grafting.nets import Training, accuracies, partner_width
+from experiments.grafting.nets import Training, accuracies
 from experiments.grafting.scores import fall, kept_share, pairs_of, rows, upper_half
 from experiments.grafting.stages import Stage
 from experiments.grafting.sweeps import Bench
@@ -24,7 +24,6 @@ __all__ = [
     "kept_share",
     "likeness",
     "pairs_of",
-    "partner_width",
     "rows",
     "slopes",
     "upper_half",

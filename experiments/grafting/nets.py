@@ -96,12 +96,3 @@ class Training:
 def accuracies(nets: Sequence[Member], epochs: Sequence[int], x: Tensor, y: Tensor) -> np.ndarray:
     """Accuracy of every net after every epoch on images x with labels y, (nets, epochs)."""
     return np.array([[evaluate(m.nets[e], x, y).accuracy for e in epochs] for m in nets])
-
-
-def partner_width(width: float, widths: Sequence[float]) -> float:
-    """Of other widths the one nearest to twice or half of this one; of two, the wider.
-
-    >>> partner_width(0.125, [0.03125, 0.0625])
-    0.0625
-    """
-    return min(widths, key=lambda m: (abs(abs(np.log2(m / width)) - 1), -m))
